@@ -1,0 +1,43 @@
+# Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+MODEL ?= nfnet_f0
+FLAGS ?= --opset 11 --fold-ws
+
+.PHONY: export test test-slow sweep bench check format clean help
+
+help:            ## show this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+export: $(VENV)/.ready        ## the main job: nfnet_f0 to ONNX, opset 11, folded, verified
+	$(BIN)/nfexport $(MODEL) $(FLAGS)
+
+test: $(VENV)/.ready          ## the test suite
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-slow: $(VENV)/.ready     ## the tests on networks of real size
+	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+
+sweep: $(VENV)/.ready         ## export, fold and verify every weight-standardised architecture; writes docs/coverage.md
+	$(BIN)/python benchmarks/sweep.py
+
+bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
+	$(BIN)/python benchmarks/folding.py
+
+check: $(VENV)/.ready         ## linter, formatter and type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready        ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:           ## remove the environment and everything made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	touch $@

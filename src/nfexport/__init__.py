@@ -1,0 +1,52 @@
+"""nfexport: from a timm name to an ONNX file that is small, fast, self-describing and proven.
+
+    nfexport.export("nfnet_f0", opset=11, fold_ws=True)   write nfnet_f0.onnx, verified
+    nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
+    nfexport.inspect("nfnet_f0.onnx")                     what is in a file
+
+Names are resolved when they are first used, so that importing nfexport costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from nfexport.errors import NfexportError
+    from nfexport.inspection import FileFacts, inspect
+    from nfexport.pipeline import ExportResult, VerifyResult, export, verify
+    from nfexport.recipe import Recipe
+
+__all__ = [
+    "export",
+    "verify",
+    "inspect",
+    "Recipe",
+    "ExportResult",
+    "VerifyResult",
+    "FileFacts",
+    "NfexportError",
+    "__version__",
+]
+
+_HOMES = {
+    "export": "nfexport.pipeline",
+    "verify": "nfexport.pipeline",
+    "ExportResult": "nfexport.pipeline",
+    "VerifyResult": "nfexport.pipeline",
+    "inspect": "nfexport.inspection",
+    "FileFacts": "nfexport.inspection",
+    "Recipe": "nfexport.recipe",
+    "NfexportError": "nfexport.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nfexport' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

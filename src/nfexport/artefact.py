@@ -1,0 +1,138 @@
+"""The one place that writes files: beside the target first, under the final name only when all is well."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from nfexport.errors import OutputError
+
+_INLINE_BYTES = 1024
+"""Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they lie."""
+
+PROTOBUF_LIMIT = 2**31 - 1
+"""Bytes that a protobuf message, and so an ONNX file without external data, may have."""
+
+
+def check_target(target: Path) -> None:
+    """Raise OutputError if the target cannot be written, before any long work is done for it."""
+    folder = target.parent
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder", fix="name a file with -o")
+    if not folder.is_dir():
+        raise OutputError(
+            f"the folder '{folder}' does not exist", fix="create it, or name another file with -o"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder '{folder}' is not writable", fix="name another file with -o")
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yield a path beside the target; on success it takes the target's name, on any error it is removed.
+
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another file with -o",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_model(model: ir.Model, path: Path) -> None:
+    """Write the model as one ONNX file, streaming large tensors from where they lie.
+
+    The bytes are those of one ModelProto: only the order differs from protobuf's own, the graph being the
+    last field and the large initializers the last of its fields. Raises OutputError past protobuf's limit.
+    """
+    large = {
+        name: value.const_value
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None and value.const_value.nbytes > _INLINE_BYTES
+    }
+    proto = _serialise_without(model, large)
+    graph = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+    head = proto.SerializeToString(deterministic=True)
+    tensors = [(_tensor_header(name, tensor), tensor) for name, tensor in large.items()]
+    length = len(graph) + sum(len(header) + tensor.nbytes for header, tensor in tensors)
+    if length > PROTOBUF_LIMIT:
+        raise OutputError(
+            f"the model takes {length:,} bytes, more than the 2 GiB that one ONNX file can hold",
+            fix="export a smaller model",
+        )
+    with path.open("wb") as file:
+        file.write(head)
+        file.write(_field(_MODEL_GRAPH, length))
+        file.write(graph)
+        for header, tensor in tensors:
+            file.write(header)
+            _write_bytes(file, tensor)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+# field numbers of onnx.proto, each with wire type 2 (length-delimited)
+_MODEL_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+_GRAPH_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+_TENSOR_RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
+
+
+def _serialise_without(model: ir.Model, large: dict[str, ir.TensorProtocol]) -> onnx.ModelProto:
+    initializers = model.graph.initializers
+    values = {name: initializers[name] for name in large}
+    try:
+        for value in values.values():
+            value.const_value = None
+        for name in large:
+            del initializers[name]
+        proto = ir.to_proto(model)
+        # an initializer says its own type and shape
+        shapes = [info for info in proto.graph.value_info if info.name not in initializers]
+        del proto.graph.value_info[:]
+        proto.graph.value_info.extend(shapes)
+        return proto
+    finally:
+        for name, value in values.items():
+            value.const_value = large[name]
+            model.graph.register_initializer(value)
+
+
+def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
+    """Return everything of an initializer field but its raw bytes, which follow."""
+    shape = tensor.shape.numpy()
+    proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=shape)
+    body: bytes = proto.SerializeToString(deterministic=True) + _field(_TENSOR_RAW_DATA, tensor.nbytes)
+    return _field(_GRAPH_INITIALIZER, len(body) + tensor.nbytes) + body
+
+
+def _write_bytes(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
+    array = tensor.numpy()
+    # the file's byte order is little-endian, as is that of every machine that torch runs on
+    file.write(array.reshape(-1).view(np.uint8).data if array.flags.c_contiguous else tensor.tobytes())
+
+
+def _field(number: int, length: int) -> bytes:
+    return _varint(number << 3 | 2) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)

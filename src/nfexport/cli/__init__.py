@@ -1,0 +1,120 @@
+"""The command line: parse, call, print, exit. Nothing else in nfexport imports click.
+
+One file a command; a command is imported when it is called, so that --help costs little.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import Any
+
+import click
+
+from nfexport import __version__
+from nfexport.errors import EXIT_INPUT, NfexportError
+
+COMMANDS = {
+    "export": "Export a timm model to ONNX (the default command).",
+    "verify": "Compare an ONNX file with the model that it claims to be.",
+    "inspect": "Show what is in an ONNX file.",
+    "list": "List architectures and their trained weights.",
+}
+
+_EPILOG = """\b
+Exit codes:
+  0  done
+  1  verification failed
+  2  bad usage or input
+  3  something outside is missing (weights, an optional package)"""
+
+
+class _Commands(click.Group):
+    """Loads a command's file when it is called, and takes an unknown first word for a model to export."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"nfexport.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            args = ["export", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # options may stand before the model: 'nfexport --opset 11 nfnet_f0'
+        if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
+            args = ["export", *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    options_metavar="",
+    subcommand_metavar="MODEL | COMMAND [OPTIONS]",
+)
+@click.version_option(__version__, prog_name="nfexport")
+def nfexport() -> None:
+    """From a timm name to an ONNX file that is small, fast, self-describing and proven.
+
+    \b
+    nfexport nfnet_f0 --opset 11 --fold-ws     export, with seeded weights
+    nfexport nfnet_l0.ra2_in1k --fold-ws       export, with trained weights
+    nfexport verify nfnet_f0.onnx              is this file the model it claims to be?
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with its code: the one place that exits."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors become one sentence on stderr."""
+    try:
+        result: Any = nfexport.main(args, prog_name="nfexport", standalone_mode=False)
+    except NfexportError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        return EXIT_INPUT
+    except click.UsageError as error:
+        hint = f"; see '{error.ctx.command_path} --help'" if error.ctx is not None else ""
+        _complain(error.format_message().rstrip(".") + hint)
+        return EXIT_INPUT
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return EXIT_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted; nothing was written")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # the reader went away ('nfexport list | head'); say nothing at exit either
+        sys.stdout = None
+        return 128 + signal.SIGPIPE
+    return result if isinstance(result, int) else 0
+
+
+def _complain(sentence: str) -> None:
+    click.echo(f"nfexport: {' '.join(sentence.split())}", err=True)
+
+
+def _terminate(number: int, _: Any) -> None:
+    # leave through the ordinary way out, so that half-written files are removed
+    raise KeyboardInterrupt

@@ -1,0 +1,190 @@
+"""What a person sees: stages while the work lasts, a summary when it is done. JSON goes to stdout alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from nfexport.inspection import FileFacts
+    from nfexport.models import ArchitectureEntry
+    from nfexport.pipeline import ExportResult, VerifyResult
+    from nfexport.verification.report import VerificationReport
+
+_STAGES = {
+    "import": "importing torch and timm",
+    "model": "building the model",
+    "trace": "tracing",
+    "passes": "running graph passes",
+    "write": "writing",
+    "read": "reading the file",
+    "verify": "verifying",
+}
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+class LiveProgress:
+    """Shows the running stage on a terminal, with what it is at; in a pipe it keeps quiet."""
+
+    def __init__(self, console: RichConsole) -> None:
+        self._console = console
+        self._status = console.status("")
+
+    def __enter__(self) -> LiveProgress:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def start(self, stage: str) -> None:
+        self._status.update(_STAGES.get(stage, stage))
+
+    def step(self, text: str) -> None:
+        self._status.update(text)
+
+    def finish(self, stage: str, seconds: float) -> None:
+        self._console.print(f"[green]✓[/] {_STAGES.get(stage, stage):<28} [dim]{seconds:6.1f} s[/]")
+
+
+class Console:
+    """Prints results for people: tables on stdout, progress on stderr."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._out = RichConsole(quiet=quiet, highlight=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[LiveProgress | None]:
+        """Yield a progress that draws on a terminal; None where nobody watches."""
+        err = RichConsole(stderr=True, highlight=False)
+        if self._quiet or not err.is_terminal or not sys.stderr.isatty():
+            yield None
+            return
+        with LiveProgress(err) as progress:
+            yield progress
+
+    def show_export(self, result: ExportResult) -> None:
+        table = _facts_table()
+        table.add_row("file", f"[bold]{result.path}[/]")
+        recipe = result.recipe
+        table.add_row("model", f"{recipe.model_name} at {_size(recipe.image_size)}")
+        table.add_row("weights", recipe.weights.describe())
+        _add_facts(table, result.facts)
+        reports = {report.name: report for report in result.passes}
+        if "fold-ws" in reports:
+            table.add_row("fold-ws", reports["fold-ws"].summary)
+        elif result.facts.computed_conv_weights:
+            table.add_row(
+                "fold-ws",
+                f"{result.facts.computed_conv_weights} convolutions compute their weight; add --fold-ws",
+            )
+        for report in result.passes:
+            for node, reason in report.left_alone.items():
+                if self._verbose or report.name == "fold-ws":
+                    table.add_row("left alone", f"{node}: {reason} ({report.name})")
+        if self._verbose:
+            for report in result.passes:
+                table.add_row(f"pass {report.name}", report.summary)
+            table.add_row("recipe", result.recipe.digest)
+        if result.verification is None:
+            table.add_row("verified", "no (--no-verify)")
+        else:
+            self._add_verification(table, result.verification)
+        table.add_row("time", ", ".join(f"{stage} {s:.1f} s" for stage, s in result.seconds.items()))
+        self._out.print(table)
+
+    def show_verification(self, result: VerifyResult) -> None:
+        table = _facts_table()
+        table.add_row("file", f"[bold]{result.path}[/]")
+        table.add_row("model", f"{result.recipe.model_name} at {_size(result.recipe.image_size)}")
+        table.add_row("weights", result.recipe.weights.describe())
+        self._add_verification(table, result.report)
+        for disagreement in result.disagreements:
+            table.add_row("[red]disagrees[/]", disagreement)
+        table.add_row("result", "[green]passed[/]" if result.passed else "[red]FAILED[/]")
+        self._out.print(table)
+
+    def show_facts(self, facts: FileFacts) -> None:
+        table = _facts_table()
+        table.add_row("file", f"[bold]{facts.path}[/]")
+        if facts.recipe is not None:
+            recipe = facts.recipe
+            table.add_row("model", f"{recipe.model_name} at {_size(recipe.image_size)}")
+            table.add_row("weights", recipe.weights.describe())
+            pre = recipe.preprocessing
+            table.add_row(
+                "preprocessing",
+                f"{pre.channel_order} in {pre.value_range[0]:g}..{pre.value_range[1]:g}, "
+                f"mean {_numbers(pre.mean)}, std {_numbers(pre.std)}, "
+                f"crop {pre.crop_pct:g} ({pre.crop_mode}), {pre.interpolation}",
+            )
+            table.add_row("labels", recipe.labels or "unknown")
+            table.add_row(
+                "made with", ", ".join(f"{name} {v}" for name, v in sorted(recipe.versions.items()))
+            )
+        else:
+            table.add_row("recipe", "none")
+        _add_facts(table, facts)
+        table.add_row(
+            "operators", ", ".join(f"{name} {count}" for name, count in facts.operator_counts.items())
+        )
+        self._out.print(table)
+
+    def show_architectures(self, entries: Sequence[ArchitectureEntry], pattern: str | None) -> None:
+        if not entries:
+            self._out.print(f"no architecture matches '{pattern}'")
+        for entry in entries:
+            mark = "w" if entry.weight_standardised else " "
+            tags = ", ".join(entry.tags) or "no trained weights"
+            self._out.print(f"{mark} {entry.architecture:<36} [dim]{tags}[/]")
+
+    def _add_verification(self, table: Table, report: VerificationReport) -> None:
+        table.add_row("verified", f"{report.summary()}")
+        if self._verbose:
+            table.add_row("tolerance", report.tolerance)
+            for case in report.cases:
+                c = case.comparison
+                figures = "" if c.max_relative is None else f"max {c.max_relative:.1e}, cosine {c.cosine:.9f}"
+                table.add_row("", f"{case.name}, batch {case.batch}: {figures} {c.reason}".rstrip())
+
+
+def _facts_table() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _add_facts(table: Table, facts: FileFacts) -> None:
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in facts.opset_imports.items())
+    table.add_row("opset", f"{opsets} (IR version {facts.ir_version})")
+    for what, tensors in (("input", facts.inputs), ("output", facts.outputs)):
+        for tensor in tensors:
+            shape = "?" if tensor.shape is None else ", ".join(str(dim) for dim in tensor.shape)
+            table.add_row(what, f"{tensor.name}  {tensor.dtype} \\[{shape}]")
+    table.add_row("nodes", f"{facts.node_count:,}")
+    table.add_row(
+        "parameters", f"{facts.counted_parameters:,} in Conv, Gemm and MatMul; {facts.parameters:,} in all"
+    )
+    table.add_row("size", f"{facts.total_size:,} bytes")
+
+
+def _size(image_size: tuple[int, int]) -> str:
+    return f"{image_size[0]} × {image_size[1]}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "/".join(f"{value:.6g}" for value in values)

@@ -1,0 +1,28 @@
+"""`nfexport list [PATTERN]`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from nfexport.cli.options import reporting
+
+
+@click.command(name="list", short_help="List architectures and their trained weights.")
+@click.argument("pattern", required=False)
+@reporting
+def command(pattern: str | None, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """List timm's architectures whose name has PATTERN in it ('nfnet', 'nf_*'), and their tags.
+
+    A 'w' marks those with weight standardisation, which --fold-ws folds.
+    """
+    from nfexport.cli.console import Console, print_json
+    from nfexport.models import list_architectures
+
+    entries = list_architectures(pattern)
+    if as_json:
+        print_json([dataclasses.asdict(entry) for entry in entries])
+    else:
+        Console(quiet=quiet, verbose=verbose).show_architectures(entries, pattern)
+    return 0

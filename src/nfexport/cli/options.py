@@ -1,0 +1,51 @@
+"""Options and parameter types that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def reporting(function: Function) -> Function:
+    """Add --json, -q and -v to a command that reports."""
+    function = click.option("-v", "--verbose", is_flag=True, help="Say more: each pass, each input.")(
+        function
+    )
+    function = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(
+        function
+    )
+
+
+class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
+    """A size in pixels: 'train', 'test', '224' or '224x320' (height x width)."""
+
+    name = "N|HxW|train|test"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, int] | str:
+        if not isinstance(value, str) or value in ("train", "test"):
+            return value  # type: ignore[no-any-return]
+        parts = value.lower().split("x")
+        if not all(part.isdecimal() for part in parts) or len(parts) > 2:
+            self.fail(f"'{value}' is not a size; pass a number of pixels, HxW, train or test", param, ctx)
+        sizes = tuple(int(part) for part in parts)
+        return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+class BatchType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
+    """A batch: 'dynamic' or a fixed size."""
+
+    name = "N|dynamic"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "dynamic" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not value.isdecimal():
+            self.fail(f"'{value}' is not a batch; pass a number or 'dynamic'", param, ctx)
+        return int(value)

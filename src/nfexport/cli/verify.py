@@ -1,0 +1,56 @@
+"""`nfexport verify FILE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nfexport.cli.options import reporting
+
+
+@click.command(name="verify", short_help="Compare an ONNX file with the model that it claims to be.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="The weights, for a file that was exported from a checkpoint.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
+@click.option(
+    "--rtol", type=click.FloatRange(min=0), help="Fixed relative bound, in place of the default rule."
+)
+@click.option(
+    "--atol", type=click.FloatRange(min=0), help="Fixed absolute bound, in place of the default rule."
+)
+@reporting
+def command(
+    file: Path,
+    checkpoint: Path | None,
+    seed: int,
+    rtol: float | None,
+    atol: float | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Rebuild the model from the recipe in FILE and compare the two, in ONNX Runtime at its defaults.
+
+    A file passes if its error against PyTorch in float64 is within a small factor of the error that
+    PyTorch's own float32 makes. Exits with 1 if it does not.
+    """
+    from nfexport.cli.console import Console, print_json
+    from nfexport.pipeline import verify
+    from nfexport.verification.tolerance import FixedTolerance
+
+    tolerance = None
+    if rtol is not None or atol is not None:
+        tolerance = FixedTolerance(rtol=rtol or 0.0, atol=atol or 0.0)
+    console = Console(quiet=quiet or as_json, verbose=verbose)
+    with console.live() as progress:
+        result = verify(file, checkpoint=checkpoint, seed=seed, tolerance=tolerance, progress=progress)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        console.show_verification(result)
+    return result.exit_code

@@ -1,0 +1,99 @@
+"""Every error that nfexport raises on purpose.
+
+    NfexportError                exit code 2 unless said otherwise
+    ├── InputError               bad usage or input: a name, a file, an option
+    │   ├── UnknownModelError    no such architecture or pretrained tag
+    │   ├── RecipeError          options or a recipe that contradict themselves or the model
+    │   ├── CheckpointError      a weights file that cannot be read or does not fit the model
+    │   ├── OnnxFileError        a file that is not ONNX, is damaged, or lacks what is asked of it
+    │   └── OutputError          a target that cannot be written
+    ├── ExportError              the exporter cannot express this model as asked
+    ├── PassError                a graph pass refuses, or did not reach what it promises
+    ├── MissingError             exit code 3: something outside is missing
+    │   ├── WeightsUnreachable   trained weights that cannot be had here
+    │   └── MissingPackage       an optional package that is not installed
+    └── VerificationFailed       exit code 1: the file does not equal the model
+
+Each carries what is wrong (`problem`, naming the input and the cause) and how to mend it (`fix`); the
+command line prints both as one sentence on stderr. A numerical mismatch found by `nfexport.verify` is a
+report, not an exception; only `nfexport.export` raises VerificationFailed, as it then writes no file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXIT_OK = 0
+EXIT_VERIFICATION = 1
+EXIT_INPUT = 2
+EXIT_MISSING = 3
+
+
+class NfexportError(Exception):
+    """Base of all errors raised on purpose: `problem` says what is wrong, `fix` how to mend it."""
+
+    exit_code = EXIT_INPUT
+
+    def __init__(self, problem: str, *, fix: str) -> None:
+        super().__init__(problem, fix)
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.fix}"
+
+
+class InputError(NfexportError):
+    """Bad usage or input."""
+
+
+class UnknownModelError(InputError):
+    """No architecture, or no pretrained tag, of that name."""
+
+
+class RecipeError(InputError):
+    """Options or a recipe that contradict themselves or the model."""
+
+
+class CheckpointError(InputError):
+    """A weights file that cannot be read or does not fit the model."""
+
+
+class OnnxFileError(InputError):
+    """A file that is not ONNX, is damaged, or lacks what is asked of it."""
+
+
+class OutputError(InputError):
+    """A target that cannot be written."""
+
+
+class ExportError(NfexportError):
+    """The exporter cannot express this model as asked."""
+
+
+class PassError(NfexportError):
+    """A graph pass refuses, or did not reach what it promises."""
+
+
+class MissingError(NfexportError):
+    """Something outside nfexport is missing."""
+
+    exit_code = EXIT_MISSING
+
+
+class WeightsUnreachable(MissingError):  # noqa: N818 (a state of the world rather than a mistake)
+    """Trained weights that cannot be had here."""
+
+
+class MissingPackage(MissingError):  # noqa: N818
+    """An optional package that is not installed."""
+
+
+class VerificationFailed(NfexportError):  # noqa: N818
+    """The file does not equal the model; `report` holds the numbers."""
+
+    exit_code = EXIT_VERIFICATION
+
+    def __init__(self, problem: str, *, fix: str, report: Any = None) -> None:
+        super().__init__(problem, fix=fix)
+        self.report = report

@@ -1,0 +1,175 @@
+"""The facts of one ONNX file, as a value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from nfexport.errors import OnnxFileError, RecipeError
+from nfexport.inspection import counting, recognise
+from nfexport.inspection.skim import DamagedError, skim
+from nfexport.inspection.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
+from nfexport.metadata import read_recipe
+from nfexport.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TensorFacts:
+    """An input or output: symbolic dims are strings, '?' if they have no name; shape None if none is stated."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What an ONNX file says of itself; sizes in bytes.
+
+    parameters are the elements of all floating initializers; counted_parameters those in the weights and
+    biases of Conv, ConvTranspose, Gemm and MatMul alone. Of the convolutions, computed_conv_weights compute
+    their weight at every inference, constant_conv_weights keep it in a Constant node. Nodes of subgraphs are
+    counted. recipe is None for a file that carries none, or one that recipe_error says cannot be read.
+    """
+
+    path: Path
+    file_size: int
+    external_size: int
+    external_data: tuple[str, ...]
+    ir_version: int
+    opset_imports: Mapping[str, int]
+    producer: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    node_count: int
+    operator_counts: Mapping[str, int]
+    initializer_count: int
+    initializer_bytes: int
+    parameters: int
+    counted_parameters: int
+    conv_count: int
+    computed_conv_weights: int
+    constant_conv_weights: int
+    training_batch_norms: int
+    recipe: Recipe | None
+    recipe_error: RecipeError | None
+
+    @property
+    def total_size(self) -> int:
+        """The file and its external data together."""
+        return self.file_size + self.external_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values for JSON."""
+        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return facts | {
+            "path": str(self.path),
+            "total_size": self.total_size,
+            "external_data": list(self.external_data),
+            "opset_imports": dict(self.opset_imports),
+            "operator_counts": dict(self.operator_counts),
+            "inputs": [dataclasses.asdict(tensor) for tensor in self.inputs],
+            "outputs": [dataclasses.asdict(tensor) for tensor in self.outputs],
+            "recipe": None if self.recipe is None else dataclasses.asdict(self.recipe),
+            "recipe_error": None if self.recipe_error is None else str(self.recipe_error),
+        }
+
+
+def inspect(path: str | Path) -> FileFacts:
+    """Return the facts of an ONNX file, any producer's, without reading its weights.
+
+    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data."""
+    path = Path(path)
+    model = read(path)
+    graph = model.graph
+    tensors = counting.initializers(graph)
+    operators = counting.operator_counts(graph)
+    convolutions = counting.convolution_weights(graph)
+    external = external_files(path, tensors)
+    stored = {tensor.name for tensor in graph.initializer}
+    recipe, recipe_error = _recipe(model)
+    return FileFacts(
+        path=path,
+        file_size=path.stat().st_size,
+        external_size=sum(size for _, size in external),
+        external_data=tuple(location for location, _ in external),
+        ir_version=model.ir_version,
+        opset_imports={entry.domain: entry.version for entry in model.opset_import},
+        producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
+        inputs=_interface(value for value in graph.input if value.name not in stored),
+        outputs=_interface(graph.output),
+        node_count=sum(operators.values()),
+        operator_counts=operators,
+        initializer_count=len(tensors),
+        initializer_bytes=sum(map(byte_count, tensors)),
+        parameters=sum(element_count(tensor) for tensor in tensors if is_floating(tensor)),
+        counted_parameters=counting.counted_parameters(graph),
+        conv_count=sum(convolutions.values()),
+        computed_conv_weights=convolutions["computed"],
+        constant_conv_weights=convolutions["constant"],
+        training_batch_norms=counting.training_batch_norms(graph),
+        recipe=recipe,
+        recipe_error=recipe_error,
+    )
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Return the model without the values of its initializers. Raises OnnxFileError as inspect does."""
+    recognise.check_readable(path)
+    try:
+        model = skim(path)
+    except OSError as error:
+        raise OnnxFileError(
+            f"'{path}' cannot be read ({error.strerror})", fix="check its permissions"
+        ) from error
+    except DamagedError as damage:
+        raise recognise.explain(path, damage) from damage
+    if not model.ir_version or not model.graph.output:
+        raise recognise.explain(path, DamagedError("it holds no graph"))
+    return model
+
+
+def external_files(path: Path, tensors: Iterable[onnx.TensorProto]) -> list[tuple[str, int]]:
+    """Return location and size of every file that holds tensors, in order of their names.
+
+    Raises OnnxFileError if one of them is not beside the model."""
+    locations = {
+        entry.value
+        for tensor in tensors
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    found: list[tuple[str, int]] = []
+    for location in sorted(locations):
+        file = path.parent / location
+        if not file.is_file():
+            raise OnnxFileError(
+                f"'{path}' keeps weights in '{location}', which is not beside it",
+                fix="put the two files into one folder",
+            )
+        found.append((location, file.stat().st_size))
+    return found
+
+
+def _interface(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorFacts, ...]:
+    return tuple(
+        TensorFacts(
+            name=value.name,
+            dtype=dtype_name(value.type.tensor_type.elem_type),
+            shape=shape_of(value),
+        )
+        for value in values
+    )
+
+
+def _recipe(model: onnx.ModelProto) -> tuple[Recipe | None, RecipeError | None]:
+    """A recipe that cannot be read is no reason to keep the other facts back."""
+    try:
+        return read_recipe({entry.key: entry.value for entry in model.metadata_props}), None
+    except RecipeError as error:
+        return None, error

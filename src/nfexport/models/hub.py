@@ -1,0 +1,94 @@
+"""Trained weights, through timm's own hub code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from nfexport.errors import CheckpointError, WeightsUnreachable
+from nfexport.models.names import ResolvedName
+from nfexport.models.torchvision_operators import import_timm
+
+
+def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
+    """Build the architecture and load its trained weights from the hub, or from the hub's cache.
+
+    kwargs go to timm.create_model. Raises WeightsUnreachable if the hub cannot be reached or does not have the
+    file, and CheckpointError if what it delivers does not fit."""
+    name = f"{resolved.architecture}.{resolved.tag}"
+    try:
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)
+    except Exception as error:  # the hub's client raises kinds of its own, and those of its transport
+        if _is_unreachable(error):
+            raise WeightsUnreachable(
+                f"the weights of {name} cannot be fetched: {_reason(error)}",
+                fix=f"pass --checkpoint FILE, or the bare name '{resolved.architecture}' for seeded weights",
+            ) from error
+        if isinstance(error, TypeError):
+            raise
+        raise CheckpointError(
+            f"the published weights of {name} could not be loaded ({_first_line(error)})",
+            fix="clear the hub's cache and try again, or pass --checkpoint FILE",
+        ) from error
+    return model
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    from huggingface_hub import errors
+
+    unreachable: tuple[type[BaseException], ...] = (
+        errors.HfHubHTTPError,
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        errors.EntryNotFoundError,
+        ConnectionError,
+        TimeoutError,
+    )
+    chain: BaseException | None = error
+    while chain is not None:
+        # urllib, requests and httpx each have their own kinds; their names are what they share
+        names = {kind.__name__ for kind in type(chain).__mro__}
+        if isinstance(chain, unreachable) or names & {"URLError", "RequestException", "TransportError"}:
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _reason(error: BaseException) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.RepositoryNotFoundError | errors.EntryNotFoundError) and not isinstance(
+        error, errors.LocalEntryNotFoundError
+    ):
+        return "the hub does not have them"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "the hub's client is set to offline mode"
+    return "the model hub is out of reach, and its cache does not hold them"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the client's retries and warnings from the terminal: what matters becomes one sentence."""
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub", "httpx", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

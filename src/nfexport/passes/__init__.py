@@ -1,0 +1,66 @@
+"""Graph passes: one file a pass, each with a NAME and `apply(model, **params) -> PassReport`.
+
+A pass edits an onnx_ir.Model in place, states its algebra, and says what it leaves alone and why. Adding a
+pass means adding a file and its place in ORDER.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from nfexport.errors import RecipeError
+from nfexport.recipe import PassStep
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from nfexport.passes.report import PassReport
+
+ORDER = (
+    "tidy",  # shapes are inferred first: the others ask for them
+    "fold-constants",  # pads and targets of Reshape, which make more shapes known
+    "drop-expand",  # before static-shapes, which would otherwise rewrite what is dropped
+    "static-shapes",
+    "fold-ws",  # before fold-bn, which needs constant weights
+    "fold-bn",
+    "fold-constants",  # what became constant meanwhile
+    "guard-pooling",
+    "convert-opset",  # last of those that write operators: it knows the final opset
+    "name-by-module",
+)
+"""The one order in which passes run. The user's flags are a set, not a script."""
+
+ALWAYS = frozenset(ORDER) - {"fold-ws"}
+"""The passes of every export."""
+
+
+def plan(wanted: Iterable[PassStep]) -> tuple[PassStep, ...]:
+    """Sort the steps asked for into ORDER, together with those that always run.
+
+    Raises RecipeError if a step names no pass."""
+    steps = {step.name: step for step in wanted}
+    if unknown := sorted(set(steps) - set(ORDER)):
+        raise RecipeError(f"there is no graph pass '{unknown[0]}'", fix=f"use one of {', '.join(ORDER)}")
+    steps = {**{name: PassStep(name=name) for name in ALWAYS}, **steps}
+    return tuple(steps[name] for name in ORDER if name in steps)
+
+
+def run(
+    model: ir.Model, steps: Iterable[PassStep], observe: Callable[[str], None] | None = None
+) -> list[PassReport]:
+    """Run the steps in place, in the order given, and return what each says of its work."""
+    reports = []
+    for step in steps:
+        if observe is not None:
+            observe(step.name)
+        reports.append(load(step.name)(model, **step.params))
+    return reports
+
+
+def load(name: str) -> Callable[..., Any]:
+    """Return the apply function of the pass that goes by this name."""
+    module = importlib.import_module(f"nfexport.passes.{name.replace('-', '_')}")
+    function: Callable[..., Any] = module.apply
+    return function

@@ -1,0 +1,92 @@
+"""The few verbs that every graph pass is written with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+
+def is_default_domain(node: ir.Node) -> bool:
+    """Say whether the node's operator is one of ONNX's own (not ai.onnx.ml, not a vendor's)."""
+    return node.domain in ("", "ai.onnx")
+
+
+def is_operator(node: ir.Node | None, *op_types: str) -> bool:
+    """Say whether there is a node, of ONNX's own domain, with one of these operator types."""
+    return node is not None and is_default_domain(node) and node.op_type in op_types
+
+
+def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """Return the array behind an initializer or a Constant node's output; None for anything else."""
+    if value is None:
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def is_literal(value: ir.Value) -> bool:
+    """Say whether the value is an initializer or the output of a Constant node."""
+    return value.is_initializer() or is_operator(value.producer(), "Constant")
+
+
+def unique_name(graph: ir.Graph, wanted: str) -> str:
+    """Return wanted, or wanted with the first free number, so that no initializer or input has it."""
+    taken = graph.initializers
+    inputs = {value.name for value in graph.inputs}
+    name, number = wanted, 1
+    while name in taken or name in inputs:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def add_initializer(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> ir.Value:
+    """Put an array into the graph as an initializer, under the name given or the next free one."""
+    name = unique_name(graph, name)
+    # np.ascontiguousarray would turn a scalar into a vector
+    tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
+    value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
+    graph.register_initializer(value)
+    return value
+
+
+def replace_value(old: ir.Value, new: ir.Value) -> None:
+    """Let every consumer of old, and the graph's outputs, read new instead; an output keeps its name."""
+    graph = old.graph
+    if graph is not None and old.is_graph_output():
+        name = old.name
+        for index, output in enumerate(graph.outputs):
+            if output is old:
+                graph.outputs[index] = new
+        old.name = None
+        new.name = name
+        new.shape = new.shape or old.shape
+        new.type = new.type or old.type
+    old.replace_all_uses_with(new)
+
+
+def sole_consumer(value: ir.Value) -> ir.Node | None:
+    """Return the one node that reads the value; None if there are more, or if it is a graph output."""
+    uses = value.uses()
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def nodes_with_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, bool]]:
+    """Yield every node, those in bodies of If and Loop too, and whether it is at the top."""
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        yield node, node.graph is graph
+
+
+def remove_dead(model: ir.Model) -> None:
+    """Remove nodes and initializers that no output depends on."""
+    RemoveUnusedNodesPass()(model)
+    graph = model.graph
+    for name in [name for name, value in graph.initializers.items() if not _is_used(value)]:
+        del graph.initializers[name]
+
+
+def _is_used(value: ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()

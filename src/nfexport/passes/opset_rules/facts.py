@@ -1,0 +1,76 @@
+"""What is known of the values of a graph: types and shapes, from the file or by onnx's inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+
+class ValueFacts:
+    """Element types and dimensions of a model's values; the model itself is never written to.
+
+    A value that the file says nothing about is looked up in a copy on which onnx's inference ran once.
+    Weights are shared with that copy, so it costs a walk over the nodes and no memory to speak of.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._inferred: dict[ir.Value, ir.Value] | None = None
+
+    def dtype(self, value: ir.Value) -> ir.DataType | None:
+        """Return the element type of a tensor; None for an unknown one, and for what is no tensor."""
+        known = _tensor_dtype(value)
+        if known is None and value.type is None:
+            twin = self._twin(value)
+            return None if twin is None else _tensor_dtype(twin)
+        return known
+
+    def dims(self, value: ir.Value) -> tuple[int | None, ...] | None:
+        """Return the dimensions, None for each that is symbolic; None if not even the rank is known."""
+        shape = value.const_value.shape if value.const_value is not None else value.shape
+        if shape is None:
+            twin = self._twin(value)
+            shape = None if twin is None else twin.shape
+        if shape is None:
+            return None
+        return tuple(d if isinstance(d, int) else None for d in shape)
+
+    def _twin(self, value: ir.Value) -> ir.Value | None:
+        if self._inferred is None:
+            self._inferred = _infer(self._model)
+        return self._inferred.get(value)
+
+
+def fill_in(model: ir.Model, values: Sequence[ir.Value]) -> None:
+    """Give the values that the file says nothing about the type and shape that onnx infers."""
+    if not values:
+        return
+    twins = _infer(model)
+    for value in values:
+        twin = twins.get(value)
+        if twin is not None:
+            value.type = value.type or twin.type
+            value.shape = value.shape or twin.shape
+
+
+def _tensor_dtype(value: ir.Value) -> ir.DataType | None:
+    if value.const_value is not None:
+        return value.const_value.dtype
+    if isinstance(value.type, ir.TensorType) and value.type.dtype != ir.DataType.UNDEFINED:
+        return value.type.dtype
+    return None
+
+
+def _infer(model: ir.Model) -> dict[ir.Value, ir.Value]:
+    """Map each value of the model to its counterpart in an inferred copy."""
+    copy = model.clone()
+    # Not strict: a node that onnx cannot infer (a custom one) must not hide what it can.
+    ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+    twins: dict[ir.Value, ir.Value] = {}
+    for graph, graph_copy in zip(model.graphs(), copy.graphs(), strict=True):
+        twins.update(zip(graph.inputs, graph_copy.inputs, strict=True))
+        for node, node_copy in zip(graph, graph_copy, strict=True):
+            twins.update(zip(node.outputs, node_copy.outputs, strict=True))
+    return twins

@@ -1,0 +1,118 @@
+"""From a torch model to an ONNX graph whose weights are the model's own tensors, shared and not copied.
+
+One file an exporter: torchscript (opsets up to 17) and dynamo (18 and later). Each returns a graph at an
+opset that it can write; the passes bring it to the opset asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, cast
+
+import onnx_ir as ir
+import torch
+
+from nfexport import __version__
+from nfexport.errors import ExportError
+from nfexport.passes.name_by_module import PARAMETERS
+from nfexport.patching import traceable
+from nfexport.tracing.weights import named_tensors
+
+Exporter = Literal["torchscript", "dynamo"]
+
+DYNAMO_FROM_OPSET = 18
+"""The oldest opset that torch's dynamo exporter writes; asked for an older one it writes this, silently."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TraceRequest:
+    """What is traced: example input [batch, channels, height, width] float32, names, and a wanted opset."""
+
+    batch: int | Literal["dynamic"]
+    in_channels: int
+    image_size: tuple[int, int]
+    opset: int
+    input_name: str
+    output_name: str
+
+    def example(self) -> torch.Tensor:
+        """Return the input to trace with. A dynamic batch is traced with 2: a batch of 1 gets specialised."""
+        batch = 2 if self.batch == "dynamic" else self.batch
+        return torch.zeros(batch, self.in_channels, *self.image_size)
+
+
+class _ExporterModule(Protocol):
+    def trace(self, module: torch.nn.Module, request: TraceRequest) -> ir.Model: ...
+
+
+def order_of_exporters(opset: int, wanted: Literal["auto"] | Exporter) -> tuple[Exporter, ...]:
+    """Return the exporters to try, best first."""
+    if wanted != "auto":
+        return (wanted,)
+    return ("torchscript", "dynamo") if opset < DYNAMO_FROM_OPSET else ("dynamo",)
+
+
+def trace(
+    module: torch.nn.Module,
+    request: TraceRequest,
+    *,
+    exporter: Literal["auto"] | Exporter = "auto",
+    accept: Callable[[ir.Model], None] | None = None,
+) -> tuple[ir.Model, Exporter]:
+    """Trace with the first exporter that can; return the graph and that exporter's name.
+
+    accept finishes the graph in place (passes, opset) and may raise ExportError or PassError, upon which the
+    next exporter is tried. Raises the last error, with every exporter's reason, if none can."""
+    reasons: list[str] = []
+    for name in order_of_exporters(request.opset, exporter):
+        try:
+            model = _trace_with(name, module, request)
+        except Exception as error:  # exporters raise whatever the model or torch raises
+            reasons.append(f"{name}: {_first_line(error)}")
+            cause = error
+            continue
+        model.producer_name = "nfexport"
+        model.producer_version = __version__
+        model.meta[PARAMETERS] = frozenset(named_tensors(module))
+        if accept is None:
+            return model, name
+        try:
+            accept(model)
+        except ExportError as error:
+            reasons.append(f"{name}: {error.problem}")
+            cause = error
+            continue
+        return model, name
+    raise ExportError(
+        f"the model cannot be exported at opset {request.opset} ({'; '.join(reasons)})",
+        fix="try a newer opset with --opset 18, or another --image-size",
+    ) from cause
+
+
+def _trace_with(name: Exporter, module: torch.nn.Module, request: TraceRequest) -> ir.Model:
+    exporter = cast(_ExporterModule, importlib.import_module(f"nfexport.tracing.{name}"))
+    loggers = [logging.getLogger("torch.onnx"), logging.getLogger("onnxscript"), logging.getLogger("onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), traceable(module, constant_pads=True), torch.no_grad():
+        # exporters warn about tracing and about themselves; whether the file is right is verified, not guessed
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            return exporter.trace(module, request)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    cause: Any = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    text = lines[0] if lines else type(cause).__name__
+    return text.rstrip(".")

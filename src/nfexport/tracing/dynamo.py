@@ -1,0 +1,46 @@
+"""Trace with torch's dynamo exporter (opset 18; the passes carry the graph to any other)."""
+
+from __future__ import annotations
+
+import ast
+
+import onnx_ir as ir
+import torch
+
+from nfexport.tracing import DYNAMO_FROM_OPSET, TraceRequest
+from nfexport.tracing.weights import as_ir_tensor, named_tensors, scope_of
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
+    """Return the graph at opset 18, with the model's own tensors as initializers."""
+    dynamic = ({0: torch.export.Dim("batch")},) if request.batch == "dynamic" else None
+    program = torch.onnx.export(
+        module,
+        (request.example(),),
+        dynamo=True,
+        opset_version=DYNAMO_FROM_OPSET,
+        input_names=[request.input_name],
+        output_names=[request.output_name],
+        dynamic_shapes=dynamic,
+        optimize=False,
+        verbose=False,
+    )
+    assert program is not None
+    model: ir.Model = program.model
+    paths = dict(module.named_modules())
+    tensors = named_tensors(module)
+    for name, value in model.graph.initializers.items():
+        if name in tensors:
+            value.const_value = as_ir_tensor(name, tensors[name])
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        path = next((scope for scope in reversed(scopes) if scope in paths), "")
+        node.name = f"{scope_of(path)}/{node.op_type}"
+        node.metadata_props.clear()
+        for output in node.outputs:
+            output.metadata_props.clear()
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    return model

@@ -1,0 +1,35 @@
+"""Shows that an ONNX file computes what its PyTorch model computes, or where it does not.
+
+Inputs (inputs.py) go through PyTorch in float64 and float32 (reference.py) and through a runtime
+(runtimes/); what comes out is compared (compare.py) under a rule with a reason (tolerance.py), and becomes
+a report (report.py). Importing this package costs nothing; torch and runtimes are loaded when they run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nfexport.verification.report import VerificationReport as VerificationReport
+    from nfexport.verification.tolerance import FixedTolerance as FixedTolerance
+    from nfexport.verification.tolerance import Float32Tolerance as Float32Tolerance
+    from nfexport.verification.tolerance import Tolerance as Tolerance
+    from nfexport.verification.verifier import verify_session_against as verify_session_against
+
+_WHERE = {
+    "FixedTolerance": "tolerance",
+    "Float32Tolerance": "tolerance",
+    "Tolerance": "tolerance",
+    "VerificationReport": "report",
+    "verify_session_against": "verifier",
+}
+
+__all__ = ["verify_session_against", "VerificationReport", "Tolerance", "Float32Tolerance", "FixedTolerance"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,0 +1,119 @@
+"""What PyTorch itself computes: in float64 as the reference, in float32 as the yardstick.
+
+The caller's module is only run, never converted: its weights are widened one by one where an operator uses
+them. So a model of 71 M parameters costs no second copy of itself, and there is nothing to give back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.overrides import TorchFunctionMode
+
+from nfexport.verification.rounding import RandomRounding
+
+Outputs = dict[str, NDArray[Any]]
+FEW = 32
+"""Outputs per picture below which one random rounding says too little about what float32 costs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reference:
+    """PyTorch's outputs by name: expected in float64, and two or more runs in float32."""
+
+    expected: Mapping[str, NDArray[np.float64]]
+    float32: Mapping[str, tuple[NDArray[np.float32], ...]]
+
+    def reversed(self) -> Reference:
+        """The same with the entries of the batch in the opposite order."""
+        return Reference(
+            expected={name: array[::-1] for name, array in self.expected.items()},
+            float32={name: tuple(run[::-1] for run in runs) for name, runs in self.float32.items()},
+        )
+
+
+class InFloat64(TorchFunctionMode):
+    """Inside this mode every operator sees float64 where the model holds or asks for float32.
+
+    Integer, boolean and half tensors stay as they are. Writing into a float32 buffer is lost, which no
+    model does in evaluation. Bit for bit the same as a copy of the module converted by .double()."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") == "__get__":  # an attribute: widening .shape would copy the tensor
+            return _widen_dtype(func(*args))
+        if func is torch.Tensor.float:
+            func = torch.Tensor.double
+        return func(*map(_widen, args), **{name: _widen(value) for name, value in (kwargs or {}).items()})
+
+
+def _widen(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.double() if value.dtype is torch.float32 else value
+    if type(value) in (list, tuple):
+        return type(value)(map(_widen, value))
+    return _widen_dtype(value)
+
+
+def _widen_dtype(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value
+
+
+def evaluate(module: torch.nn.Module, array: NDArray[np.float32], names: Sequence[str]) -> Reference:
+    """Run the module on one batch in float64 and in float32.
+
+    module: on the CPU, in evaluation mode, float32; array [batch, channels, height, width] float32; names:
+    of its outputs, in order. Raises ValueError if the module is in training mode or has another number of
+    outputs."""
+    if module.training:
+        raise ValueError("the reference model is in training mode; call .eval() first")
+    image = torch.from_numpy(np.ascontiguousarray(array))
+    # Float32 first: some models (LeViT) cache a derived tensor on their first pass, in that pass's dtype.
+    with _full_float32():
+        plain = _run(module, image, names)
+        fewest = min(output[0].size for output in plain.values())
+        runs = [plain]
+        for seed in range(max(1, -(-FEW // max(fewest, 1)))):
+            with RandomRounding(seed, image):
+                runs.append(_run(module, image, names))
+    with _float64_default(), InFloat64():
+        expected = _run(module, image, names)
+    return Reference(expected=expected, float32={name: tuple(run[name] for run in runs) for name in names})
+
+
+def _run(module: torch.nn.Module, image: torch.Tensor, names: Sequence[str]) -> Outputs:
+    with torch.inference_mode():
+        result = module(image)
+    tensors = result if isinstance(result, (list, tuple)) else (result,)
+    if len(tensors) != len(names):
+        raise ValueError(f"the reference model has {len(tensors)} outputs, {len(names)} are named")
+    return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+
+
+@contextlib.contextmanager
+def _float64_default() -> Iterator[None]:
+    """Masks and grids that a forward pass creates without naming a dtype are float64 too."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """A yardstick taken with TF32 or bfloat16 products would let wrong files pass."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,93 @@
+"""What a verification found, as a value: for a person in one sentence, for a program as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nfexport.verification.compare import Comparison
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CaseResult:
+    """One output of one batch: name says what the pictures are, batch how many."""
+
+    name: str
+    batch: int
+    output: str
+    comparison: Comparison
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerificationReport:
+    """A file against its PyTorch model.
+
+    tolerance is the rule in words; seed is that of the inputs. The same file, model, versions and machine
+    give the same report.
+    """
+
+    runtime: str
+    runtime_version: str
+    seed: int
+    tolerance: str
+    cases: tuple[CaseResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if there are cases and each of them passed."""
+        return bool(self.cases) and all(case.comparison.passed for case in self.cases)
+
+    @property
+    def worst(self) -> CaseResult:
+        """The case that is furthest from what is allowed, the first of them if several are."""
+        return max(self.cases, key=lambda case: case.comparison.severity)
+
+    def summary(self) -> str:
+        """Say it in one sentence, without a full stop at its end."""
+        worst = self.worst.comparison
+        where = f"{self.runtime} {self.runtime_version}"
+        if self.passed:
+            return (
+                f"{where} agrees with PyTorch on {len(self.cases)} batches: largest error "
+                f"{self._largest('max_relative'):.1e} of the output range "
+                f"(PyTorch's own in float32 {self._largest('yardstick_relative'):.1e}; "
+                f"{worst.severity:.0%} of what is allowed)"
+            )
+        failed = sum(not case.comparison.passed for case in self.cases)
+        size = (
+            ""
+            if worst.max_relative is None
+            else f", an error of {worst.max_relative:.1e} of the output range"
+        )
+        return (
+            f"{where} differs from PyTorch on {failed} of {len(self.cases)} batches, most on "
+            f"'{self.worst.name}' (batch {self.worst.batch}): {worst.reason}{size}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values for JSON."""
+        worst = self.worst
+        return {
+            "passed": self.passed,
+            "summary": self.summary(),
+            "runtime": self.runtime,
+            "runtime_version": self.runtime_version,
+            "seed": self.seed,
+            "tolerance": self.tolerance,
+            "max_relative_error": self._largest("max_relative"),
+            "min_cosine": self._least("cosine"),
+            "top1_agreement": self._least("top1"),
+            "top5_agreement": self._least("top5"),
+            "worst": {"name": worst.name, "batch": worst.batch, "output": worst.output},
+            "cases": [dataclasses.asdict(case) for case in self.cases],
+        }
+
+    def _figures(self, field: str) -> list[float]:
+        values = (getattr(case.comparison, field) for case in self.cases)
+        return [value for value in values if value is not None]
+
+    def _largest(self, field: str) -> float | None:
+        return max(self._figures(field), default=None)
+
+    def _least(self, field: str) -> float | None:
+        return min(self._figures(field), default=None)

@@ -1,0 +1,78 @@
+"""Float32 with its rounding made random: what float32 costs when no luck helps.
+
+One float32 run is one sample of the rounding error, and a lucky one for symmetric inputs: equal values
+round equally, and the error cancels. Here each operator's result is multiplied by 1 + u, u uniform within
+one unit in the last place, ±2⁻²³, which is Monte Carlo arithmetic (D. Stott Parker, UCLA CSD-970002, 1997)
+at the grain of operators. Its error against float64 is what another correct float32 implementation, with
+another order of summation, is to be expected to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+UNIT = 2.0**-23
+"""Relative distance of neighbouring float32 numbers at 1."""
+
+PERIOD = 65537
+"""Length of the table of factors. Prime, so that it never falls into step with the axes of a tensor."""
+
+STEP = 7919
+"""By how much the table is rotated from one operator to the next; prime to PERIOD."""
+
+
+class RandomRounding(TorchFunctionMode):
+    """Inside this mode float32 results that follow from `image` or a parameter carry a random relative error.
+
+    The same seed gives the same errors. Other results, such as a grid of positions, are left alone: whole
+    numbers are exact in float32, and floor(2 − 2⁻²³) would be an error of 1. So are views and results that
+    are written in place: a copy of them would no longer share memory with what the model holds."""
+
+    def __init__(self, seed: int, image: torch.Tensor) -> None:
+        super().__init__()
+        raw = np.random.Philox(key=seed).random_raw(PERIOD).astype(np.float64) * 2.0**-64
+        row = torch.from_numpy((1.0 + (2.0 * raw - 1.0) * UNIT).astype(np.float32))
+        self._table = torch.cat([row, row])
+        self._offset = 0
+        self._follows: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._follows[image] = True
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        given = list(_tensors((*args, *kwargs.values())))
+        if not any(isinstance(x, torch.nn.Parameter) or x in self._follows for x in given):
+            return result
+        if isinstance(result, torch.Tensor) and result.dtype is torch.float32:
+            memory = result.untyped_storage().data_ptr()
+            if all(tensor.untyped_storage().data_ptr() != memory for tensor in given):
+                result = self._perturb(result)
+        for tensor in _tensors((result,)):
+            self._follows[tensor] = True
+        return result
+
+    def _perturb(self, tensor: torch.Tensor) -> torch.Tensor:
+        self._offset = (self._offset + STEP) % PERIOD
+        row = self._table[self._offset : self._offset + PERIOD]
+        values = tensor.reshape(-1)
+        whole = values.numel() // PERIOD * PERIOD
+        result = torch.empty_like(values)
+        torch.mul(values[:whole].view(-1, PERIOD), row, out=result[:whole].view(-1, PERIOD))
+        torch.mul(values[whole:], row[: values.numel() - whole], out=result[whole:])
+        return result.view(tensor.shape)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)

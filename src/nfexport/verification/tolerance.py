@@ -1,0 +1,134 @@
+"""How far a file may be from the reference, and why that far.
+
+No fixed atol is right: float32 itself costs 1e-7 of the output range in one network and 1e-5 in another.
+So the yardstick is measured: PyTorch's own error in float32 against its float64, on the same picture, the
+worse of its plain run and of one with its rounding made random (see rounding.py).
+
+    limit = max(FACTOR · yardstick, FLOOR · 2⁻²³ · max|expected|)
+
+for each picture and output by itself, once for the worst element and once for the root mean square; a file
+has to stay within both. The worst element shows a fault that few outputs see; the root mean square is the
+steadier figure and shows a small fault that all of them see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfexport.verification.rounding import UNIT
+
+FACTOR = 5.0
+"""Between what correct files need and what wrong ones show. Correct: 88 exports of 43 architectures (NFNet, BiT,
+ViT, hybrids, EfficientNet, ConvNeXt, Swin and others; folded and not; two seeds) are at 2.3 times the
+yardstick at most in ONNX Runtime, whose sums run in another order. Wrong: each single weight or bias of the
+folded test_nfnet and nf_regnet_b0 scaled by 0.3 % is at 19 times or more, at 400 in the median; a fold with
+eps left out or outside the root at 8,000 or more."""
+
+FLOOR_MAX = 4.0
+"""Units in the last place of the largest output: no element can be asked to be closer, also where PyTorch
+happens to be exact, as on a network with one output."""
+
+FLOOR_RMS = 1.0
+"""The same for the root mean square."""
+
+Array = NDArray[Any]
+PerPicture = NDArray[np.float64]
+"""One number for each entry of the batch, shape [batch]."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """What float32 costs on each picture: absolute errors, in units of the output."""
+
+    max_abs: PerPicture
+    rms: PerPicture
+
+
+def measure(runs: Sequence[Array], expected: Array) -> Yardstick:
+    """Return the worst of several float32 runs against float64, all [batch, …] of one shape."""
+    errors = [np.abs(per_picture(run) - per_picture(expected)) for run in runs]
+    return Yardstick(
+        max_abs=np.max([error.max(axis=1) for error in errors], axis=0),
+        rms=np.max([root_mean_square(error) for error in errors], axis=0),
+    )
+
+
+def per_picture(array: Array) -> NDArray[np.float64]:
+    """Return [batch, …] as [batch, elements] in float64."""
+    return array.astype(np.float64).reshape(array.shape[0], -1)
+
+
+def root_mean_square(values: NDArray[np.float64]) -> PerPicture:
+    """Over the second axis of [batch, elements]."""
+    return np.asarray(np.sqrt(np.mean(np.square(values), axis=1)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """excess is the error in units of what is allowed, passed where at most 1; limit is the largest error
+    that the tolerance allows an element, absolute. Both for each picture."""
+
+    excess: PerPicture
+    limit: PerPicture
+
+
+class Tolerance(Protocol):
+    """A rule that says how far is too far."""
+
+    def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        """Judge finite arrays [batch, …] of one shape; expected is float64."""
+
+    def describe(self) -> str:
+        """Say the rule in a few words."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Float32Tolerance:
+    """The default rule, as this module's docstring gives it."""
+
+    factor: float = FACTOR
+
+    def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        error = np.abs(per_picture(actual) - per_picture(expected))
+        unit = UNIT * np.abs(per_picture(expected)).max(axis=1)
+        limit_max = np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit)
+        limit_rms = np.maximum(self.factor * yardstick.rms, FLOOR_RMS * unit)
+        return Judgement(
+            excess=np.maximum(
+                _ratio(error.max(axis=1), limit_max), _ratio(root_mean_square(error), limit_rms)
+            ),
+            limit=limit_max,
+        )
+
+    def describe(self) -> str:
+        return f"{self.factor:g} times PyTorch's own float32 error"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FixedTolerance:
+    """|actual − expected| ≤ atol + rtol · |expected| for every element, as numpy.allclose.
+
+    For users who need a fixed bound. It knows nothing of what float32 costs in the network at hand."""
+
+    rtol: float
+    atol: float
+
+    def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        wanted = per_picture(expected)
+        limit = self.atol + self.rtol * np.abs(wanted)
+        error = np.abs(per_picture(actual) - wanted)
+        return Judgement(excess=_ratio(error, limit).max(axis=1), limit=limit.max(axis=1))
+
+    def describe(self) -> str:
+        return f"rtol {self.rtol:g}, atol {self.atol:g}"
+
+
+def _ratio(error: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """error / limit, where no error is within any limit, 0 included."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error == 0, 0.0, error / limit)
