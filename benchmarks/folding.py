@@ -62,9 +62,7 @@ def measure(name: str, folder: Path, rounds: int) -> dict[str, Any]:
     files = {variant: folder / f"{index}.onnx" for index, variant in enumerate(VARIANTS)}
     plain_export(loaded.module, loaded.image_size, files["torch.onnx"])
     for variant in ("unfolded", "folded"):
-        nfexport.export(
-            name, files[variant], opset=11, fold_ws=variant == "folded", image_size="train", verify=False
-        )
+        nfexport.export(name, files[variant], opset=11, fold_ws=variant == "folded", image_size="train", verify=False)
     x = np.random.default_rng(0).standard_normal((1, loaded.in_channels, *loaded.image_size)).astype(np.float32)
     loads: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     runs: dict[str, list[float]] = {variant: [] for variant in VARIANTS}

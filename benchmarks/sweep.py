@@ -50,9 +50,23 @@ def main() -> int:
 def export(name: str, opset: int) -> dict[str, Any]:
     """Return what `nfexport export --json` prints, or the error that it gives."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "nfexport", "export", name, "--opset", str(opset), "--fold-ws", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "nfexport",
+            "export",
+            name,
+            "--opset",
+            str(opset),
+            "--fold-ws",
+            "--json",
+        ]
         done = subprocess.run(
-            [*command, "-o", f"{folder}/model.onnx"], capture_output=True, text=True, check=False, timeout=1800
+            [*command, "-o", f"{folder}/model.onnx"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1800,
         )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -108,10 +122,17 @@ def table(rows: list[Any], opsets: list[int], left_out: list[str]) -> str:
                 continue
             report = result["verification"]
             excess = max(case["comparison"]["excess"] for case in report["cases"])
-            cells += [str(result["file"]["node_count"]), f"{report['max_relative_error']:.1e}", f"{excess:.0%}"]
+            cells += [
+                str(result["file"]["node_count"]),
+                f"{report['max_relative_error']:.1e}",
+                f"{excess:.0%}",
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     versions = next(r for _, _, results in rows for r in results.values() if "error" not in r)["recipe"]["versions"]
-    lines += ["", "Made with " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + "."]
+    lines += [
+        "",
+        "Made with " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".",
+    ]
     if left_out:
         lines += ["", f"Left out for their size: {', '.join(left_out)}."]
     return "\n".join(lines) + "\n"

@@ -105,8 +105,7 @@ def traced_operators(layer: nn.Module) -> set[str]:
 
 def standardised(network: nn.Module, std_conv: ModuleType) -> Iterator[tuple[str, nn.Module]]:
     classes = tuple(
-        getattr(std_conv, name)
-        for name in ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
+        getattr(std_conv, name) for name in ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
     )
     return ((name, module) for name, module in network.named_modules() if isinstance(module, classes))
 

@@ -108,9 +108,7 @@ def timm_copy(version: str, destination: Path, cache: Path) -> Path:
         spec = importlib.util.find_spec("timm")
         assert spec is not None
         assert spec.origin is not None
-        shutil.copytree(
-            Path(spec.origin).parent, destination / "timm", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(Path(spec.origin).parent, destination / "timm", ignore=shutil.ignore_patterns("__pycache__"))
         return destination
     if not list(cache.glob(f"timm-{version}-*.whl")):
         problem = download_problem(version, cache)

@@ -25,9 +25,7 @@ class Conv(torch.nn.Conv2d):
         self.standardise = standardise
         with torch.no_grad():
             # small filters with a mean, where eps and the subtraction count
-            self.weight.copy_(
-                torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(1)) * 0.02 + 0.01
-            )
+            self.weight.copy_(torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(1)) * 0.02 + 0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.standardise(self), self.bias)
@@ -56,9 +54,7 @@ def unbiased_over_everything(conv: Any) -> torch.Tensor:
 def timm_today(conv: Any) -> torch.Tensor:
     row = conv.weight.reshape(1, 8, -1)
     scale = (conv.gain * 0.3).view(-1)
-    return F.batch_norm(row, None, None, weight=scale, training=True, momentum=0.0, eps=1e-5).reshape_as(
-        conv.weight
-    )
+    return F.batch_norm(row, None, None, weight=scale, training=True, momentum=0.0, eps=1e-5).reshape_as(conv.weight)
 
 
 def layer_norm(conv: Any) -> torch.Tensor:

@@ -27,9 +27,7 @@ def check_target(target: Path) -> None:
     if target.is_dir():
         raise OutputError(f"'{target}' is a folder", fix="name a file with -o")
     if not folder.is_dir():
-        raise OutputError(
-            f"the folder '{folder}' does not exist", fix="create it, or name another file with -o"
-        )
+        raise OutputError(f"the folder '{folder}' does not exist", fix="create it, or name another file with -o")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"the folder '{folder}' is not writable", fix="name another file with -o")
 

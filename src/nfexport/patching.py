@@ -160,9 +160,7 @@ def _uses_batch_statistics(
     return training and running_mean is None and running_var is None
 
 
-def _with_constant_pads(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _with_constant_pads(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if len(args) > 1:
         return (args[0], [int(size) for size in args[1]], *args[2:]), kwargs
     return args, {**kwargs, "pad": [int(size) for size in kwargs["pad"]]}

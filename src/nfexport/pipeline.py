@@ -139,9 +139,7 @@ def export(
     )
     with stages.stage("model"):
         loaded = models.load(spec)
-    steps = plan(
-        [PassStep(name="convert-opset", params={"opset": opset})] + [PassStep(name="fold-ws")] * fold_ws
-    )
+    steps = plan([PassStep(name="convert-opset", params={"opset": opset})] + [PassStep(name="fold-ws")] * fold_ws)
     request = tracing.TraceRequest(
         batch=batch,
         in_channels=loaded.in_channels,
@@ -220,6 +218,8 @@ def verify(
     stages = Stages(progress)
     with stages.stage("read"):
         facts = inspect(path)
+        if facts.recipe_error is not None:
+            raise facts.recipe_error
         if facts.recipe is None:
             raise OnnxFileError(
                 f"'{path}' has no recipe, so there is no model to compare it with",

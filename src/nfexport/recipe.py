@@ -123,8 +123,7 @@ class Recipe:
         try:
             raw["weights"] = Weights(**raw["weights"])
             fields: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in raw["preprocessing"].items()
+                key: tuple(value) if isinstance(value, list) else value for key, value in raw["preprocessing"].items()
             }
             raw["preprocessing"] = Preprocessing(**fields)
             raw["passes"] = tuple(PassStep(**step) for step in raw["passes"])

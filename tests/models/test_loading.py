@@ -113,7 +113,9 @@ def test_trained_weights_come_through_the_hubs_client(cache_with_weights: tuple[
     assert result == ["pretrained", "r160_in1k", digest, "imagenet-1k"]
 
 
-def test_another_number_of_classes_than_the_trained_ones_is_refused(cache_with_weights: tuple[Path, str]) -> None:
+def test_another_number_of_classes_than_the_trained_ones_is_refused(
+    cache_with_weights: tuple[Path, str],
+) -> None:
     result = in_a_process(cache_with_weights[0], "num_classes=10", HF_HUB_OFFLINE="1")
     assert result[0] == "RecipeError"
     assert "has 1000 classes, not 10" in str(result[2])

@@ -155,9 +155,7 @@ def test_other_domains_are_left_alone_and_named() -> None:
 @pytest.mark.parametrize("opset", [8, 99])
 def test_an_opset_out_of_range(opset: int) -> None:
     newest = onnx.defs.onnx_opset_version()
-    with pytest.raises(
-        PassError, match=f"^opset {opset} is outside 9..{newest}; choose one from 9 to {newest}$"
-    ):
+    with pytest.raises(PassError, match=f"^opset {opset} is outside 9..{newest}; choose one from 9 to {newest}$"):
         convert_opset.apply(ir.serde.deserialize_model(network()), opset=opset)
 
 

@@ -181,9 +181,7 @@ RESIZES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("attributes", "constants", "inputs", "source", "target"), RESIZES.values(), ids=RESIZES
-)
+@pytest.mark.parametrize(("attributes", "constants", "inputs", "source", "target"), RESIZES.values(), ids=RESIZES)
 def test_resize(attributes: str, constants: str, inputs: str, source: int, target: int) -> None:
     text = f"g (float[2,3,5,4] x) => ({Y}) <{constants}> {{ y = Resize<{attributes}>({inputs}) }}"
     expected = "Upsample" if target < 10 else "Resize"

@@ -67,8 +67,7 @@ REFUSALS = {
         "y = MaxPool<kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1>(x)",
         18,
         9,
-        "ceil_mode came with opset 10, and how many windows it adds along axis 2 depends on a size that is "
-        "not fixed",
+        "ceil_mode came with opset 10, and how many windows it adds along axis 2 depends on a size that is not fixed",
         10,
     ),
     "padding that is counted": (
@@ -87,8 +86,7 @@ REFUSALS = {
         "y, z = Split<num_outputs=2>(x)",
         18,
         17,
-        "its num_outputs cuts axis 0, whose length is not fixed, so that the last of the 2 parts may be "
-        "shorter",
+        "its num_outputs cuts axis 0, whose length is not fixed, so that the last of the 2 parts may be shorter",
         18,
     ),
     "a slice with steps": (
@@ -181,7 +179,6 @@ def test_what_cannot_be_carried_is_named(
     with pytest.raises(PassError) as refusal:
         convert_opset.apply(model, opset=target)
     assert str(refusal.value) == (
-        f"node '/n' ({operator}) has no form at opset {target}: {reason}; "
-        f"opset {nearest} is the nearest that works"
+        f"node '/n' ({operator}) has no form at opset {target}: {reason}; opset {nearest} is the nearest that works"
     )
     assert ir.serde.serialize_model(model) == before

@@ -79,8 +79,7 @@ FORMS = {
         *(11, 13, ["LogSoftmax"]),
     ),
     "Split 13 to 11": (
-        "g (float[N,6] x) => (float[a,b] y, float[c,d] z) <int64[2] s = {2, 4}>"
-        " { y, z = Split<axis=-1>(x, s) }",
+        "g (float[N,6] x) => (float[a,b] y, float[c,d] z) <int64[2] s = {2, 4}> { y, z = Split<axis=-1>(x, s) }",
         *(13, 11, ["Split"]),
     ),
     "Split 11 to 18": (
@@ -88,8 +87,7 @@ FORMS = {
         *(11, 18, ["Split"]),
     ),
     "Split 13 to 18, lengths as an input": (
-        "g (float[N,6] x) => (float[a,b] y, float[c,d] z) <int64[2] s = {2, 4}>"
-        " { y, z = Split<axis=1>(x, s) }",
+        "g (float[N,6] x) => (float[a,b] y, float[c,d] z) <int64[2] s = {2, 4}> { y, z = Split<axis=1>(x, s) }",
         *(13, 18, ["Split"]),
     ),
     "Split in equal parts 11 to 18": (
@@ -120,8 +118,7 @@ FORMS = {
         *(11, 9, ["TopK"]),
     ),
     "TopK of the smallest": (
-        "g (float[N,6] x) => (float[a,b] y, int64[c,d] i) <int64[1] k = {3}>"
-        " { y, i = TopK<largest=0>(x, k) }",
+        "g (float[N,6] x) => (float[a,b] y, int64[c,d] i) <int64[1] k = {3}> { y, i = TopK<largest=0>(x, k) }",
         *(11, 10, ["Neg", "TopK", "Neg"]),
     ),
     "TopK 9 to 24": (
@@ -137,8 +134,7 @@ FORMS = {
         *(15, 9, ["Shape", "Slice"]),
     ),
     "Pad 13 to 9": (
-        f"g ({X4}) => ({Y}) <int64[8] p = {{0, 0, 1, 2, 0, 0, 3, 0}}, float v = {{1.5}}>"
-        " { y = Pad(x, p, v) }",
+        f"g ({X4}) => ({Y}) <int64[8] p = {{0, 0, 1, 2, 0, 0, 3, 0}}, float v = {{1.5}}> {{ y = Pad(x, p, v) }}",
         *(13, 9, ["Pad"]),
     ),
     "Pad of some axes": (

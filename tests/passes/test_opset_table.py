@@ -17,9 +17,7 @@ NARROWED = {
     ("ReduceLogSum", 18, 28),
     ("ReduceLogSumExp", 18, 28),
 }
-PAIRS = [
-    (op_type, *pair) for op_type, rows in ROWS.items() for row in rows for pair in itertools.pairwise(row)
-]
+PAIRS = [(op_type, *pair) for op_type, rows in ROWS.items() for row in rows for pair in itertools.pairwise(row)]
 
 
 def _schema(op_type: str, version: int) -> Schema:

@@ -92,6 +92,4 @@ def test_an_expand_over_the_batch_keeps_one_short_chain() -> None:
     )
     static_shapes.apply(model)
     assert operators(model) == ["Shape", "Gather", "Concat", "Expand"]
-    np.testing.assert_array_equal(
-        run(model, {"x": normal(4, 7, 5)})[0], np.broadcast_to(normal(1, 1, 5), (4, 1, 5))
-    )
+    np.testing.assert_array_equal(run(model, {"x": normal(4, 7, 5)})[0], np.broadcast_to(normal(1, 1, 5), (4, 1, 5)))

@@ -39,7 +39,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"nfexport.cli.{name}").command
+        command: click.Command = importlib.import_module(f"nfexport.cli.commands.{name}").command
         return command
 
     def resolve_command(

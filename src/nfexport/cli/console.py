@@ -132,15 +132,11 @@ class Console:
                 f"crop {pre.crop_pct:g} ({pre.crop_mode}), {pre.interpolation}",
             )
             table.add_row("labels", recipe.labels or "unknown")
-            table.add_row(
-                "made with", ", ".join(f"{name} {v}" for name, v in sorted(recipe.versions.items()))
-            )
+            table.add_row("made with", ", ".join(f"{name} {v}" for name, v in sorted(recipe.versions.items())))
         else:
-            table.add_row("recipe", "none")
+            table.add_row("recipe", "none" if facts.recipe_error is None else str(facts.recipe_error))
         _add_facts(table, facts)
-        table.add_row(
-            "operators", ", ".join(f"{name} {count}" for name, count in facts.operator_counts.items())
-        )
+        table.add_row("operators", ", ".join(f"{name} {count}" for name, count in facts.operator_counts.items()))
         self._out.print(table)
 
     def show_architectures(self, entries: Sequence[ArchitectureEntry], pattern: str | None) -> None:
@@ -157,7 +153,7 @@ class Console:
             table.add_row("tolerance", report.tolerance)
             for case in report.cases:
                 c = case.comparison
-                figures = "" if c.max_relative is None else f"max {c.max_relative:.1e}, cosine {c.cosine:.9f}"
+                figures = "" if c.max_relative is None else f"largest error {c.max_relative:.1e}"
                 table.add_row("", f"{case.name}, batch {case.batch}: {figures} {c.reason}".rstrip())
 
 
@@ -176,9 +172,7 @@ def _add_facts(table: Table, facts: FileFacts) -> None:
             shape = "?" if tensor.shape is None else ", ".join(str(dim) for dim in tensor.shape)
             table.add_row(what, f"{tensor.name}  {tensor.dtype} \\[{shape}]")
     table.add_row("nodes", f"{facts.node_count:,}")
-    table.add_row(
-        "parameters", f"{facts.counted_parameters:,} in Conv, Gemm and MatMul; {facts.parameters:,} in all"
-    )
+    table.add_row("parameters", f"{facts.counted_parameters:,} in Conv, Gemm and MatMul; {facts.parameters:,} in all")
     table.add_row("size", f"{facts.total_size:,} bytes")
 
 

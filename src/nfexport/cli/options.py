@@ -12,13 +12,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def reporting(function: Function) -> Function:
     """Add --json, -q and -v to a command that reports."""
-    function = click.option("-v", "--verbose", is_flag=True, help="Say more: each pass, each input.")(
-        function
-    )
+    function = click.option("-v", "--verbose", is_flag=True, help="Say more: each pass, each input.")(function)
     function = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(function)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(
-        function
-    )
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(function)
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5

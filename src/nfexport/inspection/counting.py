@@ -73,9 +73,7 @@ def _counted(graph: onnx.GraphProto) -> int:
             for product, bias in (tuple(node.input), tuple(reversed(node.input))):
                 if bias in stored and list(stored[bias].dims) == [widths.get(product)]:
                     used.add(bias)
-    return sum(
-        element_count(tensor) for name, tensor in stored.items() if name in used and is_floating(tensor)
-    )
+    return sum(element_count(tensor) for name, tensor in stored.items() if name in used and is_floating(tensor))
 
 
 def convolution_weights(graph: onnx.GraphProto) -> Mapping[str, int]:

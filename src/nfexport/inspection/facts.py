@@ -123,9 +123,7 @@ def read(path: Path) -> onnx.ModelProto:
     try:
         model = skim(path)
     except OSError as error:
-        raise OnnxFileError(
-            f"'{path}' cannot be read ({error.strerror})", fix="check its permissions"
-        ) from error
+        raise OnnxFileError(f"'{path}' cannot be read ({error.strerror})", fix="check its permissions") from error
     except DamagedError as damage:
         raise recognise.explain(path, damage) from damage
     if not model.ir_version or not model.graph.output:

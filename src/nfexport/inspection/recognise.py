@@ -53,7 +53,5 @@ def explain(path: Path, damage: DamagedError) -> OnnxFileError:
             fix="export the model that it belongs to",
         )
     if head.startswith(IR_VERSION_TAG):
-        return OnnxFileError(
-            f"'{path}' is damaged or cut off: {damage}", fix="export it again, or fetch it again"
-        )
+        return OnnxFileError(f"'{path}' is damaged or cut off: {damage}", fix="export it again, or fetch it again")
     return OnnxFileError(f"'{path}' is not an ONNX file: {damage}", fix="name a file that ends in .onnx")

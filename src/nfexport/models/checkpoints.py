@@ -83,7 +83,7 @@ def _is_pickle_with_globals(path: Path) -> bool:
     """Read the file as the instructions of a pickle, running none of them."""
     if zipfile.is_zipfile(path):
         return False
-    names = set()
+    names: set[str] = set()
     try:
         with path.open("rb") as file:
             names.update(operation.name for operation, _, _ in pickletools.genops(file))
@@ -113,9 +113,7 @@ def _check_fit(
 ) -> None:
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
-    misshaped = [
-        name for name in expected if name in state and state[name].shape != expected[name].shape
-    ]
+    misshaped = [name for name in expected if name in state and state[name].shape != expected[name].shape]
     if not missing and not unexpected and not misshaped:
         return
     parts = []

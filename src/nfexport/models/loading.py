@@ -124,9 +124,7 @@ def _from_checkpoint(
     return module, Weights(kind="checkpoint", digest=state_digest(module))
 
 
-def _from_hub(
-    resolved: ResolvedName, spec: ModelSpec, arguments: dict[str, Any]
-) -> tuple[torch.nn.Module, Weights]:
+def _from_hub(resolved: ResolvedName, spec: ModelSpec, arguments: dict[str, Any]) -> tuple[torch.nn.Module, Weights]:
     classes = arguments.get("num_classes")
     if classes:
         raise RecipeError(

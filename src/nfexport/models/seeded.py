@@ -86,7 +86,7 @@ def _values(module: nn.Module, name: str, shape: tuple[int, ...], key: str) -> n
     elif name in _LAYER_SCALES:
         values *= np.float32(0.2)
         values += np.float32(0.3)
-    elif _is_scale(module, name):
+    elif _is_scale(name):
         values *= np.float32(0.5)
         values += np.float32(1.0)
     else:
@@ -94,9 +94,18 @@ def _values(module: nn.Module, name: str, shape: tuple[int, ...], key: str) -> n
     return values.reshape(shape)
 
 
-def _is_scale(module: nn.Module, name: str) -> bool:
+def _is_scale(name: str) -> bool:
     """Say whether a vector multiplies: gains and the weights of normalisation layers do."""
-    return name in ("weight", "gain", "skipinit_gain", "scale", "alpha", "temperature", "logit_scale", "scaling")
+    return name in (
+        "weight",
+        "gain",
+        "skipinit_gain",
+        "scale",
+        "alpha",
+        "temperature",
+        "logit_scale",
+        "scaling",
+    )
 
 
 def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_channels: int) -> None:
@@ -108,7 +117,7 @@ def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_ch
 
     The input is one seeded picture, run in float64: only a whole number, k, depends on it, so that rounding
     differences between machines do not reach the weights. A network without BatchNorm is not run."""
-    names = {
+    names: dict[nn.Module, str] = {
         module: name
         for name, module in model.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_var is not None
@@ -124,8 +133,8 @@ def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_ch
         size, key = x.shape[1], f"{seed}/{names[module]}"
         mean = uniform(f"{key}.running_mean", size) * np.float32(0.3 * 2.0**k)
         var = (uniform(f"{key}.running_var", size) * np.float32(0.5) + np.float32(1.0)) * np.float32(4.0**k)
-        module.running_mean.copy_(torch.from_numpy(mean))
-        module.running_var.copy_(torch.from_numpy(var))
+        module.get_buffer("running_mean").copy_(torch.from_numpy(mean))
+        module.get_buffer("running_var").copy_(torch.from_numpy(var))
 
     hooks = [module.register_forward_pre_hook(set_statistics) for module in names]
     model.double()

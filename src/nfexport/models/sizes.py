@@ -36,9 +36,7 @@ def refused_size(architecture: str, size: tuple[int, int], cfg: Any, error: Exce
     """Say that the architecture does not take this size."""
     lines = str(error).strip().splitlines()
     reason = lines[0].rstrip(".") if lines else type(error).__name__
-    return RecipeError(
-        f"{architecture} does not take pictures of {size[0]}×{size[1]} ({reason})", fix=_own_size(cfg)
-    )
+    return RecipeError(f"{architecture} does not take pictures of {size[0]}×{size[1]} ({reason})", fix=_own_size(cfg))
 
 
 def check_forward(

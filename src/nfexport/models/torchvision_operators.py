@@ -60,7 +60,7 @@ def _declare() -> None:
     import torch
 
     if _declared is None:
-        _declared = torch.library.Library("torchvision", "FRAGMENT")
+        _declared = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
             _declared.define(schema)
 

@@ -47,9 +47,7 @@ def plan(wanted: Iterable[PassStep]) -> tuple[PassStep, ...]:
     return tuple(steps[name] for name in ORDER if name in steps)
 
 
-def run(
-    model: ir.Model, steps: Iterable[PassStep], observe: Callable[[str], None] | None = None
-) -> list[PassReport]:
+def run(model: ir.Model, steps: Iterable[PassStep], observe: Callable[[str], None] | None = None) -> list[PassReport]:
     """Run the steps in place, in the order given, and return what each says of its work."""
     reports = []
     for step in steps:

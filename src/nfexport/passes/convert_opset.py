@@ -44,9 +44,7 @@ def apply(model: ir.Model, *, opset: int) -> PassReport:
     opset to which the whole graph can.
     """
     if not OLDEST <= opset <= NEWEST:
-        raise PassError(
-            f"opset {opset} is outside {OLDEST}..{NEWEST}", fix=f"choose one from {OLDEST} to {NEWEST}"
-        )
+        raise PassError(f"opset {opset} is outside {OLDEST}..{NEWEST}", fix=f"choose one from {OLDEST} to {NEWEST}")
     source = _source_opset(model)
     nodes = [node for node in model.graph.all_nodes() if edit.is_default_domain(node)]
     before = sum(1 for _ in model.graph.all_nodes())
@@ -81,9 +79,7 @@ def _source_opset(model: ir.Model) -> int:
     imports = model.graph.opset_imports
     source = imports.get("", imports.get("ai.onnx"))
     if source is None:
-        raise PassError(
-            "the file imports no opset of the default domain", fix="export it again, or set opset_import"
-        )
+        raise PassError("the file imports no opset of the default domain", fix="export it again, or set opset_import")
     if not OLDEST_SOURCE <= source <= NEWEST:
         raise PassError(
             f"the file is of opset {source}, and only {OLDEST_SOURCE} to {NEWEST} can be read",
@@ -133,9 +129,7 @@ def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replac
 
 def _nearest(nodes: Sequence[ir.Node], facts: ValueFacts, source: int, target: int) -> str:
     """Name the nearest opset to which every node can be carried; the higher one of two."""
-    others = sorted(
-        (o for o in range(OLDEST, NEWEST + 1) if o != target), key=lambda o: (abs(o - target), -o)
-    )
+    others = sorted((o for o in range(OLDEST, NEWEST + 1) if o != target), key=lambda o: (abs(o - target), -o))
     for opset in others:
         try:
             for node in nodes:

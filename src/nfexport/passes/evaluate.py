@@ -94,8 +94,7 @@ class ConstantEvaluator:
             return
         needed = _needed(node)
         arrays = [
-            None if v is None or v not in needed else results[v] if v in results else _load(v)
-            for v in node.inputs
+            None if v is None or v not in needed else results[v] if v in results else _load(v) for v in node.inputs
         ]
         special = _SPECIAL.get(node.op_type)
         try:

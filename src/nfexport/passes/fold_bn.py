@@ -60,9 +60,7 @@ def _why_not(node: ir.Node) -> str | None:
         return "no convolution comes before it"
     if edit.sole_consumer(source) is not node:
         return f"the convolution '{conv.name}' has other consumers"
-    if edit.constant(conv.inputs[1]) is None or (
-        _bias(conv) is not None and edit.constant(_bias(conv)) is None
-    ):
+    if edit.constant(conv.inputs[1]) is None or (_bias(conv) is not None and edit.constant(_bias(conv)) is None):
         return f"the weight of the convolution '{conv.name}' is not constant"
     return None
 
@@ -83,9 +81,7 @@ def _fold(graph: ir.Graph, node: ir.Node) -> None:
     graph.remove(node, safe=True)
 
 
-def _set_input(
-    graph: ir.Graph, conv: ir.Node, index: int, exact: Array, named_after: ir.Value | None
-) -> None:
+def _set_input(graph: ir.Graph, conv: ir.Node, index: int, exact: Array, named_after: ir.Value | None) -> None:
     old = conv.inputs[index] if index < len(conv.inputs) else None
     weight = conv.inputs[1]
     assert weight is not None

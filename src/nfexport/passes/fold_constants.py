@@ -77,10 +77,7 @@ def _frontier(graph: ir.Graph, evaluator: ConstantEvaluator, reserved: set[ir.No
             readers = [use.node for use in output.uses()]
             if output.is_graph_output():
                 continue
-            if any(
-                reader in reserved or reader.graph is not graph or not is_constant(reader)
-                for reader in readers
-            ):
+            if any(reader in reserved or reader.graph is not graph or not is_constant(reader) for reader in readers):
                 found.append(output)
     return found
 

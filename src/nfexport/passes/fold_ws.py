@@ -113,9 +113,7 @@ def _sources(value: ir.Value) -> list[ir.Value]:
 
 def _source_name(weight: ir.Value) -> str:
     """Name a folded weight after the one large tensor that it was computed from."""
-    sources = [
-        value for value in _sources(weight) if value.is_initializer() and value.const_value is not None
-    ]
+    sources = [value for value in _sources(weight) if value.is_initializer() and value.const_value is not None]
     largest = max(sources, key=lambda value: _size(value), default=weight)
     return str(largest.name)
 

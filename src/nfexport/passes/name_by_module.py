@@ -80,9 +80,7 @@ def _in_order_of_use(graph: ir.Graph) -> list[ir.Value]:
     return list(ordered)
 
 
-def _initializer_name(
-    value: ir.Value, parameters: Collection[str], position: dict[ir.Node, int], opset: int
-) -> str:
+def _initializer_name(value: ir.Value, parameters: Collection[str], position: dict[ir.Node, int], opset: int) -> str:
     uses = value.uses()
     if _is_parameter(value, parameters) or not uses:
         return str(value.name)

@@ -153,9 +153,7 @@ class _Walk:
         return [rest if element == -1 else element for element in elements]
 
     def _is_known(self, value: ir.Value) -> bool:
-        return value.shape is not None and all(
-            isinstance(dim, int) or self._symbol(dim) for dim in value.shape
-        )
+        return value.shape is not None and all(isinstance(dim, int) or self._symbol(dim) for dim in value.shape)
 
     def _symbol(self, dim: int | ir.SymbolicDim | None) -> str | None:
         name = dim.value if isinstance(dim, ir.SymbolicDim) else None

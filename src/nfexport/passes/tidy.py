@@ -31,10 +31,7 @@ def apply(model: ir.Model) -> PassReport:
 def infer_shapes(model: ir.Model) -> None:
     """Infer every shape in place, from what the inputs and the constants tell."""
     symbols = {
-        dim.value
-        for value in model.graph.inputs
-        for dim in value.shape or ()
-        if isinstance(dim, ir.SymbolicDim)
+        dim.value for value in model.graph.inputs for dim in value.shape or () if isinstance(dim, ir.SymbolicDim)
     }
     for node in model.graph:
         for output in node.outputs:

@@ -53,9 +53,7 @@ def compare(
         return Comparison(passed=False, reason=f"its shape is {actual.shape} instead of {expected.shape}")
     if not np.isfinite(actual).all():
         count = int(np.size(actual) - np.isfinite(actual).sum())
-        return Comparison(
-            passed=False, finite=False, reason=f"{count} of {actual.size} values are not finite"
-        )
+        return Comparison(passed=False, finite=False, reason=f"{count} of {actual.size} values are not finite")
     if not np.isfinite(expected).all():
         return Comparison(
             passed=False, finite=False, reason="the PyTorch model itself gives values that are not finite"

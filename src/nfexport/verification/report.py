@@ -54,11 +54,7 @@ class VerificationReport:
                 f"{worst.severity:.0%} of what is allowed)"
             )
         failed = sum(not case.comparison.passed for case in self.cases)
-        size = (
-            ""
-            if worst.max_relative is None
-            else f", an error of {worst.max_relative:.1e} of the output range"
-        )
+        size = "" if worst.max_relative is None else f", an error of {worst.max_relative:.1e} of the output range"
         return (
             f"{where} differs from PyTorch on {failed} of {len(self.cases)} batches, most on "
             f"'{self.worst.name}' (batch {self.worst.batch}): {worst.reason}{size}"

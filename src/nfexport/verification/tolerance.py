@@ -99,9 +99,7 @@ class Float32Tolerance:
         limit_max = np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit)
         limit_rms = np.maximum(self.factor * yardstick.rms, FLOOR_RMS * unit)
         return Judgement(
-            excess=np.maximum(
-                _ratio(error.max(axis=1), limit_max), _ratio(root_mean_square(error), limit_rms)
-            ),
+            excess=np.maximum(_ratio(error.max(axis=1), limit_max), _ratio(root_mean_square(error), limit_rms)),
             limit=limit_max,
         )
 

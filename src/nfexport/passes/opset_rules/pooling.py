@@ -46,9 +46,7 @@ def pool(site: Site) -> Wires:
     dilations = site.attribute("dilations")
     if dilations is not None and (form is None or "dilations" not in form.attributes):
         if any(dilation != 1 for dilation in dilations):
-            site.refuse(
-                f"its dilations {list(dilations)} are not all 1, and opset {site.target} knows no other"
-            )
+            site.refuse(f"its dilations {list(dilations)} are not all 1, and opset {site.target} knows no other")
         del given["dilations"]
     if site.target >= 10 or not site.attribute("ceil_mode", 0):
         return site.keep(given)

@@ -56,11 +56,7 @@ class _Writer:
         assert graph is not None
         values: dict[Wire, ir.Value] = {}
         for sketched in sketch:
-            name = (
-                self._free(f"{old.name}/{sketched.op_type}", self._node_names)
-                if len(sketch) > 1
-                else old.name
-            )
+            name = self._free(f"{old.name}/{sketched.op_type}", self._node_names) if len(sketch) > 1 else old.name
             graph.insert_before(old, self._node(sketched, old, str(name), values))
         for output, wire in zip(old.outputs, replacement.outputs, strict=True):
             if wire is not None:
@@ -97,9 +93,7 @@ class _Writer:
             self.new_values.append(value)
         return node
 
-    def _input(
-        self, sketched: SketchedNode, index: int, name: str, values: dict[Wire, ir.Value]
-    ) -> ir.Value | None:
+    def _input(self, sketched: SketchedNode, index: int, name: str, values: dict[Wire, ir.Value]) -> ir.Value | None:
         source = sketched.inputs[index]
         if source is None:
             return None

@@ -68,9 +68,7 @@ def _sizes(site: Site) -> Array | ir.Value | None:
     def present(rank: int, dtype: np.dtype[np.int64]) -> Array:
         dims = site.dims(site.x())
         if dims is None or any(dim is None for i, dim in enumerate(dims) if i not in _axes(site, rank)):
-            site.refuse(
-                "it gives the sizes of some axes, which came with opset 18, and the others are not fixed"
-            )
+            site.refuse("it gives the sizes of some axes, which came with opset 18, and the others are not fixed")
         return np.array([0 if dim is None else dim for dim in dims], dtype=dtype)
 
     return _of_all_axes(site, site.input(3), "sizes input", present)

@@ -33,9 +33,7 @@ def pad(site: Site) -> Wires:
         return [site.emit("Pad", x, pads, value, mode=mode)]
     number = site.constant(value, "constant_value") if isinstance(value, ir.Value) else value
     return [
-        site.emit(
-            "Pad", x, mode=mode, pads=pads.tolist(), value=None if number is None else float(number.item())
-        )
+        site.emit("Pad", x, mode=mode, pads=pads.tolist(), value=None if number is None else float(number.item()))
     ]
 
 

@@ -168,9 +168,7 @@ class Site:
         for name in [name for name in given if name not in form.attributes]:
             if not _is_default(old_form.attributes.get(name), given[name]):
                 value = given[name].value
-                self.refuse(
-                    f"{op_type} has no attribute {name!r} at opset {self.target}, and this one is {value!r}"
-                )
+                self.refuse(f"{op_type} has no attribute {name!r} at opset {self.target}, and this one is {value!r}")
             del given[name]
         wires = tuple(Wire(self._facts.dtype(output)) for output in self.node.outputs)
         self._add(SketchedNode(op_type, tuple(self.node.inputs), given, wires))

@@ -81,9 +81,7 @@ def slice_(site: Site) -> Wires:
     return [emit_slice(site, x, starts, ends, [site.axis(axis, x) for axis in cut])]
 
 
-def emit_slice(
-    site: Site, x: Source, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]
-) -> Wire:
+def emit_slice(site: Site, x: Source, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> Wire:
     """Sketch a Slice with steps of 1 in the target's form."""
     if site.target >= 10:
         return site.emit("Slice", x, _int64(starts), _int64(ends), _int64(list(axes)))

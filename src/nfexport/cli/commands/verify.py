@@ -17,12 +17,8 @@ from nfexport.cli.options import reporting
     help="The weights, for a file that was exported from a checkpoint.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
-@click.option(
-    "--rtol", type=click.FloatRange(min=0), help="Fixed relative bound, in place of the default rule."
-)
-@click.option(
-    "--atol", type=click.FloatRange(min=0), help="Fixed absolute bound, in place of the default rule."
-)
+@click.option("--rtol", type=click.FloatRange(min=0), help="Fixed relative bound, in place of the default rule.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Fixed absolute bound, in place of the default rule.")
 @reporting
 def command(
     file: Path,

@@ -15,20 +15,14 @@ from nfexport.cli.options import BatchType, SizeType, reporting
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. [default: MODEL.onnx]")
 @click.option("--opset", type=int, default=17, show_default=True, help="ONNX opset, exactly, from 9 on.")
 @click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
-@click.option(
-    "--pretrained", is_flag=True, help="Take the trained weights of the architecture's default tag."
-)
+@click.option("--pretrained", is_flag=True, help="Take the trained weights of the architecture's default tag.")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     help="Take the weights from a .safetensors, .pth or .pt file.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights."
-)
-@click.option(
-    "--image-size", type=SizeType(), help="Picture size. [default: the size timm reports results at]"
-)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights.")
+@click.option("--image-size", type=SizeType(), help="Picture size. [default: the size timm reports results at]")
 @click.option("--num-classes", type=int, help="Classes of the classifier. [default: the architecture's]")
 @click.option("--batch", type=BatchType(), default="dynamic", show_default=True, help="Batch size.")
 @click.option("--input-name", default="input", show_default=True, help="Name of the input tensor.")
@@ -40,13 +34,9 @@ from nfexport.cli.options import BatchType, SizeType, reporting
     show_default=True,
     help="torch's exporter; auto takes TorchScript up to opset 17 and dynamo from 18.",
 )
-@click.option(
-    "--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model."
-)
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
 @reporting
-def command(
-    model: str, output: Path | None, as_json: bool, quiet: bool, verbose: bool, **options: Any
-) -> int:
+def command(model: str, output: Path | None, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     """Export the timm model MODEL to an ONNX file, and verify it before it gets its name.
 
     MODEL is an architecture (nfnet_f0: seeded, untrained weights), or architecture.tag
