@@ -32,7 +32,7 @@ FAMILIES = [
 ]
 
 PINNED_NUMBERS = [0.14619290828704834, -0.13905084133148193, -0.21099591255187988, 0.5462325811386108]
-PINNED_NFNET = "140b6754831088fceb5679b4229999c816ab8f6ccb563933910a471469fcbcb9"
+PINNED_NFNET = "919560a35ef3b3eeefc1e4179cc33b903b5e3a18a1409eb2769411948fde4622"
 PINNED_EFFICIENTNET = "181257e5bd273b89848f79045428589aa4d6d6c3e57bbb09517ffdb866b7bc51"
 
 
@@ -96,7 +96,7 @@ def tensors_without_effect(model: torch.nn.Module, size: tuple[int, int]) -> lis
 
 @pytest.mark.parametrize("name", SMALL)
 def test_perturbing_any_one_tensor_changes_the_output(name: str) -> None:
-    loaded = load(ModelSpec(name=name))
+    loaded = load(ModelSpec(name=name, image_size=64))
     assert tensors_without_effect(loaded.module, loaded.image_size) == []
 
 

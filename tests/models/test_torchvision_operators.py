@@ -1,0 +1,72 @@
+"""torch and torchvision of different builds: timm imports all the same, or one sentence says why not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from nfexport.errors import MissingPackage
+from nfexport.models import torchvision_operators
+
+
+def run_with_fake_torchvision(folder: Path, body: str, code: str) -> str:
+    """Run code where `import torchvision` runs body instead."""
+    package = folder / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text(textwrap.dedent(body))
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": f"{folder}:{Path(__file__).parents[2] / 'src'}", "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+NEEDS_OPERATOR = """
+    import torch
+    torch.ops.torchvision.nms  # registered by nobody in a build for another torch
+    try:
+        torch.library.register_fake("torchvision::nms")(lambda *_: None)
+    except RuntimeError as error:
+        raise RuntimeError("operator torchvision::nms does not exist") from error
+"""
+
+
+def test_missing_operators_are_declared_and_the_import_tried_again(tmp_path: Path) -> None:
+    code = """
+        from nfexport.models.torchvision_operators import _import_torchvision
+        _import_torchvision()
+        import sys, torch
+        print("torchvision" in sys.modules, torch.ops.torchvision.nms.default)
+    """
+    body = NEEDS_OPERATOR.replace("torch.ops.torchvision.nms  #", "hasattr(torch.ops.torchvision, 'nms')  #")
+    assert run_with_fake_torchvision(tmp_path, body, code).strip() == "True torchvision.nms.default"
+
+
+def test_a_pair_that_is_broken_otherwise_is_one_sentence(tmp_path: Path) -> None:
+    code = """
+        from nfexport.errors import MissingPackage
+        from nfexport.models.torchvision_operators import _import_torchvision
+        try:
+            _import_torchvision()
+        except MissingPackage as error:
+            print(error, error.exit_code)
+    """
+    said = run_with_fake_torchvision(tmp_path, "raise RuntimeError('undefined symbol: x')", code)
+    assert "do not work together (undefined symbol: x); install a matching pair" in said
+    assert said.strip().endswith("3")
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    with pytest.raises(MissingPackage, match="the package 'torchvision' is not installed") as caught:
+        torchvision_operators.import_timm()
+    assert caught.value.fix == "pip install torchvision"
