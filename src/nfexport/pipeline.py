@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nfexport import __version__
 from nfexport.artefact import check_target, staged, write_model
-from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, OnnxFileError, RecipeError, VerificationFailed
+from nfexport.errors import (
+    EXIT_OK,
+    EXIT_VERIFICATION,
+    ExportError,
+    OnnxFileError,
+    PassError,
+    RecipeError,
+    VerificationFailed,
+)
 from nfexport.inspection import FileFacts, inspect
 from nfexport.metadata import write_recipe
 from nfexport.models.spec import ModelSpec
@@ -25,9 +33,11 @@ from nfexport.recipe import PassStep, Recipe
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    import torch
 
     from nfexport.models import LoadedModel
     from nfexport.passes.report import PassReport
+    from nfexport.tracing import Exporter, TraceRequest
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.tolerance import Tolerance
 
@@ -128,7 +138,8 @@ def export(
     _check_names(batch, input_name, output_name)
     stages = Stages(progress)
     with stages.stage("import"):
-        from nfexport import models, tracing
+        from nfexport import tracing
+        from nfexport.models import loading
     spec = ModelSpec(
         name=model,
         pretrained=pretrained,
@@ -138,7 +149,7 @@ def export(
         image_size=image_size,
     )
     with stages.stage("model"):
-        loaded = models.load(spec)
+        loaded = loading.load(spec)
     steps = plan([PassStep(name="convert-opset", params={"opset": opset})] + [PassStep(name="fold-ws")] * fold_ws)
     request = tracing.TraceRequest(
         batch=batch,
@@ -148,15 +159,7 @@ def export(
         input_name=input_name,
         output_name=output_name,
     )
-    reports: list[PassReport] = []
-
-    def finish(graph: ir.Model) -> None:
-        with stages.stage("passes"):
-            reports[:] = run(graph, steps, stages.progress.step)
-
-    with stages.stage("trace"):
-        graph, used = tracing.trace(loaded.module, request, exporter=exporter, accept=finish)
-    stages.seconds["trace"] -= stages.seconds["passes"]
+    graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages)
     recipe = Recipe(
         architecture=loaded.architecture,
         weights=loaded.weights,
@@ -227,9 +230,9 @@ def verify(
             )
         recipe = facts.recipe
     with stages.stage("import"):
-        from nfexport import models
+        from nfexport.models import loading
     with stages.stage("model"):
-        loaded = models.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+        loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
     with stages.stage("verify"):
         report = _verify_file(path, recipe, loaded, seed=seed, tolerance=tolerance, stages=stages)
     return VerifyResult(
@@ -239,6 +242,33 @@ def verify(
         disagreements=_disagreements(facts, recipe),
         seconds=stages.seconds,
     )
+
+
+def _trace_and_pass(
+    module: torch.nn.Module,
+    request: TraceRequest,
+    exporter: ExporterChoice,
+    steps: Sequence[PassStep],
+    stages: Stages,
+) -> tuple[ir.Model, Exporter, list[PassReport]]:
+    """Trace and run the passes with the first exporter whose graph can be brought to the opset.
+
+    Raises ExportError with the reason of each exporter if none can."""
+    from nfexport import tracing
+
+    reasons: list[str] = []
+    for name in tracing.order_of_exporters(request.opset, exporter):
+        try:
+            with stages.stage("trace"):
+                graph = tracing.trace(module, request, name)
+            with stages.stage("passes"):
+                return graph, name, run(graph, steps, stages.progress.step)
+        except (ExportError, PassError) as error:
+            reasons.append(error.problem)
+            last = error
+    raise ExportError(
+        f"the model cannot be exported at opset {request.opset} ({'; '.join(reasons)})", fix=last.fix
+    ) from last
 
 
 def _verify_file(

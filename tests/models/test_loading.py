@@ -145,3 +145,48 @@ def test_the_catalogue_marks_weight_standardisation() -> None:
 @pytest.mark.slow
 def test_the_shipped_table_is_current() -> None:
     assert set(find_standardised()) == known_standardised()
+
+
+REBUILD = """
+import json, sys
+sys.path.insert(0, {source!r})
+from pathlib import Path
+import nfexport
+nfexport.export("test_nfnet.r160_in1k", {target!r}, fold_ws=True)
+print(json.dumps(nfexport.verify({target!r}).passed))
+import huggingface_hub.constants, shutil
+shutil.rmtree(Path(huggingface_hub.constants.HF_HUB_CACHE))
+try:
+    nfexport.verify({target!r})
+except nfexport.NfexportError as error:
+    print(json.dumps([error.exit_code, error.problem, error.fix]))
+print(json.dumps(nfexport.verify({target!r}, checkpoint={checkpoint!r}).passed))
+"""
+
+
+def test_a_file_with_trained_weights_is_verified_from_the_hub_or_from_a_checkpoint(
+    cache_with_weights: tuple[Path, str], tmp_path: Path
+) -> None:
+    import os
+    import shutil
+
+    home, _ = cache_with_weights
+    (weights,) = home.rglob("model.safetensors")
+    checkpoint = tmp_path / "kept.safetensors"
+    shutil.copy(weights, checkpoint)
+    code = REBUILD.format(
+        source=str(Path(__file__).parents[2] / "src"), target=str(tmp_path / "m.onnx"), checkpoint=str(checkpoint)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+    )
+    passed, refusal, passed_again = map(json.loads, done.stdout.splitlines())
+    assert passed is True
+    assert refusal[0] == EXIT_MISSING
+    assert "the weights of test_nfnet.r160_in1k cannot be fetched" in refusal[1]
+    assert refusal[2] == "pass them with --checkpoint FILE"
+    assert passed_again is True

@@ -39,6 +39,13 @@ def load(spec: ModelSpec) -> LoadedModel:
     """Build the model that the spec names, with its weights.
 
     Raises UnknownModelError, RecipeError, CheckpointError or WeightsUnreachable."""
+    loaded, cfg = _load(spec)
+    if spec.image_size is not None:
+        sizes.check_forward(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels, cfg)
+    return loaded
+
+
+def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
     if spec.checkpoint is not None and spec.pretrained:
         raise RecipeError("--checkpoint and --pretrained both name weights", fix="pass one of them")
     if spec.num_classes is not None and spec.num_classes < 0:
@@ -64,9 +71,7 @@ def load(spec: ModelSpec) -> LoadedModel:
             raise
         fixed = ValueError("its size is fixed")
         raise sizes.refused_size(resolved.architecture, size, cfg, fixed) from error
-    if spec.image_size is not None:
-        sizes.check_forward(module, resolved.architecture, size, in_channels, cfg)
-    return LoadedModel(
+    loaded = LoadedModel(
         module=module,
         architecture=resolved.architecture,
         weights=weights,
@@ -76,6 +81,7 @@ def load(spec: ModelSpec) -> LoadedModel:
         preprocessing=sizes.preprocessing(cfg, size),
         labels=None if "num_classes" in arguments else _labels(cfg),
     )
+    return loaded, cfg
 
 
 def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> LoadedModel:
@@ -89,15 +95,17 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> Loade
             f"the file was exported from a checkpoint of {recipe.architecture}, which is not here",
             fix="pass it with --checkpoint FILE",
         )
-    loaded = load(
-        ModelSpec(
-            name=recipe.model_name if checkpoint is None else recipe.architecture,
-            checkpoint=checkpoint,
-            seed=recipe.weights.seed or 0,
-            num_classes=recipe.num_classes,
-            image_size=recipe.image_size,
-        )
+    spec = ModelSpec(
+        name=recipe.model_name if checkpoint is None else recipe.architecture,
+        checkpoint=checkpoint,
+        seed=recipe.weights.seed or 0,
+        num_classes=recipe.num_classes,
+        image_size=recipe.image_size,
     )
+    try:
+        loaded, _ = _load(spec)
+    except WeightsUnreachable as error:
+        raise WeightsUnreachable(error.problem, fix="pass them with --checkpoint FILE") from error
     if loaded.weights.digest != recipe.weights.digest:
         raise RecipeError(
             f"the weights found for {recipe.model_name} are not those of the recipe (sha256 "

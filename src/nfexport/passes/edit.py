@@ -33,6 +33,23 @@ def is_literal(value: ir.Value) -> bool:
     return value.is_initializer() or is_operator(value.producer(), "Constant")
 
 
+def sources(value: ir.Value) -> list[ir.Value]:
+    """Return the initializers and Constant outputs that a value is computed from."""
+    found: dict[ir.Value, None] = {}
+    seen: set[ir.Value] = set()
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if is_literal(current):
+            found[current] = None
+        elif (node := current.producer()) is not None:
+            pending.extend(source for source in node.inputs if source is not None)
+    return list(found)
+
+
 def unique_name(graph: ir.Graph, wanted: str) -> str:
     """Return wanted, or wanted with the first free number, so that no initializer or input has it."""
     taken = graph.initializers

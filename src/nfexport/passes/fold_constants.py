@@ -133,16 +133,5 @@ def _name(value: ir.Value) -> str:
 
 
 def _source_size(value: ir.Value) -> int:
-    seen: set[ir.Value] = set()
-    pending, size = [value], 0
-    while pending:
-        current = pending.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if edit.is_literal(current):
-            array = edit.constant(current)
-            size += 0 if array is None else array.size
-        elif (node := current.producer()) is not None:
-            pending.extend(v for v in node.inputs if v is not None)
-    return size
+    arrays = [edit.constant(source) for source in edit.sources(value)]
+    return sum(array.size for array in arrays if array is not None)

@@ -88,32 +88,15 @@ def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node:
 
 
 def _dtype(weight: ir.Value, node: ir.Node) -> ir.DataType:
-    for value in (weight, node.inputs[0], *_sources(weight)):
+    for value in (weight, node.inputs[0], *edit.sources(weight)):
         if value is not None and value.dtype is not None and value.dtype.is_floating_point():
             return value.dtype
     return ir.DataType.FLOAT
 
 
-def _sources(value: ir.Value) -> list[ir.Value]:
-    """Return the initializers and Constant outputs that a computed value depends on."""
-    found: dict[ir.Value, None] = {}
-    seen: set[ir.Value] = set()
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if edit.is_literal(current):
-            found[current] = None
-        elif (node := current.producer()) is not None:
-            pending.extend(v for v in node.inputs if v is not None)
-    return list(found)
-
-
 def _source_name(weight: ir.Value) -> str:
     """Name a folded weight after the one large tensor that it was computed from."""
-    sources = [value for value in _sources(weight) if value.is_initializer() and value.const_value is not None]
+    sources = [value for value in edit.sources(weight) if value.is_initializer() and value.const_value is not None]
     largest = max(sources, key=lambda value: _size(value), default=weight)
     return str(largest.name)
 

@@ -10,7 +10,6 @@ import dataclasses
 import importlib
 import logging
 import warnings
-from collections.abc import Callable
 from typing import Any, Literal, Protocol, cast
 
 import onnx_ir as ir
@@ -56,41 +55,20 @@ def order_of_exporters(opset: int, wanted: Literal["auto"] | Exporter) -> tuple[
     return ("torchscript", "dynamo") if opset < DYNAMO_FROM_OPSET else ("dynamo",)
 
 
-def trace(
-    module: torch.nn.Module,
-    request: TraceRequest,
-    *,
-    exporter: Literal["auto"] | Exporter = "auto",
-    accept: Callable[[ir.Model], None] | None = None,
-) -> tuple[ir.Model, Exporter]:
-    """Trace with the first exporter that can; return the graph and that exporter's name.
+def trace(module: torch.nn.Module, request: TraceRequest, exporter: Exporter) -> ir.Model:
+    """Trace with one exporter; the graph's weights are the module's own tensors.
 
-    accept finishes the graph in place (passes, opset) and may raise ExportError or PassError, upon which the
-    next exporter is tried. Raises the last error, with every exporter's reason, if none can."""
-    reasons: list[str] = []
-    for name in order_of_exporters(request.opset, exporter):
-        try:
-            model = _trace_with(name, module, request)
-        except Exception as error:  # exporters raise whatever the model or torch raises
-            reasons.append(f"{name}: {_first_line(error)}")
-            cause = error
-            continue
-        model.producer_name = "nfexport"
-        model.producer_version = __version__
-        model.meta[PARAMETERS] = frozenset(named_tensors(module))
-        if accept is None:
-            return model, name
-        try:
-            accept(model)
-        except ExportError as error:
-            reasons.append(f"{name}: {error.problem}")
-            cause = error
-            continue
-        return model, name
-    raise ExportError(
-        f"the model cannot be exported at opset {request.opset} ({'; '.join(reasons)})",
-        fix="try a newer opset with --opset 18, or another --image-size",
-    ) from cause
+    Raises ExportError with the exporter's reason if it cannot express the model."""
+    try:
+        model = _trace_with(exporter, module, request)
+    except Exception as error:  # exporters raise whatever the model or torch raises
+        raise ExportError(
+            f"{exporter}: {_first_line(error)}", fix="try another --exporter, --opset or --image-size"
+        ) from error
+    model.producer_name = "nfexport"
+    model.producer_version = __version__
+    model.meta[PARAMETERS] = frozenset(named_tensors(module))
+    return model
 
 
 def _trace_with(name: Exporter, module: torch.nn.Module, request: TraceRequest) -> ir.Model:
