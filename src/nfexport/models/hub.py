@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +16,9 @@ from nfexport.errors import CheckpointError, WeightsUnreachable
 from nfexport.models.names import ResolvedName
 from nfexport.models.torchvision_operators import import_timm
 
+_PATIENCE = 5.0
+"""Seconds that the hub's host has to answer."""
+
 
 def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
     """Build the architecture and load its trained weights from the hub, or from the hub's cache.
@@ -21,7 +27,7 @@ def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
     file, and CheckpointError if what it delivers does not fit."""
     name = f"{resolved.architecture}.{resolved.tag}"
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with _quiet(), _offline_where_nobody_answers(), torch.random.fork_rng(devices=[]):
             model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)
     except Exception as error:  # the hub's client raises kinds of its own, and those of its transport
         if _is_unreachable(error):
@@ -66,14 +72,40 @@ def _reason(error: BaseException) -> str:
         error, errors.LocalEntryNotFoundError
     ):
         return "the hub does not have them"
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return "the hub's client is set to offline mode"
     return "the model hub is out of reach, and its cache does not hold them"
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _offline_where_nobody_answers() -> Iterator[None]:
+    """Put the hub's client into its offline mode if the hub's host does not answer.
+
+    It would otherwise retry for most of a minute before it looks into its cache, or says that it failed. Behind
+    a proxy nobody can tell from here, so the client is left to find out."""
+    from huggingface_hub import constants
+
+    was = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = was or not _answers(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was
+
+
+def _answers(endpoint: str) -> bool:
+    url = urllib.parse.urlsplit(endpoint)
+    if url.hostname is None or url.scheme in urllib.request.getproxies():
+        return True
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        with socket.create_connection((url.hostname, port), timeout=_PATIENCE):
+            return True
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
