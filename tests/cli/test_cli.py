@@ -135,6 +135,7 @@ def test_list_marks_weight_standardisation(capsys: pytest.CaptureFixture[str]) -
         (["test_nfnet", "--num-classes", "-3"], "-3 classes cannot be", "--num-classes"),
         (["test_nfnet", "-o", "nowhere/m.onnx"], "the folder 'nowhere' does not exist", "-o"),
         (["test_nfnet", "--frobnicate"], "No such option", "--help"),
+        (["list", "xyzzy"], "no architecture like 'xyzzy'", "shorter"),
         (["export"], "Missing argument 'MODEL'", "--help"),
         (["verify", "none.onnx"], "none.onnx", ""),
         (["inspect", "none.onnx"], "none.onnx", ""),

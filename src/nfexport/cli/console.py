@@ -139,9 +139,7 @@ class Console:
         table.add_row("operators", ", ".join(f"{name} {count}" for name, count in facts.operator_counts.items()))
         self._out.print(table)
 
-    def show_architectures(self, entries: Sequence[ArchitectureEntry], pattern: str | None) -> None:
-        if not entries:
-            self._out.print(f"no architecture matches '{pattern}'")
+    def show_architectures(self, entries: Sequence[ArchitectureEntry]) -> None:
         for entry in entries:
             mark = "w" if entry.weight_standardised else " "
             tags = ", ".join(entry.tags) or "no trained weights"

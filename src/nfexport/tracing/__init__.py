@@ -23,6 +23,9 @@ from nfexport.tracing.weights import named_tensors
 
 Exporter = Literal["torchscript", "dynamo"]
 
+_LONGEST_REASON = 240
+"""Characters of an exporter's own words that are passed on."""
+
 DYNAMO_FROM_OPSET = 18
 """The oldest opset that torch's dynamo exporter writes; asked for an older one it writes this, silently."""
 
@@ -93,4 +96,6 @@ def _first_line(error: BaseException) -> str:
         cause = cause.__cause__
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     text = lines[0] if lines else type(cause).__name__
-    return text.rstrip(".")
+    # the exporters go on with a dump of the graph, which helps nobody in one sentence
+    text = text.partition(" [Caused by")[0].rstrip(".")
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"

@@ -6,7 +6,9 @@ model's tensors are attached afterwards. It would otherwise copy them several ti
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import onnx
 import onnx_ir as ir
@@ -20,25 +22,42 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     """Return the graph at the opset asked for, or at 17 if that is newer."""
     buffer = io.BytesIO()
     axes = {request.input_name: {0: "batch"}, request.output_name: {0: "batch"}}
-    torch.onnx.export(
-        module,
-        (request.example(),),
-        buffer,  # type: ignore[arg-type]  # a file object serves, the annotation lags
-        dynamo=False,
-        opset_version=min(request.opset, DYNAMO_FROM_OPSET - 1),
-        input_names=[request.input_name],
-        output_names=[request.output_name],
-        dynamic_axes=axes if request.batch == "dynamic" else None,
-        export_params=False,
-        do_constant_folding=False,
-        # in evaluation mode the exporter would fuse BatchNormalization and rename the weights
-        training=torch.onnx.TrainingMode.PRESERVE,
-    )
+    with _without_graph_dumps():
+        torch.onnx.export(
+            module,
+            (request.example(),),
+            buffer,  # type: ignore[arg-type]  # a file object serves, the annotation lags
+            dynamo=False,
+            opset_version=min(request.opset, DYNAMO_FROM_OPSET - 1),
+            input_names=[request.input_name],
+            output_names=[request.output_name],
+            dynamic_axes=axes if request.batch == "dynamic" else None,
+            export_params=False,
+            do_constant_folding=False,
+            # in evaluation mode the exporter would fuse BatchNormalization and rename the weights
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
     model = ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
     _attach_weights(model.graph, module, request.input_name)
     for node in model.graph:
         node.name = _collapse(node.name or "")
     return model
+
+
+@contextlib.contextmanager
+def _without_graph_dumps() -> Iterator[None]:
+    """Keep the exporter from printing its whole graph when it fails.
+
+    torch 2.13 asks whether its log is enabled without calling the function, and so takes every answer for yes."""
+    log = getattr(torch._C, "_jit_onnx_log", None)
+    if log is None:
+        yield
+        return
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = log
 
 
 def _attach_weights(graph: ir.Graph, module: torch.nn.Module, input_name: str) -> None:

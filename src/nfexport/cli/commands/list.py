@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from nfexport.cli.options import reporting
+from nfexport.errors import UnknownModelError
 
 
 @click.command(name="list", short_help="List architectures and their trained weights.")
@@ -21,8 +22,10 @@ def command(pattern: str | None, as_json: bool, quiet: bool, verbose: bool) -> i
     from nfexport.models import list_architectures
 
     entries = list_architectures(pattern)
+    if not entries:
+        raise UnknownModelError(f"timm has no architecture like '{pattern}'", fix="try a shorter part of the name")
     if as_json:
         print_json([dataclasses.asdict(entry) for entry in entries])
     else:
-        Console(quiet=quiet, verbose=verbose).show_architectures(entries, pattern)
+        Console(quiet=quiet, verbose=verbose).show_architectures(entries)
     return 0
