@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 
 LAYERS = (
     {"errors", "progress"},
-    {"recipe", "patching"},
+    {"recipe", "patching", "opsets"},
     {"metadata"},
     {"models", "passes", "artefact", "inspection", "verification"},
     {"tracing"},
@@ -80,6 +80,7 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['verify', '--help'])", set()),
         ("import nfexport; nfexport.inspect", {"onnx", "numpy"}),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),
+        ("from nfexport.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
         ("import nfexport.models, nfexport.verification", set()),
     ],
 )

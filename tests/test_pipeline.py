@@ -18,7 +18,7 @@ import torch
 import nfexport
 from nfexport.errors import EXIT_MISSING, OnnxFileError, RecipeError, VerificationFailed, WeightsUnreachable
 from nfexport.models import ModelSpec, load
-from nfexport.tracing.opsets import OLDEST_OPSET, newest_opset
+from nfexport.opsets import OLDEST_OPSET, newest_opset
 
 
 @pytest.fixture(scope="module")

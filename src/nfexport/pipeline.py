@@ -27,6 +27,7 @@ from nfexport.errors import (
 from nfexport.inspection import FileFacts, inspect
 from nfexport.metadata import write_recipe
 from nfexport.models.spec import ModelSpec
+from nfexport.opsets import check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
 from nfexport.recipe import PassStep, Recipe
@@ -130,8 +131,6 @@ def export(
     defaults to '<model>.onnx' in the current folder. The file takes float32 [batch, channels, height, width]
     and gives float32 [batch, num_classes].
     Raises NfexportError (see nfexport.errors); VerificationFailed if the file does not equal the model."""
-    from nfexport.tracing.opsets import check_opset
-
     target = Path(output) if output is not None else Path(f"{model.rsplit('/', 1)[-1]}.onnx")
     check_target(target)
     check_opset(opset)
@@ -140,6 +139,9 @@ def export(
     with stages.stage("import"):
         from nfexport import tracing
         from nfexport.models import loading
+        from nfexport.models.torchvision_operators import import_timm
+
+        import_timm()
     spec = ModelSpec(
         name=model,
         pretrained=pretrained,
@@ -231,6 +233,9 @@ def verify(
         recipe = facts.recipe
     with stages.stage("import"):
         from nfexport.models import loading
+        from nfexport.models.torchvision_operators import import_timm
+
+        import_timm()
     with stages.stage("model"):
         loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
     with stages.stage("verify"):

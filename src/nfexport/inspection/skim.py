@@ -30,9 +30,12 @@ def skim(path: Path) -> onnx.ModelProto:
 
     Raises DamagedError if the file is not a complete protobuf message or an initializer does not have the
     bytes that its shape takes, and OSError if it cannot be read."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with memoryview(mapped) as data:
-            rest = b"".join(_model(data))
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as data,
+    ):
+        rest = b"".join(_model(data))
     model = onnx.ModelProto()
     try:
         model.ParseFromString(rest)

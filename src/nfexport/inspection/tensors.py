@@ -7,7 +7,7 @@ import math
 import onnx
 from onnx import TensorProto
 
-NAMES = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
+NAMES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
 """Where onnx's name of a type is not numpy's, in lower case."""
 
 BITS = {"int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2, "bool": 8}
