@@ -146,7 +146,13 @@ class Console:
             self._out.print(f"{mark} {entry.architecture:<36} [dim]{tags}[/]")
 
     def _add_verification(self, table: Table, report: VerificationReport) -> None:
-        table.add_row("verified", f"{report.summary()}")
+        table.add_row("verified", report.summary())
+        facts = report.to_dict()
+        figures = {"top-1": facts["top1_agreement"], "top-5": facts["top5_agreement"]}
+        agreement = [f"{name} {share:.0%}" for name, share in figures.items() if share is not None]
+        if facts["min_cosine"] is not None:
+            agreement.append(f"cosine {facts['min_cosine']:.9f}")
+        table.add_row("agreement", ", ".join(agreement))
         if self._verbose:
             table.add_row("tolerance", report.tolerance)
             for case in report.cases:
