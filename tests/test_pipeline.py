@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,22 +88,22 @@ def test_a_second_run_writes_the_same_bytes_in_this_process_and_in_another(
     assert sha256(again.path) == sha256(tmp_path / "other.onnx") == sha256(folded.path)
 
 
-@pytest.fixture(scope="module")
-def one_dynamo_trace() -> Iterator[None]:
+TRACED: list[ir.Model] = []
+
+
+@pytest.fixture
+def one_dynamo_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every opset from 18 up start from one trace: dynamo writes opset 18 for all, and takes seconds."""
     from nfexport.tracing import dynamo
 
     trace = dynamo.trace
-    traced: list[ir.Model] = []
 
     def trace_once(*args: Any) -> ir.Model:
-        if not traced:
-            traced.append(trace(*args))
-        return traced[0].clone()
+        if not TRACED:
+            TRACED.append(trace(*args))
+        return TRACED[0].clone()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamo, "trace", trace_once)
-        yield
+    monkeypatch.setattr(dynamo, "trace", trace_once)
 
 
 @pytest.mark.usefixtures("one_dynamo_trace")

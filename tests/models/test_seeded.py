@@ -96,14 +96,14 @@ def tensors_without_effect(model: torch.nn.Module, size: tuple[int, int]) -> lis
 
 @pytest.mark.parametrize("name", SMALL)
 def test_perturbing_any_one_tensor_changes_the_output(name: str) -> None:
-    loaded = load(ModelSpec(name=name, image_size=64))
+    loaded = load(ModelSpec(name=name, image_size=32 if name != "test_vit" else 64))
     assert tensors_without_effect(loaded.module, loaded.image_size) == []
 
 
 def test_timms_fresh_weights_would_not_pass_that_test() -> None:
     torch.manual_seed(0)
     model = import_timm().create_model("test_nfnet").eval()
-    silent = tensors_without_effect(model, (96, 96))
+    silent = tensors_without_effect(model, (64, 64))
     assert "stages.0.0.conv1.weight" in silent
 
 
