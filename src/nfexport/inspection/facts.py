@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,19 @@ from nfexport.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorFacts:
-    """An input or output: symbolic dims are strings, '?' if they have no name; shape None if none is stated."""
+    """An input or output. A symbolic dim is a string, '?' without a name; shape is None if none is stated."""
 
     name: str
     dtype: str
     shape: tuple[int | str, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values for JSON."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": None if self.shape is None else list(self.shape),
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,9 +81,9 @@ class FileFacts:
             "external_data": list(self.external_data),
             "opset_imports": dict(self.opset_imports),
             "operator_counts": dict(self.operator_counts),
-            "inputs": [dataclasses.asdict(tensor) for tensor in self.inputs],
-            "outputs": [dataclasses.asdict(tensor) for tensor in self.outputs],
-            "recipe": None if self.recipe is None else dataclasses.asdict(self.recipe),
+            "inputs": [tensor.to_dict() for tensor in self.inputs],
+            "outputs": [tensor.to_dict() for tensor in self.outputs],
+            "recipe": None if self.recipe is None else json.loads(self.recipe.to_json()),
             "recipe_error": None if self.recipe_error is None else str(self.recipe_error),
         }
 

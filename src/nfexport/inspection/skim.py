@@ -17,6 +17,8 @@ from pathlib import Path
 
 import onnx
 
+from nfexport.inspection.tensors import byte_count
+
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -30,39 +32,48 @@ def skim(path: Path) -> onnx.ModelProto:
 
     Raises DamagedError if the file is not a complete protobuf message or an initializer does not have the
     bytes that its shape takes, and OSError if it cannot be read."""
+    sizes: list[int | None] = []
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as data,
     ):
-        rest = b"".join(_model(data))
+        rest = b"".join(_model(data, sizes))
     model = onnx.ModelProto()
     try:
         model.ParseFromString(rest)
     except Exception as error:  # protobuf's DecodeError, whose module differs between its implementations
         raise DamagedError("its fields cannot be read") from error
+    for tensor, size in zip(model.graph.initializer, sizes, strict=True):
+        if size is not None and size != byte_count(tensor):
+            raise DamagedError(
+                f"initializer '{tensor.name}' holds {size:,} bytes where its shape takes {byte_count(tensor):,}"
+            )
     return model
 
 
-def _model(data: memoryview) -> Iterator[bytes]:
+def _model(data: memoryview, sizes: list[int | None]) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, 0, len(data)):
         if number == GRAPH:
-            yield _field(GRAPH, b"".join(_graph(data, payload, end)))
+            yield _field(GRAPH, b"".join(_graph(data, payload, end, sizes)))
         else:
             yield bytes(data[start:end])
 
 
-def _graph(data: memoryview, first: int, last: int) -> Iterator[bytes]:
+def _graph(data: memoryview, first: int, last: int, sizes: list[int | None]) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, first, last):
         if number == INITIALIZER:
-            yield _field(INITIALIZER, b"".join(_tensor(data, payload, end)))
+            sizes.append(None)
+            yield _field(INITIALIZER, b"".join(_tensor(data, payload, end, sizes)))
         else:
             yield bytes(data[start:end])
 
 
-def _tensor(data: memoryview, first: int, last: int) -> Iterator[bytes]:
-    for number, start, _, end in _fields(data, first, last):
-        if number != RAW_DATA:
+def _tensor(data: memoryview, first: int, last: int, sizes: list[int | None]) -> Iterator[bytes]:
+    for number, start, payload, end in _fields(data, first, last):
+        if number == RAW_DATA:
+            sizes[-1] = end - payload
+        else:
             yield bytes(data[start:end])
 
 

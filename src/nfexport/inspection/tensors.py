@@ -34,7 +34,7 @@ def element_count(tensor: onnx.TensorProto) -> int:
 
 
 def byte_count(tensor: onnx.TensorProto) -> int:
-    """The bytes of the values, packed; 0 for strings."""
+    """The bytes of the values, packed; 0 for strings and for types that this onnx does not know."""
     name = dtype_name(tensor.data_type)
     if name in ("string", "undefined") or name.startswith("type "):
         return 0

@@ -1,10 +1,10 @@
 """Float32 with its rounding made random: what float32 costs when no luck helps.
 
 One float32 run is one sample of the rounding error, and a lucky one for symmetric inputs: equal values
-round equally, and the error cancels. Here each operator's result is multiplied by 1 + u, u uniform within
-one unit in the last place, ±2⁻²³, which is Monte Carlo arithmetic (D. Stott Parker, UCLA CSD-970002, 1997)
-at the grain of operators. Its error against float64 is what another correct float32 implementation, with
-another order of summation, is to be expected to show.
+round equally, and the error cancels. Here each operator's result is multiplied by 1 − u, 1, 1 or 1 + u at
+random, u = 2⁻²³, which is Monte Carlo arithmetic (D. Stott Parker, UCLA CSD-970002, 1997) at the grain of
+operators. Its error against float64 is what another correct float32 implementation, with another order of
+summation, is to be expected to show.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 UNIT = 2.0**-23
 """Relative distance of neighbouring float32 numbers at 1."""
+
+STEPS = np.array([-1.0, 0.0, 0.0, 1.0])
+"""Whole units: half a unit below 1 rounds to a whole one half of the time, and 100 operators add the bias up."""
 
 PERIOD = 65537
 """Length of the table of factors. Prime, so that it never falls into step with the axes of a tensor."""
@@ -36,8 +39,8 @@ class RandomRounding(TorchFunctionMode):
 
     def __init__(self, seed: int, image: torch.Tensor) -> None:
         super().__init__()
-        raw = np.random.Philox(key=seed).random_raw(PERIOD).astype(np.float64) * 2.0**-64
-        row = torch.from_numpy((1.0 + (2.0 * raw - 1.0) * UNIT).astype(np.float32))
+        quarter = np.asarray(np.random.Philox(key=seed).random_raw(PERIOD)) >> np.uint64(62)
+        row = torch.from_numpy((1.0 + UNIT * STEPS[quarter]).astype(np.float32))
         self._table = torch.cat([row, row])
         self._offset = 0
         self._follows: WeakIdKeyDictionary = WeakIdKeyDictionary()

@@ -1,0 +1,161 @@
+"""Files that are right pass, files that are wrong do not, on a network of 400 parameters."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nfexport.errors import OnnxFileError
+from nfexport.verification import FixedTolerance, VerificationReport, verify_session_against
+from tests.verification.toy import INTERFACE, Toy, to_onnx, toy, weights
+
+
+def verify(model: bytes, module: torch.nn.Module | None = None, **changes) -> VerificationReport:
+    return verify_session_against(module or toy(), model, **{**INTERFACE, "batch": "dynamic", **changes})
+
+
+def test_a_faithful_file_passes() -> None:
+    report = verify(to_onnx(weights(toy())))
+    assert report.passed, report.summary()
+    assert [(case.name, case.batch) for case in report.cases] == [
+        ("normal+gradient+blocks", 3),
+        ("normal+gradient+blocks, entries reversed", 3),
+        ("noise", 1),
+        ("flat", 1),
+    ]
+    assert report.tolerance == "5 times PyTorch's own float32 error"
+    figures = report.to_dict()
+    assert figures["max_relative_error"] < 1e-6
+    assert figures["top1_agreement"] == 1
+
+
+def test_a_fixed_batch_is_verified_at_that_size() -> None:
+    report = verify(to_onnx(weights(toy()), batch=2), batch=2)
+    assert report.passed, report.summary()
+    assert {case.batch for case in report.cases} == {2}
+
+
+@pytest.mark.parametrize("name", sorted(weights(toy())))
+def test_any_tensor_that_is_0_3_percent_off_fails(name: str) -> None:
+    arrays = weights(toy())
+    arrays[name] = arrays[name] * np.float32(1.003)
+    report = verify(to_onnx(arrays))
+    assert not report.passed
+    assert report.worst.comparison.severity > 10
+
+
+def swap_channels(arrays: dict[str, np.ndarray]) -> bytes:
+    return to_onnx({**arrays, "conv.weight": arrays["conv.weight"][:, ::-1].copy()})
+
+
+def flip_the_kernel(arrays: dict[str, np.ndarray]) -> bytes:
+    return to_onnx({**arrays, "conv.weight": arrays["conv.weight"][..., ::-1].copy()})
+
+
+def shift_the_padding(arrays: dict[str, np.ndarray]) -> bytes:
+    return to_onnx(arrays, pads=(0, 1, 2, 1))
+
+
+def take_the_softmax(arrays: dict[str, np.ndarray]) -> bytes:
+    return to_onnx(arrays, last="Softmax")
+
+
+def round_to_half(arrays: dict[str, np.ndarray]) -> bytes:
+    return to_onnx({**arrays, "head.weight": arrays["head.weight"].astype(np.float16).astype(np.float32)})
+
+
+@pytest.mark.parametrize(
+    "fault", [swap_channels, flip_the_kernel, shift_the_padding, take_the_softmax, round_to_half]
+)
+def test_structural_faults_fail(fault) -> None:
+    report = verify(fault(weights(toy())))
+    assert not report.passed
+    assert report.worst.comparison.severity > 10
+
+
+def test_nan_fails() -> None:
+    arrays = weights(toy())
+    arrays["head.bias"][7] = np.nan
+    report = verify(to_onnx(arrays))
+    assert not report.passed
+    assert "values are not finite" in report.summary()
+
+
+def test_a_file_that_is_specialised_to_one_batch_size_fails_on_the_other() -> None:
+    report = verify(to_onnx(weights(toy()), rows=3))
+    assert [case.comparison.passed for case in report.cases] == [True, True, False, False]
+    assert "'noise' (batch 1): onnxruntime stopped: " in report.summary()
+    assert "/Reshape" in report.summary()
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+class FirstEntryTouchesTheOthers(Toy):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image + 1e-3 * image[:1])
+
+
+def test_entries_that_influence_one_another_show_when_the_batch_is_reversed(tmp_path) -> None:
+    """PyTorch and the file agree here: both mix the entries. Only the reversed batch tells."""
+    from onnx import TensorProto, helper, load_from_string
+
+    model = load_from_string(to_onnx(weights(toy())))
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [1e-3])
+    index = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
+    model.graph.initializer.extend([scale, index])
+    before = [
+        helper.make_node("Gather", ["image", "zero"], ["first"], axis=0),
+        helper.make_node("Mul", ["first", "scale"], ["little"]),
+        helper.make_node("Add", ["image", "little"], ["mixed"]),
+    ]
+    model.graph.node[0].input[0] = "mixed"
+    nodes = [*before, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    mixing = FirstEntryTouchesTheOthers()
+    mixing.load_state_dict(toy().state_dict())
+    report = verify(model.SerializeToString(), mixing.eval())
+    assert [case.name for case in report.cases if not case.comparison.passed] == [
+        "normal+gradient+blocks, entries reversed"
+    ]
+
+
+def test_a_fixed_bound_may_be_looser_than_the_rule() -> None:
+    arrays = weights(toy())
+    arrays["conv.weight"] = arrays["conv.weight"] * np.float32(1.0003)
+    assert not verify(to_onnx(arrays)).passed
+    loose = verify(to_onnx(arrays), tolerance=FixedTolerance(rtol=1e-2, atol=1e-2))
+    assert loose.passed
+    assert loose.tolerance == "rtol 0.01, atol 0.01"
+
+
+def test_the_same_seed_gives_the_same_report() -> None:
+    model = to_onnx(weights(toy()))
+    assert verify(model) == verify(model)
+    assert verify(model) != verify(model, seed=1)
+
+
+def test_progress_says_what_is_being_done() -> None:
+    said: list[str] = []
+    verify(to_onnx(weights(toy())), progress=said.append)
+    assert said == [
+        "loading into onnxruntime",
+        "comparing 'normal+gradient+blocks', batch 3",
+        "comparing 'noise', batch 1",
+        "comparing 'flat', batch 1",
+    ]
+
+
+def test_other_names_than_the_recipes_are_refused() -> None:
+    model = to_onnx(weights(toy()))
+    with pytest.raises(OnnxFileError, match="has the inputs image where its recipe says 'input'; export"):
+        verify(model, input_name="input")
+    with pytest.raises(OnnxFileError, match="has the outputs logits where its recipe says 'probs'; export"):
+        verify(model, output_name="probs")
+
+
+def test_a_module_in_training_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="training mode"):
+        verify(to_onnx(weights(toy())), toy().train())

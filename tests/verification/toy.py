@@ -1,0 +1,81 @@
+"""A convolutional network of 400 parameters, in PyTorch and as ONNX written out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from nfexport.recipe import Preprocessing
+
+PREPROCESSING = Preprocessing(
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=1.0, crop_mode="center", interpolation="bicubic"
+)
+SIZE = (12, 16)
+CLASSES = 40
+INTERFACE = {
+    "input_name": "image",
+    "output_name": "logits",
+    "image_size": SIZE,
+    "in_channels": 3,
+    "preprocessing": PREPROCESSING,
+}
+
+
+class Toy(torch.nn.Module):
+    """image [batch, 3, h, w] → logits [batch, CLASSES]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.head = torch.nn.Linear(8, CLASSES)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(image)).mean((2, 3))
+        return self.head(x)
+
+
+def toy() -> Toy:
+    module = Toy()
+    module.eval()
+    return module
+
+
+def weights(module: torch.nn.Module) -> dict[str, NDArray[np.float32]]:
+    return {name: tensor.detach().numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def to_onnx(
+    arrays: dict[str, NDArray[np.float32]],
+    *,
+    batch: int | str = "batch",
+    last: str = "Identity",
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1),
+    rows: int = 0,
+) -> bytes:
+    """Return the network as a file. `last` is an operator on the logits; rows is the batch that a Reshape
+    in the middle insists on, 0 for any."""
+    nodes = [
+        helper.make_node("Conv", ["image", "conv.weight", "conv.bias"], ["a"], name="/conv/Conv", pads=pads),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
+        helper.make_node("Reshape", ["c", "shape"], ["d"], name="/Reshape"),
+        helper.make_node("Gemm", ["d", "head.weight", "head.bias"], ["e"], transB=1),
+        helper.make_node(last, ["e"], ["logits"]),
+    ]
+    initializers = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    initializers.append(numpy_helper.from_array(np.array([rows, 8]), "shape"))
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, *SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
