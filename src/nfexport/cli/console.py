@@ -157,8 +157,8 @@ class Console:
             table.add_row("tolerance", report.tolerance)
             for case in report.cases:
                 c = case.comparison
-                figures = "" if c.max_relative is None else f"largest error {c.max_relative:.1e}"
-                table.add_row("", f"{case.name}, batch {case.batch}: {figures} {c.reason}".rstrip())
+                error = "" if c.max_relative is None else f"largest error {c.max_relative:.1e}"
+                table.add_row("", f"{case.name}, batch {case.batch}: {error} {c.reason}".rstrip())
 
 
 def _facts_table() -> Table:
