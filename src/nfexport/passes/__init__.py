@@ -26,13 +26,16 @@ ORDER = (
     "fold-ws",  # before fold-bn, which needs constant weights
     "fold-bn",
     "fold-constants",  # what became constant meanwhile
+    "normalize",  # the head of the graph: each of these three goes in front of what is there
+    "channels",
+    "input-form",
     "guard-pooling",
     "convert-opset",  # last of those that write operators: it knows the final opset
     "name-by-module",
 )
 """The one order in which passes run. The user's flags are a set, not a script."""
 
-ALWAYS = frozenset(ORDER) - {"fold-ws"}
+ALWAYS = frozenset(ORDER) - {"fold-ws", "normalize", "channels", "input-form"}
 """The passes of every export."""
 
 
