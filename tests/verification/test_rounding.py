@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nfexport.verification.rounding import PERIOD, UNIT, RandomRounding
+from nfexport.verification.rounding import PERIOD, RandomRounding
+from nfexport.verification.tolerance import UNIT
 
 
 def run(function, image, seed=0):

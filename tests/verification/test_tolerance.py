@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.verification.rounding import UNIT
 from nfexport.verification.tolerance import (
     FACTOR,
     FLOOR_MAX,
     FLOOR_RMS,
+    UNIT,
     FixedTolerance,
     Float32Tolerance,
     Yardstick,

@@ -17,8 +17,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-UNIT = 2.0**-23
-"""Relative distance of neighbouring float32 numbers at 1."""
+from nfexport.verification.tolerance import UNIT
 
 STEPS = np.array([-1.0, 0.0, 0.0, 1.0])
 """Whole units: half a unit below 1 rounds to a whole one half of the time, and 100 operators add the bias up."""

@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.verification.rounding import UNIT
+UNIT = 2.0**-23
+"""Relative distance of neighbouring float32 numbers at 1."""
 
 FACTOR = 5.0
 """Between what correct files need and what wrong ones show. Correct: 88 exports of 43 architectures (NFNet,
