@@ -145,6 +145,17 @@ def test_same_padding_comes_out_constant(tmp_path: Path) -> None:
     assert not {"Shape", "Ceil", "Clip", "Gather", "Cast"} & set(result.facts.operator_counts)
 
 
+def test_folded_scales_leave_no_product_with_a_constant(folded: nfexport.ExportResult, tmp_path: Path) -> None:
+    result = nfexport.export("test_nfnet", tmp_path / "m.onnx", opset=11, fold_ws=True, fold_scales=True)
+    assert result.verification is not None
+    assert result.verification.passed
+    graph = onnx.load(result.path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    assert [node.name for node in graph.node if node.op_type == "Mul" and set(node.input) & constants] == []
+    assert result.facts.node_count < folded.facts.node_count
+    assert nfexport.verify(result.path).passed
+
+
 def test_a_model_without_weight_standardisation_says_so(tmp_path: Path) -> None:
     result = nfexport.export("test_resnet", tmp_path / "m.onnx", opset=11, fold_ws=True)
     report = next(report for report in result.passes if report.name == "fold-ws")

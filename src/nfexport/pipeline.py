@@ -114,6 +114,7 @@ def export(
     opset: int = 17,
     exporter: ExporterChoice = "auto",
     fold_ws: bool = False,
+    fold_scales: bool = False,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     seed: int = 0,
@@ -128,8 +129,8 @@ def export(
     """Export a timm model to an ONNX file that carries its recipe, and verify it before it gets its name.
 
     model is a timm name; with a tag ('nfnet_l0.ra2_in1k') it stands for those trained weights. output
-    defaults to '<model>.onnx' in the current folder. The file takes float32 [batch, channels, height, width]
-    and gives float32 [batch, num_classes].
+    defaults to '<model>.onnx' in the current folder. fold_ws and fold_scales ask for those passes.
+    The file takes float32 [batch, channels, height, width] and gives float32 [batch, num_classes].
     Raises NfexportError (see nfexport.errors); VerificationFailed if the file does not equal the model."""
     target = Path(output) if output is not None else Path(f"{model.rsplit('/', 1)[-1]}.onnx")
     check_target(target)
@@ -152,7 +153,13 @@ def export(
     )
     with stages.stage("model"):
         loaded = loading.load(spec)
-    steps = plan([PassStep(name="convert-opset", params={"opset": opset})] + [PassStep(name="fold-ws")] * fold_ws)
+    wanted = {"fold-ws": fold_ws, "fold-scales": fold_scales}
+    steps = plan(
+        [
+            PassStep(name="convert-opset", params={"opset": opset}),
+            *(PassStep(name=name) for name, asked in wanted.items() if asked),
+        ]
+    )
     request = tracing.TraceRequest(
         batch=batch,
         in_channels=loaded.in_channels,
@@ -183,7 +190,7 @@ def export(
     with staged(target) as partial:
         with stages.stage("write"):
             write_model(graph, partial)
-            facts = inspect(partial)
+            facts = dataclasses.replace(inspect(partial), path=target)
             _check(partial)
         report = None
         if verify:

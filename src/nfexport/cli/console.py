@@ -91,6 +91,8 @@ class Console:
                 "fold-ws",
                 f"{result.facts.computed_conv_weights} convolutions compute their weight; add --fold-ws",
             )
+        if "fold-scales" in reports:
+            table.add_row("fold-scales", reports["fold-scales"].summary)
         for report in result.passes:
             for node, reason in report.left_alone.items():
                 if self._verbose or report.name == "fold-ws":

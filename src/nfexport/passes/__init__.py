@@ -26,6 +26,7 @@ ORDER = (
     "fold-ws",  # before fold-bn, which needs constant weights
     "fold-bn",
     "fold-constants",  # what became constant meanwhile
+    "fold-scales",  # into weights that are constant by now
     "normalize",  # the head of the graph: each of these three goes in front of what is there
     "channels",
     "input-form",
@@ -35,7 +36,7 @@ ORDER = (
 )
 """The one order in which passes run. The user's flags are a set, not a script."""
 
-ALWAYS = frozenset(ORDER) - {"fold-ws", "normalize", "channels", "input-form"}
+ALWAYS = frozenset(ORDER) - {"fold-ws", "fold-scales", "normalize", "channels", "input-form"}
 """The passes of every export."""
 
 

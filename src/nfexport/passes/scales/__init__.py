@@ -1,0 +1,1 @@
+"""How constant factors move through a graph: the parts of fold-scales."""

@@ -1,0 +1,77 @@
+"""A factor that a value of the graph carries: one number, or one for each channel."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_SAME = 1e-12
+"""Relative difference below which two float64 factors are one: they come from the same numbers by way of
+different products and reciprocals."""
+
+
+class Refusal(Exception):  # noqa: N818 - it is a reason, and never reaches a user as an error
+    """Why a factor cannot move; its text completes 'left alone, because …'."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Factor:
+    """values float64: a scalar with axis None, or a vector along this axis of the value that carries it."""
+
+    values: Array
+    axis: int | None = None
+
+    @classmethod
+    def of(cls, values: Array, axis: int | None = None) -> Factor:
+        """Return the factor; a vector of equal numbers becomes a scalar, which passes through more."""
+        values = np.asarray(values, dtype=np.float64)
+        if axis is None or (values == values.flat[0]).all():
+            return cls(np.asarray(values.flat[0]))
+        return cls(values.reshape(-1), axis)
+
+    @property
+    def is_one(self) -> bool:
+        return self.axis is None and float(self.values) == 1.0
+
+    @property
+    def is_positive(self) -> bool:
+        return bool((self.values > 0).all())
+
+    def matches(self, other: Factor) -> bool:
+        """Say whether both are the same factor, but for the rounding of float64."""
+        return (
+            self.axis == other.axis
+            and self.values.shape == other.values.shape
+            and bool(np.allclose(self.values, other.values, rtol=_SAME, atol=0))
+        )
+
+    def inverse(self) -> Factor:
+        return Factor(np.asarray(1.0 / self.values), self.axis)
+
+    def times(self, other: Factor) -> Factor:
+        """Return the product. Raises Refusal if the two vary along different axes."""
+        if None not in (self.axis, other.axis) and self.axis != other.axis:
+            raise Refusal("factors along two axes meet")
+        values = self.values * other.values
+        if np.allclose(values, 1.0, rtol=0, atol=_SAME):
+            return ONE
+        return Factor.of(values, self.axis if other.axis is None else other.axis)
+
+    def along(self, axis: int | None) -> Factor:
+        """Return the same numbers along another axis."""
+        return self if self.axis is None else Factor(self.values, axis)
+
+    def shaped(self, rank: int) -> Array:
+        """Return the numbers in a shape that broadcasts against an array of this rank."""
+        if self.axis is None:
+            return self.values
+        shape = [1] * rank
+        shape[self.axis] = -1
+        return self.values.reshape(shape)
+
+
+ONE = Factor(np.asarray(1.0))
