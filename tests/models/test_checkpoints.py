@@ -57,6 +57,16 @@ def test_safetensors(source: LoadedModel, tmp_path: Path) -> None:
     assert load_file(path).weights.digest == source.weights.digest
 
 
+def test_position_embeddings_of_another_picture_size_are_resampled(tmp_path: Path) -> None:
+    trained = load(ModelSpec(name="test_vit"))
+    path = tmp_path / "c.safetensors"
+    safetensors.torch.save_file(trained.module.state_dict(), path)
+    loaded = load(ModelSpec(name="test_vit", checkpoint=path, image_size=96)).module
+    assert loaded.get_parameter("pos_embed").shape[1] == 6 * 6 + 1
+    name = "blocks.0.attn.qkv.weight"
+    assert torch.equal(loaded.get_parameter(name), trained.module.get_parameter(name))
+
+
 def test_half_precision_becomes_float32(source: LoadedModel, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     safetensors.torch.save_file({n: t.half() for n, t in source.module.state_dict().items()}, path)

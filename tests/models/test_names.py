@@ -29,6 +29,9 @@ def test_a_tag_asks_for_those_weights_and_pretrained_for_the_default_ones() -> N
         ("hf-hub:timm/nfnet_l0", False, "is not a timm name", "--checkpoint"),
         ("./nfnet_l0", False, "is not a timm name", "architecture"),
         ("", False, "has no architecture ''", "nfexport list"),
+        ("NFNet_F0", False, "has no architecture 'NFNet_F0'", "nfnet_f0"),
+        ("gluon_resnet50_v1b", False, "has renamed gluon_resnet50_v1b to resnet50", "'resnet50.gluon_in1k'"),
+        ("gluon_resnet50_v1b", True, "has renamed gluon_resnet50_v1b to resnet50", "pass 'resnet50', or"),
     ],
 )
 def test_unknown_names_get_the_nearest_ones(name: str, pretrained: bool, problem: str, fix: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -48,6 +50,28 @@ def test_missing_operators_are_declared_and_the_import_tried_again(tmp_path: Pat
     """
     body = NEEDS_OPERATOR.replace("torch.ops.torchvision.nms  #", "hasattr(torch.ops.torchvision, 'nms')  #")
     assert run_with_fake_torchvision(tmp_path, body, code).strip() == "True torchvision.nms.default"
+
+
+def test_timm_imports_beside_the_real_torchvision_without_its_library(tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("torchvision")
+    assert spec is not None
+    assert spec.origin is not None
+    compiled = shutil.ignore_patterns("*.so", "*.so.*", "*.pyd", "*.dylib", "__pycache__")
+    shutil.copytree(Path(spec.origin).parent, tmp_path / "torchvision", ignore=compiled)
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2] / 'src'}", "PATH": ""}
+
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
+
+    assert "operator torchvision::nms does not exist" in run("import torchvision").stderr
+    done = run(
+        "from nfexport.models.torchvision_operators import import_timm; import_timm()\n"
+        "import torchvision; from timm.data import create_transform; create_transform(64)\n"
+        "print(torchvision.__file__)"
+    )
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
 
 
 def test_a_pair_that_is_broken_otherwise_is_one_sentence(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def load_checkpoint(model: torch.nn.Module, path: Path, *, classifier: str | Non
     Raises CheckpointError for a file that cannot be read, holds code, or does not fit."""
     state = read_state_dict(path)
     expected = model.state_dict()
-    if state.keys() != expected.keys():
+    if not _same_shapes(state, expected):
         state = _translated(state, model)
     _check_fit(state, expected, path, classifier)
     for name, tensor in state.items():
@@ -92,8 +92,13 @@ def _is_pickle_with_globals(path: Path) -> bool:
     return bool(names & {"GLOBAL", "STACK_GLOBAL", "INST"})
 
 
+def _same_shapes(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
+    return state.keys() == expected.keys() and all(state[name].shape == expected[name].shape for name in expected)
+
+
 def _translated(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Let timm's own filter translate the names of another code base, where the model's file has one."""
+    """Let timm's own filter translate the names of another code base, and resample position embeddings of
+    another picture size, where the model's file has one."""
     module = sys.modules.get(type(model).__module__)
     translate: Any = getattr(module, "checkpoint_filter_fn", None)
     if translate is None:

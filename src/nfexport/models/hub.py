@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import urllib.parse
-import urllib.request
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,10 @@ from nfexport.models.names import ResolvedName
 from nfexport.models.torchvision_operators import import_timm
 
 _PATIENCE = 5.0
-"""Seconds that the hub's host has to answer."""
+"""Seconds that the hub has to answer a first question."""
+
+_STALL = 30.0
+"""Seconds of silence after which a download from a plain address fails; Python's own default is for ever."""
 
 
 def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
@@ -27,7 +29,7 @@ def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
     file, and CheckpointError if what it delivers does not fit."""
     name = f"{resolved.architecture}.{resolved.tag}"
     try:
-        with _quiet(), _offline_where_nobody_answers(), torch.random.fork_rng(devices=[]):
+        with _quiet(), _offline_where_nobody_answers(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
             model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)
     except Exception as error:  # the hub's client raises kinds of its own, and those of its transport
         if _is_unreachable(error):
@@ -68,6 +70,8 @@ def _is_unreachable(error: BaseException) -> bool:
 def _reason(error: BaseException) -> str:
     from huggingface_hub import errors
 
+    if isinstance(error, errors.GatedRepoError):
+        return "the hub gives them only to users who have accepted their terms"
     if isinstance(error, errors.RepositoryNotFoundError | errors.EntryNotFoundError) and not isinstance(
         error, errors.LocalEntryNotFoundError
     ):
@@ -81,46 +85,58 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _offline_where_nobody_answers() -> Iterator[None]:
-    """Put the hub's client into its offline mode if the hub's host does not answer.
+def _offline_where_nobody_answers(repository: str | None) -> Iterator[None]:
+    """Put the hub's client into its offline mode if the hub does not answer.
 
-    It would otherwise retry for most of a minute before it looks into its cache, or says that it failed. Behind
-    a proxy nobody can tell from here, so the client is left to find out."""
+    It would otherwise retry for most of a minute, and for many where packets are dropped, before it looks into
+    its cache or says that it failed. A weights file with an address of its own has no repository."""
     from huggingface_hub import constants
 
-    was = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was or not _answers(constants.ENDPOINT)
+    was, timeout = constants.HF_HUB_OFFLINE, socket.getdefaulttimeout()
+    constants.HF_HUB_OFFLINE = was or (repository is not None and not _answers(repository))
+    socket.setdefaulttimeout(_STALL)
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = was
+        socket.setdefaulttimeout(timeout)
 
 
-def _answers(endpoint: str) -> bool:
-    url = urllib.parse.urlsplit(endpoint)
-    if url.hostname is None or url.scheme in urllib.request.getproxies():
-        return True
-    port = url.port or (443 if url.scheme == "https" else 80)
+def _answers(repository: str) -> bool:
+    """Ask once, through the hub's own client, so that its proxies and certificates count."""
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
+
     try:
-        with socket.create_connection((url.hostname, port), timeout=_PATIENCE):
-            return True
-    except OSError:
+        get_hf_file_metadata(hf_hub_url(repository.partition("@")[0], "model.safetensors"), timeout=_PATIENCE)
+    except errors.HfHubHTTPError as error:
+        return error.response.status_code < 500
+    except Exception:  # the transport's own kinds, which differ between releases of the client
         return False
+    return True
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the client's retries and warnings from the terminal: what matters becomes one sentence."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub", "httpx", "urllib3")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
-    disable_progress_bars()
+    had_bars = not are_progress_bars_disabled()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if had_bars:
+                disable_progress_bars()
+            yield
     finally:
-        enable_progress_bars()
+        if had_bars:
+            enable_progress_bars()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -59,18 +59,12 @@ def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
     arguments = sizes.size_arguments(size, cfg)
     if spec.num_classes is not None and spec.num_classes != cfg.num_classes:
         arguments["num_classes"] = spec.num_classes
-    try:
-        if spec.checkpoint is not None:
-            module, weights = _from_checkpoint(resolved, spec.checkpoint, arguments)
-        elif resolved.tag is not None:
-            module, weights = _from_hub(resolved, spec, arguments)
-        else:
-            module, weights = _from_seed(resolved, spec.seed, size, arguments)
-    except TypeError as error:
-        if "img_size" not in arguments:
-            raise
-        fixed = ValueError("its size is fixed")
-        raise sizes.refused_size(resolved.architecture, size, cfg, fixed) from error
+    if spec.checkpoint is not None:
+        module, weights = _from_checkpoint(resolved, spec.checkpoint, arguments)
+    elif resolved.tag is not None:
+        module, weights = _from_hub(resolved, arguments)
+    else:
+        module, weights = _from_seed(resolved, spec.seed, size, arguments)
     loaded = LoadedModel(
         module=module,
         architecture=resolved.architecture,
@@ -110,15 +104,24 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> Loade
         raise RecipeError(
             f"the weights found for {recipe.model_name} are not those of the recipe (sha256 "
             f"{loaded.weights.digest[:12]}… instead of {recipe.weights.digest[:12]}…)",
-            fix="pass the checkpoint that the file was exported from with --checkpoint FILE",
+            fix=_way_to_the_weights(recipe, checkpoint),
         )
     return loaded
+
+
+def _way_to_the_weights(recipe: Recipe, checkpoint: Path | None) -> str:
+    if recipe.weights.kind != "seeded":
+        return "pass the checkpoint that the file was exported from with --checkpoint FILE"
+    if checkpoint is not None:
+        return "leave --checkpoint out, as the file holds seeded weights"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(recipe.versions.items()))
+    return f"install the versions that seeded them ({versions}), or export the model again"
 
 
 def _from_seed(
     resolved: ResolvedName, seed: int, size: tuple[int, int], arguments: dict[str, Any]
 ) -> tuple[torch.nn.Module, Weights]:
-    module = _build(resolved.architecture, arguments)
+    module = _build(resolved, arguments)
     seed_weights(module, seed, image_size=size, in_channels=resolved.cfg.input_size[0])
     return module, Weights(kind="seeded", digest=state_digest(module), seed=seed)
 
@@ -126,13 +129,13 @@ def _from_seed(
 def _from_checkpoint(
     resolved: ResolvedName, path: Path, arguments: dict[str, Any]
 ) -> tuple[torch.nn.Module, Weights]:
-    module = _build(resolved.architecture, arguments)
+    module = _build(resolved, arguments)
     classifier = resolved.cfg.classifier
     checkpoints.load_checkpoint(module, path, classifier=classifier if isinstance(classifier, str) else None)
     return module, Weights(kind="checkpoint", digest=state_digest(module))
 
 
-def _from_hub(resolved: ResolvedName, spec: ModelSpec, arguments: dict[str, Any]) -> tuple[torch.nn.Module, Weights]:
+def _from_hub(resolved: ResolvedName, arguments: dict[str, Any]) -> tuple[torch.nn.Module, Weights]:
     classes = arguments.get("num_classes")
     if classes:
         raise RecipeError(
@@ -140,13 +143,20 @@ def _from_hub(resolved: ResolvedName, spec: ModelSpec, arguments: dict[str, Any]
             f"classes, not {classes}",
             fix="leave --num-classes out, or pass --checkpoint FILE with a classifier of that size",
         )
+    if "img_size" in arguments:
+        _build(resolved, arguments)  # a size that is refused must not look like weights that do not fit
     module = hub.load_pretrained(resolved, **arguments).float().eval()
     return module, Weights(kind="pretrained", digest=state_digest(module), tag=resolved.tag)
 
 
-def _build(architecture: str, arguments: dict[str, Any]) -> torch.nn.Module:
-    with without_random_init():
-        module: torch.nn.Module = import_timm().create_model(architecture, **arguments)
+def _build(resolved: ResolvedName, arguments: dict[str, Any]) -> torch.nn.Module:
+    try:
+        with without_random_init():
+            module: torch.nn.Module = import_timm().create_model(resolved.architecture, **arguments)
+    except sizes.REFUSALS as error:
+        if "img_size" not in arguments:
+            raise
+        raise sizes.refused_size(resolved.architecture, arguments["img_size"], resolved.cfg, error) from error
     return module.float().eval()
 
 

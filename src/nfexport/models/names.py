@@ -33,8 +33,11 @@ def resolve(name: str, *, pretrained: bool) -> ResolvedName:
             "weights in a file go with --checkpoint",
         )
     architecture, _, tag = name.partition(".")
+    renamed = timm.models.get_deprecated_models()
+    if architecture in renamed:
+        raise _renamed(architecture, renamed[architecture])
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.6)
+        near = difflib.get_close_matches(architecture.lower(), timm.list_models(), n=4, cutoff=0.6)
         fix = f"did you mean {_listed(near)}?" if near else "see 'nfexport list' for what there is"
         raise UnknownModelError(f"timm {timm.__version__} has no architecture '{architecture}'", fix=fix)
     tags = published_tags(architecture)
@@ -68,6 +71,15 @@ def _with_tag(architecture: str, tag: str, tags: tuple[str, ...]) -> ResolvedNam
         )
     cfg = import_timm().get_pretrained_cfg(f"{architecture}.{tag}")
     return ResolvedName(architecture=architecture, tag=tag, cfg=cfg)
+
+
+def _renamed(old: str, new: str | None) -> UnknownModelError:
+    """timm maps the old name to architecture.tag, under which a bare name would stand for trained weights."""
+    if new is None:
+        return UnknownModelError(f"timm has removed {old}", fix="see 'nfexport list' for what there is")
+    architecture, _, tag = new.partition(".")
+    trained = f", or '{new}' for its trained weights" if tag else ""
+    return UnknownModelError(f"timm has renamed {old} to {architecture}", fix=f"pass '{architecture}'{trained}")
 
 
 def _unpublished(architecture: str) -> UnknownModelError:

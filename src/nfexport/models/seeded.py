@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nfexport.models.sizes import REFUSALS
 from nfexport.models.standardised import is_standardised
 
 _MATRIX_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
@@ -149,7 +150,7 @@ def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_ch
             try:
                 with torch.inference_mode():
                     model(x)
-            except (RuntimeError, AssertionError, ValueError):
+            except REFUSALS:
                 continue  # a network of fixed size; the next size is its own
             break
     finally:

@@ -9,6 +9,9 @@ import torch
 from nfexport.errors import RecipeError
 from nfexport.recipe import Preprocessing
 
+REFUSALS = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+"""What timm's networks raise for a size that they cannot take, when they are built or when they run."""
+
 Size = int | tuple[int, int] | Literal["train", "test"] | None
 
 
@@ -35,8 +38,10 @@ def size_arguments(size: tuple[int, int], cfg: Any) -> dict[str, Any]:
 def refused_size(architecture: str, size: tuple[int, int], cfg: Any, error: Exception) -> RecipeError:
     """Say that the architecture does not take this size."""
     lines = str(error).strip().splitlines()
-    reason = lines[0].rstrip(".") if lines else type(error).__name__
-    return RecipeError(f"{architecture} does not take pictures of {size[0]}×{size[1]} ({reason})", fix=_own_size(cfg))
+    if isinstance(error, TypeError) and "img_size" in str(error):
+        lines = ["its size is fixed"]
+    reason = f" ({lines[0].rstrip('.')})" if lines else ""
+    return RecipeError(f"{architecture} does not take pictures of {size[0]}×{size[1]}{reason}", fix=_own_size(cfg))
 
 
 def check_forward(
@@ -48,7 +53,7 @@ def check_forward(
     try:
         with torch.inference_mode():
             output = model(torch.zeros(1, in_channels, *size))
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+    except REFUSALS as error:
         raise refused_size(architecture, size, cfg, error) from error
     if not bool(torch.isfinite(output).all()):
         reason = ValueError("nothing is left of the picture at the network's stride")
