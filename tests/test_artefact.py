@@ -75,6 +75,7 @@ def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     full = Path("/dev/full")
+    # a device of Linux alone: elsewhere nothing fills up on demand
     if not full.exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(OutputError, match="cannot be written \\(No space left on device\\)") as caught:  # noqa: SIM117

@@ -112,6 +112,7 @@ def timm_copy(version: str, destination: Path, cache: Path) -> Path:
         return destination
     if not list(cache.glob(f"timm-{version}-*.whl")):
         problem = download_problem(version, cache)
+        # offline is no fault of a diff; one that does not apply fails below
         if problem is not None:
             pytest.skip(f"timm {version} could not be downloaded: its patch was not tried ({problem})")
     with zipfile.ZipFile(next(cache.glob(f"timm-{version}-*.whl"))) as wheel:
@@ -134,6 +135,7 @@ def download_problem(version: str, cache: Path) -> str | None:
 
 def apply(diff: str, tree: Path) -> str:
     """Apply the diff in the folder that contains timm/, without fuzz, and return what patch says."""
+    # a missing program is no fault of a diff; CI installs it
     if shutil.which("patch") is None:
         pytest.skip("the program `patch` is not installed: no diff of patches/ was tried")
     command = ["patch", "-p1", "-F0", "--batch", "-i", str(PATCHES / diff)]

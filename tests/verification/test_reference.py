@@ -63,6 +63,7 @@ class AsksForFloat32(torch.nn.Module):
 def test_a_model_that_asks_for_float32_gets_float64() -> None:
     expected, _ = evaluate_one(AsksForFloat32(), image())
     wanted = image().astype(np.float64).mean(axis=(1, 2, 3))[:, None] * np.linspace(0, 1, 40) / 3
+    # float64 rounds at 1e-16, a sum in another order at a few times that; float32 would be off by 1e-8
     np.testing.assert_allclose(expected, wanted, rtol=1e-14)
 
 
@@ -80,6 +81,7 @@ class HasOtherTypes(torch.nn.Module):
 def test_integer_boolean_and_half_buffers_stay_what_they_are() -> None:
     expected, _ = evaluate_one(HasOtherTypes(), image())
     wanted = image().reshape(2, -1)[:, 39::-1].astype(np.float64) * float(np.float16(0.1))
+    # float64 rounds at 1e-16, a sum in another order at a few times that; float32 would be off by 1e-8
     np.testing.assert_allclose(expected, wanted, rtol=1e-14)
 
 

@@ -126,6 +126,7 @@ def test_a_fixed_bound_may_be_looser_than_the_rule() -> None:
     arrays = weights(toy())
     arrays["conv.weight"] = arrays["conv.weight"] * np.float32(1.0003)
     assert not verify(to_onnx(arrays)).passed
+    # the looseness is the point: what the rule refuses, a user may allow
     loose = verify(to_onnx(arrays), tolerance=FixedTolerance(rtol=1e-2, atol=1e-2))
     assert loose.passed
     assert loose.tolerance == "rtol 0.01, atol 0.01"
