@@ -14,10 +14,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 LAYERS = (
     {"errors", "progress"},
     {"recipe", "patching", "opsets"},
-    {"metadata"},
-    {"models", "passes", "artefact", "inspection", "verification"},
-    {"tracing"},
-    {"pipeline"},
+    {"metadata", "interface", "steps"},
+    {"models", "passes", "artefact", "inspection"},
+    {"tracing", "verification"},
+    {"results"},
+    {"pipeline", "surgeon"},
     {"cli"},
     {"__main__"},
 )

@@ -9,7 +9,7 @@ import pytest
 
 from nfexport import metadata
 from nfexport.errors import RecipeError
-from nfexport.recipe import PassStep, Preprocessing, Recipe, Weights
+from nfexport.recipe import Output, PassStep, Preprocessing, Recipe, Weights
 
 RECIPE = Recipe(
     architecture="test_nfnet",
@@ -22,7 +22,7 @@ RECIPE = Recipe(
     exporter="torchscript",
     passes=(PassStep(name="fold-ws"), PassStep(name="convert-opset", params={"opset": 11})),
     input_name="input",
-    output_name="output",
+    outputs=(Output(kind="logits", name="output"), Output(kind="features", name="features_1", level=1)),
     preprocessing=Preprocessing(
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
@@ -67,8 +67,8 @@ def test_a_recipe_that_was_changed_is_refused() -> None:
     [
         ("{", "is not JSON"),
         ("[]", "is not one of nfexport's"),
-        ('{"format": 99}', "has format 99, this nfexport reads 1"),
-        ('{"format": 1}', "does not have the fields of format 1"),
+        ('{"format": 99}', "has format 99, this nfexport reads 2"),
+        ('{"format": 2}', "does not have the fields of format 2"),
     ],
 )
 def test_what_is_no_recipe_is_refused_in_one_sentence(text: str, message: str) -> None:

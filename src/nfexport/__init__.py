@@ -17,8 +17,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nfexport.errors import NfexportError
     from nfexport.inspection import FileFacts, inspect
-    from nfexport.pipeline import ExportResult, VerifyResult, export, verify
+    from nfexport.pipeline import export, verify
     from nfexport.recipe import Recipe
+    from nfexport.results import ExportResult, VerifyResult
 
 __all__ = [
     "export",
@@ -35,8 +36,8 @@ __all__ = [
 _HOMES = {
     "export": "nfexport.pipeline",
     "verify": "nfexport.pipeline",
-    "ExportResult": "nfexport.pipeline",
-    "VerifyResult": "nfexport.pipeline",
+    "ExportResult": "nfexport.results",
+    "VerifyResult": "nfexport.results",
     "inspect": "nfexport.inspection",
     "FileFacts": "nfexport.inspection",
     "Recipe": "nfexport.recipe",

@@ -9,34 +9,31 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nfexport import __version__
 from nfexport.artefact import check_target, staged, write_model
-from nfexport.errors import (
-    EXIT_OK,
-    EXIT_VERIFICATION,
-    ExportError,
-    OnnxFileError,
-    PassError,
-    RecipeError,
-    VerificationFailed,
-)
-from nfexport.inspection import FileFacts, inspect
+from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
+from nfexport.inspection import inspect
+from nfexport.interface import callers_part, front_steps, steps_in_front
+from nfexport.interface import precision as precision_of
 from nfexport.metadata import write_recipe
 from nfexport.models.spec import ModelSpec
 from nfexport.opsets import check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
-from nfexport.recipe import PassStep, Recipe
+from nfexport.recipe import SCORES, Output, PassStep, Recipe
+from nfexport.results import ExportResult, VerifyResult, disagreements
+from nfexport.steps import Front
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
     from nfexport.models import LoadedModel
+    from nfexport.models.heads import Asked
     from nfexport.passes.report import PassReport
     from nfexport.tracing import Exporter, TraceRequest
     from nfexport.verification.report import VerificationReport
@@ -46,65 +43,6 @@ ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 
 _RECORDED = ("torch", "timm", "onnx")
 """The packages whose version the recipe records, next to nfexport's own."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportResult:
-    """What an export made: the file, its recipe, its facts, and what each stage reports.
-
-    seconds maps each stage to its duration. verification is None if it was not asked for."""
-
-    path: Path
-    recipe: Recipe
-    facts: FileFacts
-    passes: Sequence[PassReport]
-    verification: VerificationReport | None
-    seconds: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values for JSON."""
-        return {
-            "path": str(self.path),
-            "recipe": dataclasses.asdict(self.recipe),
-            "recipe_sha256": self.recipe.digest,
-            "weights": self.recipe.weights.describe(),
-            "file": self.facts.to_dict(),
-            "passes": [dataclasses.asdict(report) for report in self.passes],
-            "verification": None if self.verification is None else self.verification.to_dict(),
-            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
-        }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyResult:
-    """What a verification found: the report on the numbers, and where file and recipe disagree."""
-
-    path: Path
-    recipe: Recipe
-    report: VerificationReport
-    disagreements: tuple[str, ...]
-    seconds: dict[str, float]
-
-    @property
-    def passed(self) -> bool:
-        """True if the numbers agree and the file is what its recipe says."""
-        return self.report.passed and not self.disagreements
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_OK if self.passed else EXIT_VERIFICATION
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values for JSON."""
-        return {
-            "path": str(self.path),
-            "passed": self.passed,
-            "recipe_sha256": self.recipe.digest,
-            "weights": self.recipe.weights.describe(),
-            "disagreements": list(self.disagreements),
-            "verification": self.report.to_dict(),
-            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
-        }
 
 
 def export(
@@ -119,27 +57,59 @@ def export(
     checkpoint: str | Path | None = None,
     seed: int = 0,
     image_size: int | tuple[int, int] | Literal["train", "test"] | None = None,
+    dynamic_size: bool = False,
     num_classes: int | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
     input_name: str = "input",
-    output_name: str = "output",
+    output_name: str | None = None,
+    outputs: Sequence[Asked] = ("logits",),
+    top_k: int = 5,
+    feature_levels: Sequence[int] = (),
+    rename: Mapping[str, str] | None = None,
+    normalize: Literal["nodes", "fold"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_range: float | None = None,
+    channels: Literal["rgb", "bgr"] | None = None,
+    input_dtype: Literal["uint8", "float32", "float16"] | None = None,
+    input_layout: Literal["nchw", "nhwc"] | None = None,
+    resize: Literal["any"] | tuple[int, int] | None = None,
+    precision: Literal["fp16", "fp16-weights"] | None = None,
+    simplify: bool = False,
+    strip: bool = False,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Export a timm model to an ONNX file that carries its recipe, and verify it before it gets its name.
 
     model is a timm name; with a tag ('nfnet_l0.ra2_in1k') it stands for those trained weights. output
-    defaults to '<model>.onnx' in the current folder. fold_ws and fold_scales ask for those passes.
-    The file takes float32 [batch, channels, height, width] and gives float32 [batch, num_classes].
+    defaults to '<model>.onnx' in the current folder. By default the file takes float32 [batch, channels,
+    height, width], normalised, and gives float32 logits [batch, num_classes].
+
+    fold_ws, fold_scales, simplify and strip ask for those passes; precision for float16. normalize to resize
+    say what stands in front of the network (see nfexport.steps.Front); outputs what it gives: 'logits',
+    'probs', 'topk' (the best top_k), 'features' (the maps of feature_levels, or timm's own choice),
+    'embedding', 'embedding-unpooled' (see nfexport.models.heads). output_name is that of a lone output;
+    rename gives any input or output another name.
     Raises NfexportError (see nfexport.errors); VerificationFailed if the file does not equal the model."""
     target = Path(output) if output is not None else Path(f"{model.rsplit('/', 1)[-1]}.onnx")
     check_target(target)
     check_opset(opset)
     _check_names(batch, input_name, output_name)
+    front = Front(
+        normalize=normalize,
+        mean=mean,
+        std=std,
+        input_range=input_range,
+        channels=channels,
+        input_dtype=input_dtype,
+        input_layout=input_layout,
+        resize=resize,
+    )
     stages = Stages(progress)
     with stages.stage("import"):
         from nfexport import tracing
-        from nfexport.models import loading
+        from nfexport.models import heads, loading
         from nfexport.models.torchvision_operators import import_timm
 
         import_timm()
@@ -153,22 +123,38 @@ def export(
     )
     with stages.stage("model"):
         loaded = loading.load(spec)
-    wanted = {"fold-ws": fold_ws, "fold-scales": fold_scales}
-    steps = plan(
-        [
-            PassStep(name="convert-opset", params={"opset": opset}),
-            *(PassStep(name=name) for name, asked in wanted.items() if asked),
-        ]
+        if dynamic_size:
+            from nfexport.models import flexible_size
+
+            flexible_size.check_flexible(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels)
+    given = heads.plan_outputs(
+        loaded.module, loaded.architecture, outputs, k=top_k, levels=feature_levels, name=output_name
     )
+    asked = [
+        PassStep(name="convert-opset", params={"opset": opset}),
+        *front.steps(network=loaded.preprocessing, channels=loaded.in_channels, opset=opset),
+        *_head_step(given),
+    ]
+    wanted = {"fold-ws": fold_ws, "fold-scales": fold_scales, "simplify": simplify, "strip": strip}
+    asked += [PassStep(name=name) for name, is_wanted in wanted.items() if is_wanted]
+    if rename:
+        asked.append(PassStep(name="rename", params={"names": dict(rename)}))
+    if precision is not None:
+        asked.append(PassStep(name="precision", params={"form": precision}))
+    steps = plan(asked)
+    traced = _traced(given)
     request = tracing.TraceRequest(
         batch=batch,
         in_channels=loaded.in_channels,
         image_size=loaded.image_size,
         opset=opset,
         input_name=input_name,
-        output_name=output_name,
+        output_names=tuple(output.name for output in traced),
+        **({"dynamic_size": True} if dynamic_size else {}),
     )
-    graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages)
+    with heads.giving(loaded.module, traced):
+        graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages)
+    names = rename or {}
     recipe = Recipe(
         architecture=loaded.architecture,
         weights=loaded.weights,
@@ -179,11 +165,12 @@ def export(
         opset=opset,
         exporter=used,
         passes=steps,
-        input_name=input_name,
-        output_name=output_name,
-        preprocessing=loaded.preprocessing,
+        input_name=names.get(input_name, input_name),
+        outputs=tuple(dataclasses.replace(output, name=names.get(output.name, output.name)) for output in given),
+        preprocessing=callers_part(loaded.preprocessing, steps_in_front(steps)),
         labels=loaded.labels,
         versions=_versions(),
+        dynamic_size=dynamic_size,
     )
     graph.graph.name = recipe.model_name
     graph.metadata_props.update(write_recipe(recipe))
@@ -251,7 +238,7 @@ def verify(
         path=path,
         recipe=recipe,
         report=report,
-        disagreements=_disagreements(facts, recipe),
+        disagreements=disagreements(facts, recipe),
         seconds=stages.seconds,
     )
 
@@ -292,21 +279,29 @@ def _verify_file(
     tolerance: Tolerance | None,
     stages: Stages,
 ) -> VerificationReport:
-    from nfexport.verification import verify_session_against
+    from nfexport.models import heads
+    from nfexport.verification import Subject, verify_session_against
 
-    return verify_session_against(
-        loaded.module,
-        path,
+    others: tuple[tuple[int, int], ...] = ()
+    if recipe.dynamic_size:
+        from nfexport.models import flexible_size
+
+        others = (flexible_size.second_size(recipe.image_size, loaded.module),)
+    subject = Subject(
         input_name=recipe.input_name,
-        output_name=recipe.output_name,
+        outputs=recipe.outputs,
         batch=recipe.batch,
         image_size=recipe.image_size,
         in_channels=recipe.in_channels,
-        preprocessing=recipe.preprocessing,
-        seed=seed,
-        tolerance=tolerance,
-        progress=stages.progress.step,
+        preprocessing=loaded.preprocessing,
+        steps=front_steps(recipe),
+        other_sizes=others,
+        precision=precision_of(recipe),
     )
+    with heads.giving(loaded.module, recipe.outputs):
+        return verify_session_against(
+            loaded.module, path, subject, seed=seed, tolerance=tolerance, progress=stages.progress.step
+        )
 
 
 def _check(path: Path) -> None:
@@ -323,38 +318,47 @@ def _check(path: Path) -> None:
         ) from error
 
 
-def _check_names(batch: int | Literal["dynamic"], input_name: str, output_name: str) -> None:
+def _check_names(batch: int | Literal["dynamic"], input_name: str, output_name: str | None) -> None:
     if batch != "dynamic" and batch < 1:
         raise RecipeError(f"a batch of {batch} is no batch", fix="pass --batch dynamic, or a size from 1 up")
     for option, name in (("--input-name", input_name), ("--output-name", output_name)):
-        if not name or name != name.strip() or "/" in name:
+        if name is not None and (not name or name != name.strip() or "/" in name):
             raise RecipeError(f"'{name}' cannot be the name of a tensor", fix=f"pass another {option}")
-    if input_name == output_name:
+    if input_name == (output_name or "output"):
         raise RecipeError(
             f"input and output are both named '{input_name}'",
             fix="pass another --input-name or --output-name",
         )
 
 
+def _traced(outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """Return what the network itself has to give for these outputs."""
+    direct = tuple(output for output in outputs if output.kind not in SCORES)
+    if len(direct) == len(outputs) or any(output.kind == "logits" for output in direct):
+        return direct
+    return (*direct, Output(kind="logits", name="logits"))
+
+
+def _head_step(outputs: Sequence[Output]) -> list[PassStep]:
+    """Return the step that adds what follows from the logits, if anything does."""
+    by_kind = {output.kind: output for output in outputs}
+    if not by_kind.keys() & set(SCORES):
+        return []
+    topk = None
+    if "topk-values" in by_kind:
+        values, indices = by_kind["topk-values"], by_kind["topk-indices"]
+        topk = {"k": values.k, "values": values.name, "indices": indices.name}
+    params = {
+        "logits": by_kind["logits"].name if "logits" in by_kind else "logits",
+        "probs": by_kind["probs"].name if "probs" in by_kind else None,
+        "topk": topk,
+        "keep_logits": "logits" in by_kind,
+        "order": [output.name for output in outputs],
+    }
+    return [PassStep(name="head", params=params)]
+
+
 def _versions() -> dict[str, str]:
     # '2.13.0+cpu' and '2.13.0' trace alike; the build must not change the bytes
     versions = {name: importlib.metadata.version(name).partition("+")[0] for name in _RECORDED}
     return {**versions, "nfexport": __version__}
-
-
-def _disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
-    """Say where the file's outside is not what its recipe tells."""
-    expected_batch = "batch" if recipe.batch == "dynamic" else recipe.batch
-    claims: list[tuple[str, Any, Any]] = [
-        ("opset", recipe.opset, facts.opset_imports.get("")),
-        ("inputs", [recipe.input_name], [tensor.name for tensor in facts.inputs]),
-        ("outputs", [recipe.output_name], [tensor.name for tensor in facts.outputs]),
-    ]
-    if len(facts.inputs) == 1:
-        shape = [expected_batch, recipe.in_channels, *recipe.image_size]
-        claims.append(("input shape", shape, list(facts.inputs[0].shape or ())))
-    return tuple(
-        f"{what}: the recipe says {claimed}, the file has {found}"
-        for what, claimed, found in claims
-        if claimed != found
-    )

@@ -14,10 +14,15 @@ from typing import Any, Literal
 
 from nfexport.errors import RecipeError
 
-RECIPE_FORMAT = 1
+RECIPE_FORMAT = 2
 """Version of the recipe's layout; raised when a reader of the old layout would misread the new one."""
 
 WeightsKind = Literal["seeded", "pretrained", "checkpoint"]
+
+OutputKind = Literal["logits", "probs", "topk-values", "topk-indices", "features", "embedding", "embedding-unpooled"]
+
+SCORES: tuple[OutputKind, ...] = ("probs", "topk-values", "topk-indices")
+"""The outputs that follow from the logits, by operators behind the network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,10 @@ class Weights:
 class Preprocessing:
     """What the caller does to a picture before it enters the file; timm's evaluation transform.
 
-    mean and std are per channel, in the model's channel order and in units of value_range.
+        x[c] = (low + (high − low) · pixel[c] − mean[c]) / std[c],  value_range = (low, high), pixel in [0, 1]
+
+    mean and std are per channel, in the model's channel order. crop_mode 'none' means that pictures of any
+    size are taken as they are. dtype and layout are those of the tensor that the caller hands over.
     """
 
     mean: tuple[float, ...]
@@ -55,6 +63,8 @@ class Preprocessing:
     interpolation: str
     channel_order: str = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
+    dtype: str = "float32"
+    layout: str = "nchw"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,11 +76,25 @@ class PassStep:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Output:
+    """One output tensor of a file: what it is, and its name.
+
+    level is the index of a feature map as timm counts them, k the number of classes that a TopK gives."""
+
+    kind: OutputKind
+    name: str
+    level: int | None = None
+    k: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that determines an exported file.
 
-    image_size is (height, width) in pixels; batch is a fixed size or 'dynamic'; passes run in the order
-    given; labels names where the class names come from ('imagenet-1k'), or is None when nobody knows.
+    image_size is (height, width) of the network's own picture, in pixels, and dynamic_size says whether the
+    file takes others too; batch is a fixed size or 'dynamic'; passes run in the order given, surgery holds
+    those that were applied to the finished file; labels names where the class names come from
+    ('imagenet-1k'), or is None when nobody knows.
     """
 
     architecture: str
@@ -83,10 +107,12 @@ class Recipe:
     exporter: Literal["torchscript", "dynamo"]
     passes: tuple[PassStep, ...]
     input_name: str
-    output_name: str
+    outputs: tuple[Output, ...]
     preprocessing: Preprocessing
     labels: str | None
     versions: Mapping[str, str]
+    dynamic_size: bool = False
+    surgery: tuple[PassStep, ...] = ()
     format: int = RECIPE_FORMAT
 
     @property
@@ -127,6 +153,8 @@ class Recipe:
             }
             raw["preprocessing"] = Preprocessing(**fields)
             raw["passes"] = tuple(PassStep(**step) for step in raw["passes"])
+            raw["surgery"] = tuple(PassStep(**step) for step in raw["surgery"])
+            raw["outputs"] = tuple(Output(**output) for output in raw["outputs"])
             raw["image_size"] = tuple(raw["image_size"])
             return cls(**raw)
         except (TypeError, KeyError, AttributeError) as error:

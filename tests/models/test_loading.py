@@ -14,7 +14,7 @@ from nfexport.models import ModelSpec, load, load_from_recipe
 from nfexport.models.catalogue import find_standardised, known_standardised, list_architectures
 from nfexport.models.names import resolve
 from nfexport.models.sizes import choose_size, preprocessing
-from nfexport.recipe import Recipe, Weights
+from nfexport.recipe import Output, Recipe, Weights
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def recipe_with(weights: Weights) -> Recipe:
         exporter="torchscript",
         passes=(),
         input_name="input",
-        output_name="output",
+        outputs=(Output(kind="logits", name="output"),),
         preprocessing=loaded.preprocessing,
         labels=loaded.labels,
         versions={"timm": "1.0.31", "nfexport": "0.1.0"},

@@ -11,7 +11,7 @@ from nfexport.tracing import TraceRequest, order_of_exporters, trace
 from nfexport.tracing.weights import scope_of
 
 REQUEST = TraceRequest(
-    batch="dynamic", in_channels=3, image_size=(64, 64), opset=11, input_name="input", output_name="output"
+    batch="dynamic", in_channels=3, image_size=(64, 64), opset=11, input_name="input", output_names=("output",)
 )
 
 

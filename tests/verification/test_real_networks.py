@@ -15,10 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import nfexport
 from nfexport.models import ModelSpec, load
-from nfexport.verification import VerificationReport, verify_session_against
+from nfexport.recipe import Output
+from nfexport.verification import Subject, VerificationReport, verify_session_against
 from tests.verification.toy import PREPROCESSING
 
 SIZE = 96
+OUTPUTS = (Output(kind="logits", name="output"),)
 NETWORKS = (
     "test_nfnet",
     "test_vit",
@@ -46,12 +48,14 @@ def verify(name: str, model: Path | bytes, **changes) -> VerificationReport:
     return verify_session_against(
         loaded.module,
         model,
-        input_name="input",
-        output_name="output",
-        batch="dynamic",
-        image_size=loaded.image_size,
-        in_channels=3,
-        preprocessing=loaded.preprocessing,
+        Subject(
+            input_name="input",
+            outputs=OUTPUTS,
+            batch="dynamic",
+            image_size=loaded.image_size,
+            in_channels=3,
+            preprocessing=loaded.preprocessing,
+        ),
         **changes,
     )
 
@@ -168,11 +172,13 @@ def test_a_wrong_optimisation_of_the_runtime_is_a_failure() -> None:
     report = verify_session_against(
         PadThenPool().eval(),
         pad_then_pool(),
-        input_name="input",
-        output_name="output",
-        batch="dynamic",
-        image_size=(16, 16),
-        in_channels=3,
-        preprocessing=PREPROCESSING,
+        Subject(
+            input_name="input",
+            outputs=OUTPUTS,
+            batch="dynamic",
+            image_size=(16, 16),
+            in_channels=3,
+            preprocessing=PREPROCESSING,
+        ),
     )
     assert not report.passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,12 +10,16 @@ import pytest
 import torch
 
 from nfexport.errors import OnnxFileError
-from nfexport.verification import FixedTolerance, VerificationReport, verify_session_against
+from nfexport.recipe import Output
+from nfexport.verification import FixedTolerance, Subject, VerificationReport, verify_session_against
 from tests.verification.toy import INTERFACE, Toy, to_onnx, toy, weights
 
 
 def verify(model: bytes, module: torch.nn.Module | None = None, **changes) -> VerificationReport:
-    return verify_session_against(module or toy(), model, **{**INTERFACE, "batch": "dynamic", **changes})
+    fields = {field.name for field in dataclasses.fields(Subject)}
+    subject = Subject(**{**INTERFACE, "batch": "dynamic", **{k: v for k, v in changes.items() if k in fields}})
+    options = {k: v for k, v in changes.items() if k not in fields}
+    return verify_session_against(module or toy(), model, subject, **options)
 
 
 def test_a_faithful_file_passes() -> None:
@@ -154,7 +159,7 @@ def test_other_names_than_the_recipes_are_refused() -> None:
     with pytest.raises(OnnxFileError, match="has the inputs image where its recipe says 'input'; export"):
         verify(model, input_name="input")
     with pytest.raises(OnnxFileError, match="has the outputs logits where its recipe says 'probs'; export"):
-        verify(model, output_name="probs")
+        verify(model, outputs=(Output(kind="probs", name="probs"),))
 
 
 def test_a_module_in_training_mode_is_refused() -> None:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nfexport.recipe import Preprocessing
+from nfexport.recipe import Output, Preprocessing
 
 PREPROCESSING = Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=1.0, crop_mode="center", interpolation="bicubic"
@@ -16,7 +16,7 @@ SIZE = (12, 16)
 CLASSES = 40
 INTERFACE = {
     "input_name": "image",
-    "output_name": "logits",
+    "outputs": (Output(kind="logits", name="logits"),),
     "image_size": SIZE,
     "in_channels": 3,
     "preprocessing": PREPROCESSING,

@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from nfexport.inspection import FileFacts
     from nfexport.models import ArchitectureEntry
-    from nfexport.pipeline import ExportResult, VerifyResult
+    from nfexport.results import ExportResult, VerifyResult
     from nfexport.verification.report import VerificationReport
 
 _STAGES = {

@@ -27,27 +27,46 @@ ORDER = (
     "fold-bn",
     "fold-constants",  # what became constant meanwhile
     "fold-scales",  # into weights that are constant by now
-    "normalize",  # the head of the graph: each of these three goes in front of what is there
+    "normalize",  # the front of the graph: each of these four goes in front of what is there
     "channels",
+    "resize",
     "input-form",
+    "head",
+    "extract",  # by the names that the graph has before it is renamed
+    "rename",
+    "batch",
     "guard-pooling",
-    "convert-opset",  # last of those that write operators: it knows the final opset
+    "convert-opset",  # last of those that write float32 operators: it knows the final opset
+    "precision",
+    "simplify",  # sees what a runtime will see
     "name-by-module",
+    "strip",
 )
 """The one order in which passes run. The user's flags are a set, not a script."""
 
-ALWAYS = frozenset(ORDER) - {"fold-ws", "fold-scales", "normalize", "channels", "input-form"}
+ALWAYS = frozenset(
+    {
+        "tidy",
+        "fold-constants",
+        "drop-expand",
+        "static-shapes",
+        "fold-bn",
+        "guard-pooling",
+        "convert-opset",
+        "name-by-module",
+    }
+)
 """The passes of every export."""
 
 
-def plan(wanted: Iterable[PassStep]) -> tuple[PassStep, ...]:
+def plan(wanted: Iterable[PassStep], always: Iterable[str] = ALWAYS) -> tuple[PassStep, ...]:
     """Sort the steps asked for into ORDER, together with those that always run.
 
     Raises RecipeError if a step names no pass."""
     steps = {step.name: step for step in wanted}
     if unknown := sorted(set(steps) - set(ORDER)):
         raise RecipeError(f"there is no graph pass '{unknown[0]}'", fix=f"use one of {', '.join(ORDER)}")
-    steps = {**{name: PassStep(name=name) for name in ALWAYS}, **steps}
+    steps = {**{name: PassStep(name=name) for name in always}, **steps}
     return tuple(steps[name] for name in ORDER if name in steps)
 
 

@@ -34,8 +34,8 @@ BGR = (2, 1, 0)
 Array = np.ndarray[Any, Any]
 
 
-def apply(model: ir.Model, *, order: Literal["bgr"], fold: bool = False) -> PassReport:
-    """Swap in place; the graph's input keeps its name, type and shape.
+def apply(model: ir.Model, *, order: Literal["bgr"], fold: bool | Literal["auto"] = False) -> PassReport:
+    """Swap in place; the graph's input keeps its name, type and shape. 'auto' folds where that is exact.
 
     Raises PassError, and leaves the model as it was, if there are not three channels or the fold is not exact."""
     if order != "bgr":
@@ -46,7 +46,12 @@ def apply(model: ir.Model, *, order: Literal["bgr"], fold: bool = False) -> Pass
             f"input '{head.entry.name}' has {head.channels} channels, and bgr is an order of three",
             fix="leave out --channels",
         )
-    changed = _fold(model, head) if fold else [_gather(head)]
+    try:
+        changed = _fold(model, head) if fold else [_gather(head)]
+    except PassError:
+        if fold != "auto":
+            raise
+        fold, changed = False, [_gather(head)]
     how = "constants permuted" if fold else "a Gather in front"
     return PassReport(
         name=NAME,

@@ -39,7 +39,7 @@ class TraceRequest:
     image_size: tuple[int, int]
     opset: int
     input_name: str
-    output_name: str
+    output_names: tuple[str, ...]
 
     def example(self) -> torch.Tensor:
         """Return the input to trace with. A dynamic batch is traced with 2: a batch of 1 gets specialised."""

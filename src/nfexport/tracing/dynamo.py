@@ -22,7 +22,7 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
         dynamo=True,
         opset_version=DYNAMO_FROM_OPSET,
         input_names=[request.input_name],
-        output_names=[request.output_name],
+        output_names=list(request.output_names),
         dynamic_shapes=dynamic,
         optimize=False,
         verbose=False,

@@ -21,7 +21,7 @@ from nfexport.tracing.weights import as_ir_tensor, named_tensors
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     """Return the graph at the opset asked for, or at 17 if that is newer."""
     buffer = io.BytesIO()
-    axes = {request.input_name: {0: "batch"}, request.output_name: {0: "batch"}}
+    axes = {name: {0: "batch"} for name in (request.input_name, *request.output_names)}
     with _without_graph_dumps():
         torch.onnx.export(
             module,
@@ -30,7 +30,7 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
             dynamo=False,
             opset_version=min(request.opset, DYNAMO_FROM_OPSET - 1),
             input_names=[request.input_name],
-            output_names=[request.output_name],
+            output_names=list(request.output_names),
             dynamic_axes=axes if request.batch == "dynamic" else None,
             export_params=False,
             do_constant_folding=False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nfexport.verification.report import VerificationReport as VerificationReport
+    from nfexport.verification.subject import Subject as Subject
     from nfexport.verification.tolerance import FixedTolerance as FixedTolerance
     from nfexport.verification.tolerance import Float32Tolerance as Float32Tolerance
     from nfexport.verification.tolerance import Tolerance as Tolerance
@@ -19,12 +20,20 @@ if TYPE_CHECKING:
 _WHERE = {
     "FixedTolerance": "tolerance",
     "Float32Tolerance": "tolerance",
+    "Subject": "subject",
     "Tolerance": "tolerance",
     "VerificationReport": "report",
     "verify_session_against": "verifier",
 }
 
-__all__ = ["verify_session_against", "VerificationReport", "Tolerance", "Float32Tolerance", "FixedTolerance"]
+__all__ = [
+    "verify_session_against",
+    "Subject",
+    "VerificationReport",
+    "Tolerance",
+    "Float32Tolerance",
+    "FixedTolerance",
+]
 
 
 def __getattr__(name: str) -> Any:

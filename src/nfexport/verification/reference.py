@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from nfexport.verification.rounding import RandomRounding
+from nfexport.verification.served import Picture
+from nfexport.verification.tolerance import UNIT
 
 Outputs = dict[str, NDArray[Any]]
 FEW = 32
@@ -69,25 +71,30 @@ def _widen_dtype(value: Any) -> Any:
     return torch.float64 if value is torch.float32 else value
 
 
-def evaluate(module: torch.nn.Module, array: NDArray[np.float32], names: Sequence[str]) -> Reference:
+def evaluate(
+    module: torch.nn.Module, picture: Picture | NDArray[np.float32], names: Sequence[str], *, unit: float = UNIT
+) -> Reference:
     """Run the module on one batch in float64 and in float32.
 
-    module: on the CPU, in evaluation mode, float32; array [batch, channels, height, width] float32; names:
-    of its outputs, in order. Raises ValueError if the module is in training mode or has another number of
-    outputs."""
+    module: on the CPU, in evaluation mode, float32; picture [batch, channels, height, width], one float32
+    array for all runs, or what preprocessing made of it in float64 and in float32; names: of the outputs, in
+    order; unit is the relative rounding of the file's arithmetic, 2⁻²³ for float32.
+    Raises ValueError if the module is in training mode or has another number of outputs."""
     if module.training:
         raise ValueError("the reference model is in training mode; call .eval() first")
-    image = torch.from_numpy(np.ascontiguousarray(array))
+    if not isinstance(picture, Picture):
+        picture = Picture(exact=picture, float32=(picture,))
     # Float32 first: some models (LeViT) cache a derived tensor on their first pass, in that pass's dtype.
     with _full_float32():
-        plain = _run(module, image, names)
-        fewest = min(output[0].size for output in plain.values())
-        runs = [plain]
+        images = [torch.from_numpy(np.ascontiguousarray(array)) for array in picture.float32]
+        runs = [_run(module, image, names) for image in images]
+        fewest = min(output[0].size for output in runs[0].values())
         for seed in range(min(MOST_RUNS, max(1, -(-FEW // max(fewest, 1))))):
-            with RandomRounding(seed, image):
+            image = images[(seed + 1) % len(images)]
+            with RandomRounding(seed, image, unit=unit):
                 runs.append(_run(module, image, names))
     with _float64_default(), InFloat64():
-        expected = _run(module, image, names)
+        expected = _run(module, torch.from_numpy(np.ascontiguousarray(picture.exact)), names)
     return Reference(expected=expected, float32={name: tuple(run[name] for run in runs) for name in names})
 
 

@@ -48,15 +48,15 @@ class VerificationReport:
         where = f"{self.runtime} {self.runtime_version}"
         if self.passed:
             return (
-                f"{where} agrees with PyTorch on {len(self.cases)} batches: largest error "
+                f"{where} agrees with PyTorch on {self._batches()} batches: largest error "
                 f"{self._largest('max_relative'):.1e} of the output range "
                 f"(PyTorch's own in float32 {self._largest('yardstick_relative'):.1e}; "
                 f"{worst.severity:.0%} of what is allowed)"
             )
-        failed = sum(not case.comparison.passed for case in self.cases)
+        failed = len({(case.name, case.batch) for case in self.cases if not case.comparison.passed})
         size = "" if worst.max_relative is None else f", an error of {worst.max_relative:.1e} of the output range"
         return (
-            f"{where} differs from PyTorch on {failed} of {len(self.cases)} batches, most on "
+            f"{where} differs from PyTorch on {failed} of {self._batches()} batches, most on "
             f"'{self.worst.name}' (batch {self.worst.batch}): {worst.reason}{size}"
         )
 
@@ -77,6 +77,9 @@ class VerificationReport:
             "worst": {"name": worst.name, "batch": worst.batch, "output": worst.output},
             "cases": [dataclasses.asdict(case) for case in self.cases],
         }
+
+    def _batches(self) -> int:
+        return len({(case.name, case.batch) for case in self.cases})
 
     def _figures(self, field: str) -> list[float]:
         values = (getattr(case.comparison, field) for case in self.cases)

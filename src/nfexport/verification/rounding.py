@@ -36,10 +36,10 @@ class RandomRounding(TorchFunctionMode):
     numbers are exact in float32, and floor(2 − 2⁻²³) would be an error of 1. So are views and results that
     are written in place: a copy of them would no longer share memory with what the model holds."""
 
-    def __init__(self, seed: int, image: torch.Tensor) -> None:
+    def __init__(self, seed: int, image: torch.Tensor, *, unit: float = UNIT) -> None:
         super().__init__()
         quarter = np.asarray(np.random.Philox(key=seed).random_raw(PERIOD)) >> np.uint64(62)
-        row = torch.from_numpy((1.0 + UNIT * STEPS[quarter]).astype(np.float32))
+        row = torch.from_numpy((1.0 + unit * STEPS[quarter]).astype(np.float32))
         self._table = torch.cat([row, row])
         self._offset = 0
         self._follows: WeakIdKeyDictionary = WeakIdKeyDictionary()

@@ -79,7 +79,10 @@ class Judgement:
 
 
 class Tolerance(Protocol):
-    """A rule that says how far is too far."""
+    """A rule that says how far is too far; unit is the relative rounding that its yardstick is taken with."""
+
+    @property
+    def unit(self) -> float: ...
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
         """Judge finite arrays [batch, …] of one shape; expected is float64."""
@@ -93,10 +96,12 @@ class Float32Tolerance:
     """The default rule, as this module's docstring gives it."""
 
     factor: float = FACTOR
+    unit: float = UNIT
+    arithmetic: str = "PyTorch's own float32 error"
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
         error = np.abs(per_picture(actual) - per_picture(expected))
-        unit = UNIT * np.abs(per_picture(expected)).max(axis=1)
+        unit = self.unit * np.abs(per_picture(expected)).max(axis=1)
         limit_max = np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit)
         limit_rms = np.maximum(self.factor * yardstick.rms, FLOOR_RMS * unit)
         return Judgement(
@@ -105,7 +110,20 @@ class Float32Tolerance:
         )
 
     def describe(self) -> str:
-        return f"{self.factor:g} times PyTorch's own float32 error"
+        return f"{self.factor:g} times {self.arithmetic}"
+
+
+def default_tolerance(precision: str) -> Float32Tolerance:
+    """Return the default rule for a file of 'float32', of float16 weights ('fp16-weights') or of float16
+    arithmetic too ('fp16').
+
+    The yardstick is PyTorch with every operator's result off by float16's rounding at random: 2⁻¹⁰ where
+    results are rounded, 2⁻¹¹, the most that a weight loses, where only weights are."""
+    if precision == "float32":
+        return Float32Tolerance()
+    if precision == "fp16":
+        return Float32Tolerance(unit=2.0**-10, arithmetic="what rounding every result to float16 costs PyTorch")
+    return Float32Tolerance(unit=2.0**-11, arithmetic="what rounding the weights to float16 costs PyTorch")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,6 +134,10 @@ class FixedTolerance:
 
     rtol: float
     atol: float
+
+    @property
+    def unit(self) -> float:
+        return UNIT
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
         wanted = per_picture(expected)

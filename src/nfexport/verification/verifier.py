@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
-from nfexport.recipe import Preprocessing
+from nfexport.recipe import Output
 from nfexport.verification.compare import Comparison, compare
 from nfexport.verification.inputs import InputCase, default_cases
 from nfexport.verification.report import CaseResult, VerificationReport
 from nfexport.verification.runtimes import Model, Session, open_session, source_of
-from nfexport.verification.tolerance import Float32Tolerance, Tolerance
+from nfexport.verification.subject import Subject
+from nfexport.verification.tolerance import Tolerance, default_tolerance
 
 if TYPE_CHECKING:
     import torch
@@ -24,13 +29,8 @@ Progress = Callable[[str], None]
 def verify_session_against(
     module: torch.nn.Module,
     model: Model,
+    subject: Subject,
     *,
-    input_name: str,
-    output_name: str,
-    batch: int | Literal["dynamic"],
-    image_size: tuple[int, int],
-    in_channels: int,
-    preprocessing: Preprocessing,
     seed: int = 0,
     runtime: str = "onnxruntime",
     tolerance: Tolerance | None = None,
@@ -38,30 +38,23 @@ def verify_session_against(
 ) -> VerificationReport:
     """Compare an ONNX file, given as a path or as bytes, with the PyTorch model that it came from.
 
-    module: float32, on the CPU, in evaluation mode; it is run and left as it was. image_size is (height,
-    width) in pixels. Runs every batch of `default_cases(seed)`; where a batch holds several pictures, the
-    file also runs them in the opposite order, so entries that influence one another show. progress is told
-    in a few words what is being done.
+    module: float32, on the CPU, in evaluation mode, returning what subject.outputs lists; it is run and left
+    as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
+    holds several pictures, the file also runs them in the opposite order, so entries that influence one
+    another show. progress is told in a few words what is being done.
 
     A file that differs is a report that has not passed. Raises OnnxFileError if the runtime refuses the file
     or the file has no such input or output, InputError or MissingPackage for a runtime that is not there,
     ValueError if the module is in training mode."""
     say = progress or (lambda _: None)
-    rule = tolerance or Float32Tolerance()
+    rule = tolerance or default_tolerance(subject.precision)
     say(f"loading into {runtime}")
     session = open_session(model, runtime=runtime)
-    check_interface(session, input_name, output_name, source_of(model))
-    cases = default_cases(
-        seed=seed,
-        batch=batch,
-        in_channels=in_channels,
-        image_size=image_size,
-        preprocessing=preprocessing,
-    )
+    check_interface(session, subject.input_name, [output.name for output in subject.outputs], source_of(model))
     results: list[CaseResult] = []
-    for case in cases:
+    for case in cases_for(subject, seed):
         say(f"comparing '{case.name}', batch {case.batch}")
-        results += compare_case(module, session, case, input_name, output_name, rule)
+        results += compare_case(module, session, case, subject, rule)
     return VerificationReport(
         runtime=session.runtime,
         runtime_version=session.version,
@@ -71,44 +64,103 @@ def verify_session_against(
     )
 
 
-def check_interface(session: Session, input_name: str, output_name: str, source: str) -> None:
-    """Raise OnnxFileError unless the file has this one input, and an output of this name."""
+def cases_for(subject: Subject, seed: int) -> list[InputCase]:
+    """Return the batches that a file is compared on, in the form that it takes.
+
+    A file that takes other sizes too gets one batch more for each of them."""
+    form = subject.form
+    sizes = form.source_sizes() or (subject.image_size, *subject.other_sizes)
+    cases: list[InputCase] = []
+    for index, size in enumerate(sizes):
+        drawn = default_cases(
+            seed=seed + index,
+            batch=subject.batch,
+            in_channels=subject.in_channels,
+            image_size=size,
+            preprocessing=subject.preprocessing,
+        )
+        # a batch of its own for each of the other sizes: the smallest one there is
+        chosen = drawn if index == 0 else [min(drawn, key=lambda case: case.batch)]
+        at = "" if len(sizes) == 1 else f" {size[0]}×{size[1]}"
+        cases += [
+            dataclasses.replace(case, name=f"{case.name}{at}", array=form.from_network(case.array)) for case in chosen
+        ]
+    return cases
+
+
+def check_interface(session: Session, input_name: str, output_names: Sequence[str], source: str) -> None:
+    """Raise OnnxFileError unless the file has this one input, and outputs of these names."""
     if tuple(session.inputs) != (input_name,):
         names = ", ".join(session.inputs) or "none"
         raise OnnxFileError(
             f"{source} has the inputs {names} where its recipe says '{input_name}'",
             fix="export the model again",
         )
-    if output_name not in session.outputs:
-        raise OnnxFileError(
-            f"{source} has the outputs {', '.join(session.outputs)} where its recipe says '{output_name}'",
-            fix="export the model again",
-        )
+    for name in output_names:
+        if name not in session.outputs:
+            raise OnnxFileError(
+                f"{source} has the outputs {', '.join(session.outputs)} where its recipe says '{name}'",
+                fix="export the model again",
+            )
 
 
 def compare_case(
-    module: torch.nn.Module,
-    session: Session,
-    case: InputCase,
-    input_name: str,
-    output_name: str,
-    tolerance: Tolerance,
+    module: torch.nn.Module, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
-    """Compare one batch, and the same batch with its entries in the opposite order."""
+    """Compare one batch, and the same batch with its entries in the opposite order, output by output."""
     from nfexport.verification.reference import evaluate  # torch, which only a comparison needs
 
-    reference = evaluate(module, case.array, [output_name])
-
-    def outcome(name: str, batch: InputCase, wanted: Reference) -> CaseResult:
-        try:
-            actual = session.run({input_name: batch.array})[output_name]
-        except RuntimeError as error:
-            comparison = Comparison(passed=False, reason=f"{session.runtime} stopped: {error}")
-        else:
-            comparison = compare(actual, wanted.expected[output_name], wanted.float32[output_name], tolerance)
-        return CaseResult(name=name, batch=batch.batch, output=output_name, comparison=comparison)
-
-    yield outcome(case.name, case, reference)
+    names = [output.name for output in subject.outputs]
+    reference = evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+    yield from _outcomes(session, case, reference, subject, tolerance)
     if case.batch > 1:
-        backwards = InputCase(name=case.name, batch=case.batch, array=case.array[::-1].copy())
-        yield outcome(f"{case.name}, entries reversed", backwards, reference.reversed())
+        backwards = dataclasses.replace(
+            case, name=f"{case.name}, entries reversed", array=np.ascontiguousarray(case.array[::-1])
+        )
+        yield from _outcomes(session, backwards, reference.reversed(), subject, tolerance)
+
+
+def _outcomes(
+    session: Session, case: InputCase, wanted: Reference, subject: Subject, tolerance: Tolerance
+) -> Iterator[CaseResult]:
+    try:
+        actual = session.run({subject.input_name: case.array})
+    except RuntimeError as error:
+        stopped = Comparison(passed=False, reason=f"{session.runtime} stopped: {error}")
+        yield CaseResult(name=case.name, batch=case.batch, output=subject.outputs[0].name, comparison=stopped)
+        return
+    for output in subject.outputs:
+        expected, float32 = wanted.expected[output.name], wanted.float32[output.name]
+        judge = _compare_indices if output.kind == "topk-indices" else _compare_values
+        comparison = judge(actual[output.name], expected, float32, output, tolerance)
+        yield CaseResult(name=case.name, batch=case.batch, output=output.name, comparison=comparison)
+
+
+def _compare_values(
+    actual: NDArray[Any], expected: NDArray[Any], float32: Sequence[NDArray[Any]], _: Output, tolerance: Tolerance
+) -> Comparison:
+    return compare(actual, expected, float32, tolerance)
+
+
+def _compare_indices(
+    actual: NDArray[Any],
+    scores: NDArray[Any],
+    float32: Sequence[NDArray[Any]],
+    output: Output,
+    tolerance: Tolerance,
+) -> Comparison:
+    """Judge the indices of a TopK by the scores that they point at: where two are nearer to each other than
+    rounding, either order is right."""
+    k = output.k or 1
+    if actual.shape != (scores.shape[0], k):
+        return Comparison(passed=False, reason=f"its shape is {actual.shape} instead of {(scores.shape[0], k)}")
+    if actual.dtype.kind != "i" or ((actual < 0) | (actual >= scores.shape[1])).any():
+        return Comparison(passed=False, reason=f"its values are no indices of {scores.shape[1]} classes")
+    if any(len(set(row)) != k for row in actual.tolist()):
+        return Comparison(passed=False, reason="it names a class twice")
+    picked = np.take_along_axis(scores, actual, axis=1)
+    return compare(picked, _largest(scores, k), [_largest(run, k) for run in float32], tolerance)
+
+
+def _largest(scores: NDArray[Any], k: int) -> NDArray[Any]:
+    return -np.sort(-scores, axis=1)[:, :k]

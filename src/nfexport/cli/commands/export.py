@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from nfexport.cli.options import BatchType, SizeType, reporting
+from nfexport.cli.pass_options import EMBEDDINGS, LevelsType, back_options, front_options
 
 
 @click.command(name="export", short_help="Export a timm model to ONNX.")
 @click.argument("model")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. [default: MODEL.onnx]")
+@click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write. [default: MODEL.onnx]")
 @click.option("--opset", type=int, default=17, show_default=True, help="ONNX opset, exactly, from 9 on.")
 @click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
 @click.option("--fold-scales", is_flag=True, help="Fold constant factors between layers into weights.")
@@ -24,10 +25,30 @@ from nfexport.cli.options import BatchType, SizeType, reporting
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights.")
 @click.option("--image-size", type=SizeType(), help="Picture size. [default: the size timm reports results at]")
+@click.option("--dynamic-size", is_flag=True, help="Take pictures of other sizes too, where the architecture does.")
 @click.option("--num-classes", type=int, help="Classes of the classifier. [default: the architecture's]")
 @click.option("--batch", type=BatchType(), default="dynamic", show_default=True, help="Batch size.")
 @click.option("--input-name", default="input", show_default=True, help="Name of the input tensor.")
-@click.option("--output-name", default="output", show_default=True, help="Name of the output tensor.")
+@click.option("--output-name", help="Name of a lone output tensor. [default: output, or what it is]")
+@front_options
+@back_options
+@click.option(
+    "--features",
+    "feature_levels",
+    is_flag=False,
+    flag_value="all",
+    type=LevelsType(),
+    help="Give feature maps, as timm's features_only does.",
+)
+@click.option(
+    "--embedding",
+    "embeddings",
+    is_flag=False,
+    flag_value="pooled",
+    type=click.Choice(list(EMBEDDINGS)),
+    multiple=True,
+    help="Give the embedding in front of the classifier, pooled or not.",
+)
 @click.option(
     "--exporter",
     type=click.Choice(["auto", "torchscript", "dynamo"]),
@@ -37,7 +58,18 @@ from nfexport.cli.options import BatchType, SizeType, reporting
 )
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
 @reporting
-def command(model: str, output: Path | None, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
+def command(
+    model: str,
+    target: Path | None,
+    outputs: tuple[str, ...],
+    feature_levels: tuple[int, ...] | None,
+    embeddings: tuple[str, ...],
+    rename: tuple[tuple[str, str], ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> int:
     """Export the timm model MODEL to an ONNX file, and verify it before it gets its name.
 
     MODEL is an architecture (nfnet_f0: seeded, untrained weights), or architecture.tag
@@ -46,9 +78,19 @@ def command(model: str, output: Path | None, as_json: bool, quiet: bool, verbose
     from nfexport.cli.console import Console, print_json
     from nfexport.pipeline import export
 
+    features = [] if feature_levels is None else ["features"]
+    asked: list[Any] = [*outputs, *features, *(EMBEDDINGS[form] for form in embeddings)]
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
-        result = export(model, output, progress=progress, **options)
+        result = export(
+            model,
+            target,
+            progress=progress,
+            outputs=asked or ["logits"],
+            feature_levels=feature_levels or (),
+            rename=dict(rename),
+            **options,
+        )
     if as_json:
         print_json(result.to_dict())
     else:

@@ -1,0 +1,64 @@
+"""What graph passes make of a file's interface: what its caller still has to do, and what it computes in.
+
+Standard library only. The passes in front of a network run in a fixed order (see nfexport.passes), from the
+network outwards: normalize, channels, resize, input-form. What surgery adds later stands in front of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from nfexport.recipe import PassStep, Preprocessing, Recipe
+
+IN_FRONT = ("normalize", "channels", "resize", "input-form")
+"""The passes that stand between a file's input and its network, from the network outwards."""
+
+
+def front_steps(recipe: Recipe) -> tuple[PassStep, ...]:
+    """Return the steps that a picture goes through inside the file before the network, the last one first."""
+    return steps_in_front(recipe.passes) + steps_in_front(recipe.surgery)
+
+
+def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
+    """Return those of the steps that stand in front of the network, from the network outwards."""
+    found = {step.name: step for step in steps if step.name in IN_FRONT}
+    return tuple(found[name] for name in IN_FRONT if name in found)
+
+
+def precision(recipe: Recipe) -> str:
+    """Return what the file computes in: 'float32', 'fp16' or 'fp16-weights'."""
+    forms = [step.params["form"] for step in (*recipe.passes, *recipe.surgery) if step.name == "precision"]
+    return str(forms[-1]) if forms else "float32"
+
+
+def callers_part(network: Preprocessing, steps: Iterable[PassStep]) -> Preprocessing:
+    """Return what is left to the caller of a network's preprocessing when the file does these steps.
+
+    A file that computes x = (y − r·M) / (r·S) wants y = (r·pixel − mean) / std with
+
+        mean = r · (m − M · s / S),    std = s / S
+
+    for a network of mean m and std s: 0 and 1 where the file normalises by the network's own."""
+    result = network
+    for step in steps:
+        if step.name == "normalize":
+            result = _before_normalize(result, step)
+        elif step.name == "channels":
+            result = dataclasses.replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
+        elif step.name == "resize":
+            result = dataclasses.replace(result, crop_pct=1.0, crop_mode="none", interpolation="none")
+        elif step.name == "input-form":
+            dtype, layout = step.params.get("dtype", "float32"), step.params.get("layout", "nchw")
+            result = dataclasses.replace(result, dtype=dtype, layout=layout)
+    return result
+
+
+def _before_normalize(network: Preprocessing, step: PassStep) -> Preprocessing:
+    r = float(step.params.get("value_range", 1.0))
+    low, high = network.value_range
+    ratios = [s / inside for s, inside in zip(network.std, step.params["std"], strict=True)]
+    means = [
+        r * (m - inside * ratio) for m, inside, ratio in zip(network.mean, step.params["mean"], ratios, strict=True)
+    ]
+    return dataclasses.replace(network, mean=tuple(means), std=tuple(ratios), value_range=(r * low, r * high))

@@ -1,0 +1,110 @@
+"""What an export and a verification return, as values: for a program as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
+from nfexport.inspection import FileFacts
+from nfexport.interface import front_steps
+from nfexport.recipe import Recipe
+
+if TYPE_CHECKING:
+    from nfexport.passes.report import PassReport
+    from nfexport.verification.report import VerificationReport
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What an export made: the file, its recipe, its facts, and what each stage reports.
+
+    seconds maps each stage to its duration. verification is None if it was not asked for."""
+
+    path: Path
+    recipe: Recipe
+    facts: FileFacts
+    passes: Sequence[PassReport]
+    verification: VerificationReport | None
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "recipe": dataclasses.asdict(self.recipe),
+            "recipe_sha256": self.recipe.digest,
+            "weights": self.recipe.weights.describe(),
+            "file": self.facts.to_dict(),
+            "passes": [dataclasses.asdict(report) for report in self.passes],
+            "verification": None if self.verification is None else self.verification.to_dict(),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyResult:
+    """What a verification found: the report on the numbers, and where file and recipe disagree."""
+
+    path: Path
+    recipe: Recipe
+    report: VerificationReport
+    disagreements: tuple[str, ...]
+    seconds: dict[str, float]
+
+    @property
+    def passed(self) -> bool:
+        """True if the numbers agree and the file is what its recipe says."""
+        return self.report.passed and not self.disagreements
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_OK if self.passed else EXIT_VERIFICATION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "passed": self.passed,
+            "recipe_sha256": self.recipe.digest,
+            "weights": self.recipe.weights.describe(),
+            "disagreements": list(self.disagreements),
+            "verification": self.report.to_dict(),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+        }
+
+
+def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
+    """Say where the file's outside is not what its recipe tells."""
+    claims: list[tuple[str, Any, Any]] = [
+        ("opset", recipe.opset, facts.opset_imports.get("")),
+        ("inputs", [recipe.input_name], [tensor.name for tensor in facts.inputs]),
+        ("outputs", [output.name for output in recipe.outputs], [tensor.name for tensor in facts.outputs]),
+    ]
+    if len(facts.inputs) == 1:
+        entry = facts.inputs[0]
+        claims.append(("input type", recipe.preprocessing.dtype, entry.dtype))
+        claims.append(("input shape", input_shape(recipe), list(entry.shape or ())))
+    return tuple(
+        f"{what}: the recipe says {claimed}, the file has {found}"
+        for what, claimed, found in claims
+        if claimed != found
+    )
+
+
+def input_shape(recipe: Recipe) -> list[int | str]:
+    """Return the shape of the file's input; symbolic sizes are strings."""
+    batch = "batch" if recipe.batch == "dynamic" else recipe.batch
+    height: int | str
+    width: int | str
+    height, width = recipe.image_size
+    resize = next((step.params for step in front_steps(recipe) if step.name == "resize"), None)
+    if resize is not None and resize["from_size"] is not None:
+        height, width = resize["from_size"]
+    elif resize is not None or recipe.dynamic_size:
+        height, width = "height", "width"
+    if recipe.preprocessing.layout == "nhwc":
+        return [batch, height, width, recipe.in_channels]
+    return [batch, recipe.in_channels, height, width]
