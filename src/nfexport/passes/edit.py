@@ -99,8 +99,13 @@ def nodes_with_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, bool]]:
 
 def remove_dead(model: ir.Model) -> None:
     """Remove nodes and initializers that no output depends on."""
-    RemoveUnusedNodesPass()(model)
     graph = model.graph
+    # an initializer that is an input too is that input's default: gone alone, it would make the input required
+    defaults = [value for value in graph.inputs if value.is_initializer()]
+    RemoveUnusedNodesPass()(model)
+    for value in defaults:
+        if not _is_used(value):
+            graph.inputs.remove(value)
     for name in [name for name, value in graph.initializers.items() if not _is_used(value)]:
         del graph.initializers[name]
 

@@ -87,8 +87,7 @@ class ConstantEvaluator:
         return results[value] if order else _load(value)
 
     def _run(self, node: ir.Node, results: dict[ir.Value, Array]) -> None:
-        if node.op_type == "Shape" and node.inputs[0] not in results:
-            shape = _static_shape(node.inputs[0])
+        if node.op_type == "Shape" and (shape := _static_shape(node.inputs[0])) is not None:
             start, end = _integer(node, "start", 0), _integer(node, "end", None)
             results[node.outputs[0]] = np.array(shape, dtype=np.int64)[start:end]
             return
