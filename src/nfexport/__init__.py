@@ -2,6 +2,7 @@
 
     nfexport.export("nfnet_f0", opset=11, fold_ws=True)   write nfnet_f0.onnx, verified
     nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
+    nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
 
 Names are resolved when they are first used, so that importing nfexport costs nothing.
@@ -17,18 +18,24 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nfexport.errors import NfexportError
     from nfexport.inspection import FileFacts, inspect
+    from nfexport.inspection.difference import Difference, diff
     from nfexport.pipeline import export, verify
     from nfexport.recipe import Recipe
     from nfexport.results import ExportResult, VerifyResult
+    from nfexport.surgeon.operation import SurgeryResult, surgery
 
 __all__ = [
     "export",
     "verify",
+    "surgery",
     "inspect",
+    "diff",
     "Recipe",
     "ExportResult",
     "VerifyResult",
+    "SurgeryResult",
     "FileFacts",
+    "Difference",
     "NfexportError",
     "__version__",
 ]
@@ -38,8 +45,12 @@ _HOMES = {
     "verify": "nfexport.pipeline",
     "ExportResult": "nfexport.results",
     "VerifyResult": "nfexport.results",
+    "surgery": "nfexport.surgeon.operation",
+    "SurgeryResult": "nfexport.surgeon.operation",
     "inspect": "nfexport.inspection",
     "FileFacts": "nfexport.inspection",
+    "diff": "nfexport.inspection.difference",
+    "Difference": "nfexport.inspection.difference",
     "Recipe": "nfexport.recipe",
     "NfexportError": "nfexport.errors",
 }

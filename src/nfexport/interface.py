@@ -17,13 +17,14 @@ IN_FRONT = ("normalize", "channels", "resize", "input-form")
 
 def front_steps(recipe: Recipe) -> tuple[PassStep, ...]:
     """Return the steps that a picture goes through inside the file before the network, the last one first."""
-    return steps_in_front(recipe.passes) + steps_in_front(recipe.surgery)
+    return steps_in_front((*recipe.passes, *recipe.surgery))
 
 
 def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
     """Return those of the steps that stand in front of the network, from the network outwards."""
-    found = {step.name: step for step in steps if step.name in IN_FRONT}
-    return tuple(found[name] for name in IN_FRONT if name in found)
+    return tuple(
+        sorted((step for step in steps if step.name in IN_FRONT), key=lambda step: IN_FRONT.index(step.name))
+    )
 
 
 def precision(recipe: Recipe) -> str:

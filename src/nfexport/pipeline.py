@@ -150,7 +150,7 @@ def export(
         opset=opset,
         input_name=input_name,
         output_names=tuple(output.name for output in traced),
-        **({"dynamic_size": True} if dynamic_size else {}),
+        dynamic_size=dynamic_size,
     )
     with heads.giving(loaded.module, traced):
         graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages)
@@ -286,7 +286,7 @@ def _verify_file(
     if recipe.dynamic_size:
         from nfexport.models import flexible_size
 
-        others = (flexible_size.second_size(recipe.image_size, loaded.module),)
+        others = (flexible_size.second_size(recipe.image_size),)
     subject = Subject(
         input_name=recipe.input_name,
         outputs=recipe.outputs,

@@ -18,14 +18,16 @@ from nfexport.errors import EXIT_INPUT, NfexportError
 COMMANDS = {
     "export": "Export a timm model to ONNX (the default command).",
     "verify": "Compare an ONNX file with the model that it claims to be.",
+    "surgery": "Apply graph passes to any ONNX file.",
     "inspect": "Show what is in an ONNX file.",
+    "diff": "Compare two ONNX files.",
     "list": "List architectures and their trained weights.",
 }
 
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification failed
+  1  verification or an assertion failed, or two files differ
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 

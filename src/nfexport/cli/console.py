@@ -13,7 +13,10 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nfexport.inspection import FileFacts
+    from nfexport.inspection.assertions import Outcome
     from nfexport.models import ArchitectureEntry
     from nfexport.results import ExportResult, VerifyResult
     from nfexport.verification.report import VerificationReport
@@ -32,6 +35,14 @@ _STAGES = {
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def report_assertions(path: Path, outcomes: Sequence[Outcome]) -> bool:
+    """Print one line on stderr for each assertion that fails; say whether all hold."""
+    for outcome in outcomes:
+        if not outcome.passed:
+            click.echo(f"nfexport: {path}: {outcome.assertion} fails: {outcome.detail}", err=True)
+    return all(outcome.passed for outcome in outcomes)
 
 
 class LiveProgress:
@@ -63,8 +74,8 @@ class Console:
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet = quiet
-        self._verbose = verbose
-        self._out = RichConsole(quiet=quiet, highlight=False, soft_wrap=True)
+        self.verbose = verbose
+        self.out = RichConsole(quiet=quiet, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def live(self) -> Iterator[LiveProgress | None]:
@@ -95,9 +106,9 @@ class Console:
             table.add_row("fold-scales", reports["fold-scales"].summary)
         for report in result.passes:
             for node, reason in report.left_alone.items():
-                if self._verbose or report.name == "fold-ws":
+                if self.verbose or report.name == "fold-ws":
                     table.add_row("left alone", f"{node}: {reason} ({report.name})")
-        if self._verbose:
+        if self.verbose:
             for report in result.passes:
                 table.add_row(f"pass {report.name}", report.summary)
             table.add_row("recipe", result.recipe.digest)
@@ -106,7 +117,7 @@ class Console:
         else:
             self._add_verification(table, result.verification)
         table.add_row("time", ", ".join(f"{stage} {s:.1f} s" for stage, s in result.seconds.items()))
-        self._out.print(table)
+        self.out.print(table)
 
     def show_verification(self, result: VerifyResult) -> None:
         table = _facts_table()
@@ -117,7 +128,7 @@ class Console:
         for disagreement in result.disagreements:
             table.add_row("[red]disagrees[/]", disagreement)
         table.add_row("result", "[green]passed[/]" if result.passed else "[red]FAILED[/]")
-        self._out.print(table)
+        self.out.print(table)
 
     def show_facts(self, facts: FileFacts) -> None:
         table = _facts_table()
@@ -139,13 +150,13 @@ class Console:
             table.add_row("recipe", "none" if facts.recipe_error is None else str(facts.recipe_error))
         _add_facts(table, facts)
         table.add_row("operators", ", ".join(f"{name} {count}" for name, count in facts.operator_counts.items()))
-        self._out.print(table)
+        self.out.print(table)
 
     def show_architectures(self, entries: Sequence[ArchitectureEntry]) -> None:
         for entry in entries:
             mark = "w" if entry.weight_standardised else " "
             tags = ", ".join(entry.tags) or "no trained weights"
-            self._out.print(f"{mark} {entry.architecture:<36} [dim]{tags}[/]")
+            self.out.print(f"{mark} {entry.architecture:<36} [dim]{tags}[/]")
 
     def _add_verification(self, table: Table, report: VerificationReport) -> None:
         table.add_row("verified", report.summary())
@@ -155,7 +166,7 @@ class Console:
         if facts["min_cosine"] is not None:
             agreement.append(f"cosine {facts['min_cosine']:.9f}")
         table.add_row("agreement", ", ".join(agreement))
-        if self._verbose:
+        if self.verbose:
             table.add_row("tolerance", report.tolerance)
             for case in report.cases:
                 c = case.comparison

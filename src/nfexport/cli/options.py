@@ -17,6 +17,17 @@ def reporting(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(function)
 
 
+def asserting(function: Function) -> Function:
+    """Add what a file must hold; the command gets no_op, op_count and max_size."""
+    function = click.option("--max-size", metavar="SIZE", help="Fail if the file is larger: 290MB, 1.5GiB.")(function)
+    function = click.option(
+        "--assert-op-count", "op_count", multiple=True, metavar="OP=N", help="Fail unless there are N nodes (<=, >=)."
+    )(function)
+    return click.option(
+        "--assert-no-op", "no_op", multiple=True, metavar="OP", help="Fail if the file has this operator."
+    )(function)
+
+
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
     """A size in pixels: 'train', 'test', '224' or '224x320' (height x width)."""
 

@@ -57,6 +57,20 @@ class PictureSizeType(click.ParamType):  # type: ignore[type-arg]
         return int(parts[0]), int(parts[1])
 
 
+class NamesType(click.ParamType):  # type: ignore[type-arg]
+    """Names of tensors: 'A,B'."""
+
+    name = "A,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        names = tuple(part.strip() for part in value.split(","))
+        if not all(names):
+            self.fail(f"'{value}' is no list of names; pass A,B", param, ctx)
+        return names
+
+
 class RenameType(click.ParamType):  # type: ignore[type-arg]
     """OLD=NEW."""
 

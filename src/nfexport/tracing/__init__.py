@@ -32,7 +32,9 @@ DYNAMO_FROM_OPSET = 18
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TraceRequest:
-    """What is traced: example input [batch, channels, height, width] float32, names, and a wanted opset."""
+    """What is traced: example input [batch, channels, height, width] float32, names, and a wanted opset.
+
+    With dynamic_size height and width are symbols, as is a dynamic batch."""
 
     batch: int | Literal["dynamic"]
     in_channels: int
@@ -40,6 +42,12 @@ class TraceRequest:
     opset: int
     input_name: str
     output_names: tuple[str, ...]
+    dynamic_size: bool = False
+
+    def symbols(self) -> dict[int, str]:
+        """Return the axes of the input that are symbols, with their names."""
+        batch = {0: "batch"} if self.batch == "dynamic" else {}
+        return batch | ({2: "height", 3: "width"} if self.dynamic_size else {})
 
     def example(self) -> torch.Tensor:
         """Return the input to trace with. A dynamic batch is traced with 2: a batch of 1 gets specialised."""

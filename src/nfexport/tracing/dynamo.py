@@ -15,7 +15,12 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     """Return the graph at opset 18, with the model's own tensors as initializers."""
-    dynamic = ({0: torch.export.Dim("batch")},) if request.batch == "dynamic" else None
+    # a network may want sizes that are multiples of its stride: AUTO lets torch find that out
+    dims = {
+        axis: torch.export.Dim(name) if axis == 0 else torch.export.Dim.AUTO
+        for axis, name in request.symbols().items()
+    }
+    dynamic = (dims,) if dims else None
     program = torch.onnx.export(
         module,
         (request.example(),),
@@ -29,6 +34,10 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     )
     assert program is not None
     model: ir.Model = program.model
+    entry = model.graph.inputs[0]
+    if entry.shape is not None:
+        for axis, name in request.symbols().items():
+            entry.shape[axis] = ir.SymbolicDim(name)
     paths = dict(module.named_modules())
     tensors = named_tensors(module)
     for name, value in model.graph.initializers.items():

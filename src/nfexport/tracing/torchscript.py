@@ -21,7 +21,9 @@ from nfexport.tracing.weights import as_ir_tensor, named_tensors
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     """Return the graph at the opset asked for, or at 17 if that is newer."""
     buffer = io.BytesIO()
-    axes = {name: {0: "batch"} for name in (request.input_name, *request.output_names)}
+    axes: dict[str, dict[int, str]] = {request.input_name: request.symbols()}
+    if request.batch == "dynamic":
+        axes |= {name: {0: "batch"} for name in request.output_names}
     with _without_graph_dumps():
         torch.onnx.export(
             module,
@@ -31,7 +33,7 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
             opset_version=min(request.opset, DYNAMO_FROM_OPSET - 1),
             input_names=[request.input_name],
             output_names=list(request.output_names),
-            dynamic_axes=axes if request.batch == "dynamic" else None,
+            dynamic_axes=axes if request.symbols() else None,
             export_params=False,
             do_constant_folding=False,
             # in evaluation mode the exporter would fuse BatchNormalization and rename the weights

@@ -20,7 +20,7 @@ class CaseResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerificationReport:
-    """A file against its PyTorch model.
+    """A file against its PyTorch model, or against what `against` names.
 
     tolerance is the rule in words; seed is that of the inputs. The same file, model, versions and machine
     give the same report.
@@ -31,6 +31,7 @@ class VerificationReport:
     seed: int
     tolerance: str
     cases: tuple[CaseResult, ...]
+    against: str = "PyTorch"
 
     @property
     def passed(self) -> bool:
@@ -48,15 +49,15 @@ class VerificationReport:
         where = f"{self.runtime} {self.runtime_version}"
         if self.passed:
             return (
-                f"{where} agrees with PyTorch on {self._batches()} batches: largest error "
-                f"{self._largest('max_relative'):.1e} of the output range "
-                f"(PyTorch's own in float32 {self._largest('yardstick_relative'):.1e}; "
+                f"{where} agrees with {self.against} on {self._batches()} batches: largest error "
+                f"{self._largest('max_relative') or 0:.1e} of the output range "
+                f"({self._own()} {self._largest('yardstick_relative') or 0:.1e}; "
                 f"{worst.severity:.0%} of what is allowed)"
             )
         failed = len({(case.name, case.batch) for case in self.cases if not case.comparison.passed})
         size = "" if worst.max_relative is None else f", an error of {worst.max_relative:.1e} of the output range"
         return (
-            f"{where} differs from PyTorch on {failed} of {self._batches()} batches, most on "
+            f"{where} differs from {self.against} on {failed} of {self._batches()} batches, most on "
             f"'{self.worst.name}' (batch {self.worst.batch}): {worst.reason}{size}"
         )
 
@@ -77,6 +78,11 @@ class VerificationReport:
             "worst": {"name": worst.name, "batch": worst.batch, "output": worst.output},
             "cases": [dataclasses.asdict(case) for case in self.cases],
         }
+
+    def _own(self) -> str:
+        if "float16" in self.tolerance:
+            return "what rounding to float16 costs:"
+        return "PyTorch's own in float32" if self.against == "PyTorch" else "its own"
 
     def _batches(self) -> int:
         return len({(case.name, case.batch) for case in self.cases})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 
-from nfexport.cli.options import reporting
+from nfexport.cli.options import asserting, reporting
+from nfexport.errors import EXIT_VERIFICATION
 
 
 @click.command(name="verify", short_help="Compare an ONNX file with the model that it claims to be.")
@@ -19,6 +21,7 @@ from nfexport.cli.options import reporting
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Fixed relative bound, in place of the default rule.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Fixed absolute bound, in place of the default rule.")
+@asserting
 @reporting
 def command(
     file: Path,
@@ -26,6 +29,9 @@ def command(
     seed: int,
     rtol: float | None,
     atol: float | None,
+    no_op: tuple[str, ...],
+    op_count: tuple[str, ...],
+    max_size: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -35,18 +41,23 @@ def command(
     A file passes if its error against PyTorch in float64 is within a small factor of the error that
     PyTorch's own float32 makes. Exits with 1 if it does not.
     """
-    from nfexport.cli.console import Console, print_json
+    from nfexport.cli.console import Console, print_json, report_assertions
+    from nfexport.inspection import inspect
+    from nfexport.inspection.assertions import Assertions
     from nfexport.pipeline import verify
     from nfexport.verification.tolerance import FixedTolerance
 
+    assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
+    assertions.check_syntax()
     tolerance = None
     if rtol is not None or atol is not None:
         tolerance = FixedTolerance(rtol=rtol or 0.0, atol=atol or 0.0)
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
         result = verify(file, checkpoint=checkpoint, seed=seed, tolerance=tolerance, progress=progress)
+    outcomes = assertions.check(inspect(file))
     if as_json:
-        print_json(result.to_dict())
+        print_json({**result.to_dict(), "assertions": [dataclasses.asdict(outcome) for outcome in outcomes]})
     else:
         console.show_verification(result)
-    return result.exit_code
+    return result.exit_code if report_assertions(file, outcomes) else EXIT_VERIFICATION

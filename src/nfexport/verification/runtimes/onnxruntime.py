@@ -41,10 +41,14 @@ class OnnxRuntimeSession:
         return dict(zip(self.outputs, arrays, strict=True))
 
 
-def open_session(model: Model) -> Session:
-    """Load a file or its bytes. Raises OnnxFileError with ONNX Runtime's reason if it refuses them."""
+def open_session(model: Model, *, optimise: bool = True) -> Session:
+    """Load a file or its bytes, at the default level or as the graph stands.
+
+    Raises OnnxFileError with ONNX Runtime's reason if it refuses them."""
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     argument = model if isinstance(model, bytes) else str(model)
     try:
         session = ort.InferenceSession(argument, options, providers=["CPUExecutionProvider"])
