@@ -106,6 +106,8 @@ def export(
         input_layout=input_layout,
         resize=resize,
     )
+    if dynamic_size and resize is not None:
+        raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
     stages = Stages(progress)
     with stages.stage("import"):
         from nfexport import tracing

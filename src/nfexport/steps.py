@@ -13,6 +13,8 @@ from nfexport.errors import RecipeError
 from nfexport.recipe import PassStep, Preprocessing
 
 BYTE = 255.0
+ANTIALIAS_FROM = 18
+"""The opset at which Resize learned to resize as Pillow does."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,11 @@ class Front:
             raise RecipeError(
                 "nobody knows how the model's pictures are resized: there is no recipe",
                 fix="use --resize on a file that nfexport exported, or at export",
+            )
+        if self.resize == "any" and opset is not None and opset < ANTIALIAS_FROM:
+            raise RecipeError(
+                f"pictures of any size cannot be resized at opset {opset}: Resize learned it at {ANTIALIAS_FROM}",
+                fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
             )
         return PassStep(
             name="resize",

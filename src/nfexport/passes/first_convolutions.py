@@ -75,7 +75,8 @@ def first_convolutions(head: Head, value: ir.Value, *, fix: str) -> tuple[Branch
 
 def _readers(value: ir.Value, fix: str) -> list[ir.Node]:
     """Return the nodes that read the value; raise PassError unless all are Conv, or Pad before Conv."""
-    nodes = list(dict.fromkeys(value.consumers()))
+    # what asks for the shape alone sees no pixel
+    nodes = [node for node in dict.fromkeys(value.consumers()) if not edit.is_operator(node, "Shape", "Size")]
     allowed = ("Conv",) if edit.is_operator(value.producer(), "Pad") else ("Conv", "Pad")
     for node in nodes:
         as_picture = [index for index, read in enumerate(node.inputs) if read is value] == [0]

@@ -3,12 +3,12 @@
     fp16-weights    w  →  Cast(w₁₆, float32),  w₁₆ = round(w)         half the bytes, float32 arithmetic
     fp16            y = f₁₆(x₁₆, w₁₆)                                 float16 arithmetic between float32 ends
 
-'fp16' is ONNX Runtime's own converter, told what to leave alone: inputs and outputs stay float32, and so
-does all in front of the first convolution, where (x − mean) / std would lose what pixels tell. Float32, and
-named with the reason, stay nodes with constants that float16 cannot hold (|w| > 65504, or a tensor that
-rounding changes by more than 2⁻¹⁰ of its largest number), Softmax, TopK and long sums, and what seeded pictures
-drive past an eighth of float16's range. Applied twice it changes nothing more. Refused: 'fp16' for graphs with If
-or Loop.
+Under 'fp16' inputs and outputs stay float32, and so does all in front of the first layer, where
+(x − mean) / std would lose what pixels tell. Float32, and named with the reason, stay nodes with constants
+that float16 cannot hold (|w| > 65504, or a tensor that rounding changes by more than 2⁻¹⁰ of its largest
+number), long sums, and what seeded pictures drive past an eighth of float16's range; so do Softmax, TopK and
+operators that ONNX does not define for float16. Applied twice it changes nothing more. Refused: 'fp16' for
+graphs with If or Loop.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
+import onnx.defs
 import onnx_ir as ir
 
 from nfexport.errors import PassError
@@ -37,6 +38,9 @@ MOST_LOST = 2.0**-10
 
 KEPT = ("Softmax", "LogSoftmax", "TopK", "Resize", "Upsample", "Range", "CumSum", "Min", "Max", "ReduceSumSquare")
 """Operators that stay in float32: outputs that are probabilities, and those that runtimes lack in float16."""
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators with weights, where the time goes."""
 
 LONG_SUM = 2048
 """Elements from which a mean in float16 loses digits: neighbours of 2048 are 2 apart."""
@@ -98,34 +102,102 @@ def _loses(array: np.ndarray[Any, Any]) -> str | None:
 
 
 def _compute_half(model: ir.Model) -> dict[str, str]:
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
     graph = model.graph
     if any(not at_top for _, at_top in edit.nodes_with_subgraphs(graph)):
         raise PassError(
             "the graph has bodies of If or Loop, which are not converted to fp16", fix="pass --precision fp16-weights"
         )
-    if not any(node.op_type in ("Conv", "Gemm", "MatMul") and _is_float32(node) for node in graph):
-        return {}
     infer_shapes(model)
+    _name_nodes(graph)
+    opset = model.opset_imports.get("", 1)
     blocked = dict(_blocked(model))
-    proto = ir.to_proto(model)
-    converted = convert_float_to_float16(
-        proto,
-        keep_io_types=True,
-        disable_shape_infer=True,
-        op_block_list=list(KEPT),
-        node_block_list=list(blocked),
-        force_fp16_initializers=False,
-    )
-    other = ir.from_proto(converted)
-    model.graph = other.graph
-    _clean(model)
+    chosen = {node for node in graph if str(node.name) not in blocked and _takes_half(node, opset)}
+    if not any(node.op_type in LAYERS for node in chosen):
+        return blocked
+    casts = _Casts(graph)
+    results = {value for node in chosen for value in node.outputs if value.dtype == ir.DataType.FLOAT}
+    for node in list(graph):
+        for index, value in enumerate(node.inputs):
+            if value is None or value.dtype != ir.DataType.FLOAT or node.op_type in ("Shape", "Size"):
+                continue
+            if node in chosen and value not in results:
+                node.replace_input_with(index, casts.half(value))
+            elif node not in chosen and value in results:
+                node.replace_input_with(index, casts.single(value))
+    for index, output in enumerate(list(graph.outputs)):
+        if output in results:
+            name = str(output.name)
+            single = casts.single(output)
+            output.name = free_name(graph, f"{name}/fp16")
+            single.name = name
+            graph.outputs[index] = single
+    for value in results:
+        value.type = ir.TensorType(ir.DataType.FLOAT16)  # a new one: values may share the old
+    edit.remove_dead(model)
     return blocked
 
 
-def _is_float32(node: ir.Node) -> bool:
-    return any(value is not None and value.dtype == ir.DataType.FLOAT for value in node.inputs)
+class _Casts:
+    """Casts between the two types, each value once, right behind what makes it."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._made: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+
+    def half(self, value: ir.Value) -> ir.Value:
+        """Return the value in float16: a constant is rounded, anything else cast."""
+        key = (value, ir.DataType.FLOAT16)
+        if key not in self._made and (array := edit.constant(value)) is not None and not value.is_graph_input():
+            name = free_name(self._graph, f"{value.name}/fp16")
+            self._made[key] = edit.add_initializer(self._graph, name, array.astype(np.float16))
+        return self._made.get(key) or self._cast(value, ir.DataType.FLOAT16)
+
+    def single(self, value: ir.Value) -> ir.Value:
+        """Return the value, which is about to become float16, in float32."""
+        return self._made.get((value, ir.DataType.FLOAT)) or self._cast(value, ir.DataType.FLOAT)
+
+    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        suffix = "fp16" if dtype == ir.DataType.FLOAT16 else "fp32"
+        name = free_name(self._graph, f"/precision/{value.name}/{suffix}")
+        node = ir.node("Cast", [value], {"to": int(dtype)}, name=name)
+        node.outputs[0].name = f"{name}_output"
+        node.outputs[0].type, node.outputs[0].shape = ir.TensorType(dtype), value.shape
+        producer = value.producer()
+        if producer is None:
+            self._graph.insert_before(self._graph[0], node)
+        else:
+            self._graph.insert_after(producer, node)
+        self._made[value, dtype] = node.outputs[0]
+        return node.outputs[0]
+
+
+def _takes_half(node: ir.Node, opset: int) -> bool:
+    """Say whether ONNX defines the operator for float16 wherever this node has float32."""
+    if not edit.is_default_domain(node) or node.op_type in (*KEPT, "Cast", "Constant"):
+        return False
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return False
+    pairs = [(schema.inputs, node.inputs), (schema.outputs, node.outputs)]
+    single = [
+        [formal[min(index, len(formal) - 1)] for index, value in enumerate(values) if _is_single(value)]
+        for formal, values in pairs
+    ]
+    return all(single) and all("tensor(float16)" in formal.types for side in single for formal in side)
+
+
+def _is_single(value: ir.Value | None) -> bool:
+    return value is not None and value.dtype == ir.DataType.FLOAT
+
+
+def _name_nodes(graph: ir.Graph) -> None:
+    """Give every node a name of its own: the converter is told by name what to leave alone."""
+    taken: set[str] = set()
+    for node in graph:
+        if not node.name or node.name in taken:
+            node.name = free_name(graph, node.name or f"/{node.op_type}")
+        taken.add(str(node.name))
 
 
 def _blocked(model: ir.Model) -> Iterator[tuple[str, str]]:
@@ -156,11 +228,11 @@ def _in_front(graph: ir.Graph) -> set[ir.Node]:
     pending = [use.node for value in graph.inputs for use in value.uses()]
     while pending:
         node = pending.pop()
-        if node in found or node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if node in found or node.op_type in LAYERS:
             continue
         found.add(node)
         pending += [use.node for output in node.outputs for use in output.uses()]
-    layers = [node for node in graph if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
+    layers = [node for node in graph if node.op_type in LAYERS]
     behind = {user for layer in layers for output in layer.outputs for user in _downstream(output)}
     return found - behind
 
@@ -187,21 +259,6 @@ def _summed(node: ir.Node) -> int:
     if node.op_type in ("InstanceNormalization", "LayerNormalization"):
         return sizes[0]
     return sizes[0] // max(sizes[1], 1)
-
-
-def _clean(model: ir.Model) -> None:
-    """Name what the converter left without a name, and infer the new types."""
-    graph = model.graph
-    for node in graph:
-        if not node.name:
-            node.name = free_name(graph, f"/precision/{node.op_type}")
-        for output in node.outputs:
-            if not output.is_graph_output():
-                output.type = output.shape = None
-    # the converter appends its Casts at the end
-    graph.sort()
-    edit.remove_dead(model)
-    infer_shapes(model)
 
 
 def _bytes(model: ir.Model) -> int:

@@ -91,11 +91,15 @@ def _optimised_nodes(proto: onnx.ModelProto) -> int:
     """Return how many nodes ONNX Runtime's optimiser leaves, before it adapts the graph to one machine."""
     import onnxruntime
 
+    named = onnx.ModelProto()
+    named.CopyFrom(proto)
+    for number, node in enumerate(named.graph.node):
+        node.name = str(number)  # ONNX Runtime takes no two nodes of one name, and passes before may leave some
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "optimised.onnx"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(target)
-        onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(named.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return len(onnx.load(target, load_external_data=False).graph.node)

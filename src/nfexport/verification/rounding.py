@@ -29,6 +29,11 @@ STEP = 7919
 """By how much the table is rotated from one operator to the next; prime to PERIOD."""
 
 
+WITH_WEIGHTS = ("conv1d", "conv2d", "conv3d", "linear")
+"""Operators whose weights are stored rounded in a float16 file: the same error at every pixel, which does
+not average out on a flat picture."""
+
+
 class RandomRounding(TorchFunctionMode):
     """Inside this mode float32 results that follow from `image` or a parameter carry a random relative error.
 
@@ -42,6 +47,7 @@ class RandomRounding(TorchFunctionMode):
         row = torch.from_numpy((1.0 + unit * STEPS[quarter]).astype(np.float32))
         self._table = torch.cat([row, row])
         self._offset = 0
+        self._stored = unit > UNIT
         self._follows: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._follows[image] = True
 
@@ -49,8 +55,10 @@ class RandomRounding(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         given = list(_tensors((*args, *kwargs.values())))
+        if self._stored and getattr(func, "__name__", "") in WITH_WEIGHTS:
+            args = tuple(self._rounded(value) for value in args)
+        result = func(*args, **kwargs)
         if not any(isinstance(x, torch.nn.Parameter) or x in self._follows for x in given):
             return result
         if isinstance(result, torch.Tensor) and result.dtype is torch.float32:
@@ -60,6 +68,9 @@ class RandomRounding(TorchFunctionMode):
         for tensor in _tensors((result,)):
             self._follows[tensor] = True
         return result
+
+    def _rounded(self, value: Any) -> Any:
+        return self._perturb(value.detach()) if isinstance(value, torch.nn.Parameter) else value
 
     def _perturb(self, tensor: torch.Tensor) -> torch.Tensor:
         self._offset = (self._offset + STEP) % PERIOD

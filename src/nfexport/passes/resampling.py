@@ -1,0 +1,140 @@
+"""How Pillow resizes a picture, in numpy: its weights, its rounding, and timm's sizes and crops around it.
+
+One axis after the other, the width first, each result rounded to a whole number in 0..255:
+
+    y[o] = Σ_i w[o,i]·x[i],   w[o,i] ∝ f((i + ½ − c[o]) / s),   c[o] = (o + ½)·in/out,   s = max(in/out, 1)
+
+f is the triangle of bilinear, or the cubic with a = −½. Weights are multiples of 2⁻²², as Pillow holds them.
+Pillow 13 starts with the height where that is less work, as for pictures more than twice as high as wide
+that become smaller; this module does not, and the roundings then fall elsewhere.
+Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc); torchvision,
+transforms/functional.py (_compute_resized_output_size, center_crop).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nfexport.errors import PassError
+
+Array = np.ndarray[Any, Any]
+FIXED_POINT = 2.0**22
+CUBIC = -0.5
+
+
+def _triangle(x: Array) -> Array:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+def _cubic(x: Array) -> Array:
+    x = np.abs(x)
+    near = ((CUBIC + 2.0) * x - (CUBIC + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * CUBIC
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+FILTERS: dict[str, tuple[Callable[[Array], Array], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}
+"""Each filter with its support in pixels."""
+
+
+def weights(size: int, out: int, interpolation: str) -> Array:
+    """Return the weights [out, size], float64. Raises PassError for an interpolation without a filter here."""
+    if interpolation not in FILTERS:
+        raise PassError(
+            f"pictures cannot be resized with '{interpolation}' in the graph",
+            fix=f"leave out --resize: it knows {' and '.join(FILTERS)}",
+        )
+    function, support = FILTERS[interpolation]
+    result = np.eye(size)
+    if out == size:
+        return result
+    scale = size / out
+    stretch = max(scale, 1.0)
+    result = np.zeros((out, size))
+    for index in range(out):
+        centre = (index + 0.5) * scale
+        first = max(int(centre - support * stretch + 0.5), 0)
+        last = min(int(centre + support * stretch + 0.5), size)
+        row = function((np.arange(first, last) - centre + 0.5) / stretch)
+        row = row / row.sum()
+        # rounded half away from zero, as Pillow's (int)(±0.5 + w · 2²²)
+        result[index, first:last] = np.trunc(row * FIXED_POINT + np.copysign(0.5, row)) / FIXED_POINT
+    return result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The sizes of timm's evaluation transform: (height, width) resized to, corner and size of the crop."""
+
+    resized: tuple[int, int]
+    corner: tuple[int, int]
+    crop: tuple[int, int]
+
+
+def target_size(size: tuple[int, int], crop_pct: float, crop_mode: str) -> tuple[int, int]:
+    """Return (height, width) that timm resizes to before it crops: for 'center' the shorter side's, twice.
+
+    Raises PassError for a transform that is not done in the graph."""
+    if crop_mode not in ("center", "squash"):
+        raise PassError(f"the crop mode '{crop_mode}' is not done in the graph", fix="leave out --resize")
+    if crop_mode == "center" and size[0] != size[1]:
+        raise PassError(
+            f"pictures of {size[0]}×{size[1]} are no squares, and their crop is not done in the graph",
+            fix="leave out --resize, or pass a square --image-size",
+        )
+    if not 0 < crop_pct <= 1:
+        raise PassError(f"a crop of {crop_pct:g} of the picture is larger than it", fix="leave out --resize")
+    return math.floor(size[0] / crop_pct), math.floor(size[1] / crop_pct)
+
+
+def geometry(picture: tuple[int, int], size: tuple[int, int], crop_pct: float, crop_mode: str) -> Geometry:
+    """Return the sizes for a picture of (height, width), in whole numbers as torchvision computes them."""
+    target = target_size(size, crop_pct, crop_mode)
+    if crop_mode == "center":
+        shorter = min(picture)
+        resized = (target[0] * picture[0] // shorter, target[0] * picture[1] // shorter)
+    else:
+        resized = target
+    corner = (_half(resized[0] - size[0]), _half(resized[1] - size[1]))
+    return Geometry(resized=resized, corner=corner, crop=size)
+
+
+def _half(spare: int) -> int:
+    """Half of what is cut away, rounded half to even as Python's round does."""
+    return round(spare / 2.0)
+
+
+def matrices(picture: tuple[int, int], form: Geometry, interpolation: str) -> tuple[Array, Array]:
+    """Return the weights of the rows and columns that stay after the crop: [crop, picture] for each axis."""
+    axes = []
+    for size, resized, corner, crop in zip(picture, form.resized, form.corner, form.crop, strict=True):
+        axes.append(weights(size, resized, interpolation)[corner : corner + crop])
+    return axes[0], axes[1]
+
+
+def to_bytes(values: Array, nudge: float = 0.0) -> Array:
+    """Round half up and clip to 0..255, in the values' own type; nudge moves what counts as half."""
+    return np.asarray(np.clip(np.floor(values + values.dtype.type(0.5 + nudge)), 0, 255))
+
+
+def resample(
+    pictures: Array,
+    size: tuple[int, int],
+    *,
+    crop_pct: float,
+    crop_mode: str,
+    interpolation: str,
+    nudge: float = 0.0,
+) -> Array:
+    """Return timm's evaluation transform of pictures [batch, channels, height, width] in 0..255, in their type.
+
+    nudge, in 0..255, is added before each rounding: it shows which pixels hang on the last digits."""
+    picture = (pictures.shape[2], pictures.shape[3])
+    rows, columns = matrices(picture, geometry(picture, size, crop_pct, crop_mode), interpolation)
+    across = to_bytes(pictures @ columns.T.astype(pictures.dtype), nudge)
+    return to_bytes(rows.astype(pictures.dtype) @ across, nudge)

@@ -1,0 +1,76 @@
+"""Softmax and TopK behind a graph's logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nfexport.errors import PassError
+from nfexport.passes import convert_opset, head
+from tests.passes.graphs import normal, operators, parse, run
+
+BODY = """
+g (float[batch, 4] x) => (float[batch, 6] z)
+<float[4, 6] w> { z = MatMul(x, w) }
+"""
+X, W = normal(3, 4), normal(4, 6, seed=1)
+
+
+def model(opset: int = 11):
+    return parse(BODY, opset=opset, weights={"w": W})
+
+
+def softmax(z):
+    e = np.exp(z.astype(np.float64) - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 17, 18])
+def test_probabilities_and_the_best_classes(opset: int) -> None:
+    graph = model(opset)
+    head.apply(graph, probs="probs", topk={"k": 2, "values": "v", "indices": "i"}, keep_logits=True)
+    assert [value.name for value in graph.graph.outputs] == ["z", "probs", "v", "i"]
+    z, probs, values, indices = run(graph, {"x": X})
+    # two roundings of float32
+    np.testing.assert_allclose(probs, softmax(X @ W), atol=2e-7)
+    order = np.argsort(-softmax(z), axis=1)[:, :2]
+    assert (indices == order).all()
+    assert (values == np.take_along_axis(probs, order, axis=1)).all()
+
+
+def test_the_logits_go_unless_kept() -> None:
+    graph = model()
+    head.apply(graph, probs="z")
+    assert [value.name for value in graph.graph.outputs] == ["z"]
+    assert operators(graph) == ["MatMul", "Softmax"]
+    np.testing.assert_allclose(run(graph, {"x": X})[0], softmax(X @ W), atol=2e-7)
+
+
+def test_it_survives_the_way_to_opset_9() -> None:
+    graph = model(13)
+    head.apply(graph, topk={"k": 3, "values": "v", "indices": "i"})
+    convert_opset.apply(graph, opset=9)
+    assert run(graph, {"x": X})[1].shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"probs": "w"}, "has a tensor or node named 'w' already; rename it"),
+        ({"probs": "p", "logits": "y"}, "has no output 'y'; name one of 'z' with --logits"),
+        ({"topk": {"k": 7, "values": "v", "indices": "i"}}, "the best 7 of 6 classes cannot be had"),
+    ],
+)
+def test_what_cannot_be_is_refused(params: dict, message: str) -> None:
+    graph = model()
+    with pytest.raises(PassError) as caught:
+        head.apply(graph, **params)
+    assert message in str(caught.value)
+    assert operators(graph) == ["MatMul"]
+
+
+def test_a_second_softmax_is_refused() -> None:
+    graph = model()
+    head.apply(graph, probs="probs")
+    with pytest.raises(PassError, match="comes from a Softmax already; leave out --output"):
+        head.apply(graph, probs="again")

@@ -1,0 +1,98 @@
+"""Half the bytes, at the price of float16's rounding and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+import nfexport
+from nfexport.errors import PassError
+from nfexport.passes import precision
+from tests.passes.graphs import normal, operators, parse, run
+
+BODY = """
+g (float[batch, 3, 8, 8] x) => (float[batch, 4, 8, 8] y)
+<float[4, 3, 3, 3] w, float[4] b> { c = Conv <pads = [1, 1, 1, 1]> (x, w, b)  y = Relu(c) }
+"""
+X = normal(2, 3, 8, 8)
+
+
+def model(scale: float = 1.0, opset: int = 11) -> ir.Model:
+    return parse(BODY, opset=opset, weights={"w": normal(4, 3, 3, 3, seed=1, scale=scale), "b": normal(4, seed=2)})
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+@pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
+def test_it_is_near_the_float32_graph(form: str, opset: int) -> None:
+    before = run(model(opset=opset), {"x": X})[0]
+    graph = model(opset=opset)
+    precision.apply(graph, form=form)
+    after = run(graph, {"x": X})[0]
+    assert after.dtype == np.float32
+    # 28 products, each off by a rounding of 2⁻¹¹ at most, twice that for the result's own
+    error = np.abs(after - before).max() / np.abs(before).max()
+    assert 0 < error < 2.0**-9
+
+
+@pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
+def test_a_second_time_changes_nothing(form: str) -> None:
+    graph = model()
+    precision.apply(graph, form=form)
+    names = operators(graph)
+    assert precision.apply(graph, form=form).facts["bytes_after"] == sum(
+        value.const_value.nbytes for value in graph.graph.initializers.values()
+    )
+    assert operators(graph) == names
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e-7])
+@pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
+def test_what_float16_cannot_hold_stays_and_is_named(form: str, scale: float) -> None:
+    graph = model(scale)
+    report = precision.apply(graph, form=form)
+    assert report.left_alone
+    assert all("float16" in reason for reason in report.left_alone.values())
+    before, after = run(model(scale), {"x": X})[0], run(graph, {"x": X})[0]
+    assert np.abs(after - before).max() <= 2.0**-9 * np.abs(before).max()
+
+
+def test_a_layer_that_comes_near_the_range_stays() -> None:
+    graph = model(3000.0)
+    report = precision.apply(graph, form="fp16")
+    assert "its output comes near float16's range" in report.left_alone.values()
+    before, after = run(model(3000.0), {"x": X})[0], run(graph, {"x": X})[0]
+    assert np.isfinite(after).all()
+    assert np.abs(after - before).max() <= 2.0**-9 * np.abs(before).max()
+
+
+def test_another_form_is_refused() -> None:
+    with pytest.raises(PassError, match="'bf16' is no precision; pass --precision fp16 or fp16-weights"):
+        precision.apply(model(), form="bf16")
+
+
+@pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
+@pytest.mark.parametrize("name", ["test_nfnet", "test_efficientnet", "test_vit"])
+def test_networks_take_half_the_bytes_and_verify(name: str, form: str, tmp_path: Path) -> None:
+    whole = nfexport.export(name, tmp_path / "a.onnx", fold_ws=True, verify=False)
+    half = nfexport.export(name, tmp_path / "b.onnx", fold_ws=True, precision=form)
+    assert half.verification is not None
+    assert half.verification.passed
+    assert 0.5 <= half.facts.initializer_bytes / whole.facts.initializer_bytes < 0.52
+    assert "float16" in half.verification.summary()
+
+
+def test_a_wrong_weight_is_noticed_in_float16_too(tmp_path: Path) -> None:
+    """The yardstick is float16's rounding, so a filter of the other sign is far beyond it."""
+    path = tmp_path / "m.onnx"
+    nfexport.export("test_nfnet", path, fold_ws=True, precision="fp16")
+    graph = ir.load(path)
+    value = next(v for v in graph.graph.initializers.values() if len(v.shape) == 4 and v.shape[0] == 64)
+    array = value.const_value.numpy().copy()
+    array[0] *= -1
+    value.const_value = ir.Tensor(array, name=value.name)
+    ir.save(graph, tmp_path / "wrong.onnx")
+    assert nfexport.verify(path).passed
+    assert not nfexport.verify(tmp_path / "wrong.onnx").passed

@@ -1,0 +1,127 @@
+"""Resizing in the graph, against Pillow itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nfexport.errors import PassError
+from nfexport.models.torchvision_operators import import_timm
+from nfexport.passes import resampling, resize
+from tests.passes.graphs import operators, parse, run
+
+BODY = "g (float[batch, 3, 32, 32] x) => (float[batch, 3, 32, 32] y) { y = Identity(x) }"
+SIZES = [(45, 61), (61, 45), (50, 50), (20, 24), (97, 64)]
+"""Landscape, portrait, square, smaller than the crop, and much larger (height, width)."""
+
+TRANSFORMS = [
+    ("bicubic", "center", 0.9),
+    ("bilinear", "center", 0.875),
+    ("bicubic", "squash", 1.0),
+    ("bilinear", "center", 1.0),
+]
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """Return [height, width, 3] uint8 with edges, flat parts and grain."""
+    dice = np.random.default_rng(height * 1000 + width)
+    y, x = np.mgrid[:height, :width]
+    base = 127 + 80 * np.sin(x / 7.0)[..., None] + 60 * ((y // 9 + x // 11) % 2)[..., None] - 30
+    return np.clip(base + dice.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def by_timm(picture: np.ndarray, interpolation: str, mode: str, crop_pct: float) -> np.ndarray:
+    """Return timm's own transform, [3, 32, 32] in 0..255."""
+    import_timm()
+    from timm.data import create_transform
+
+    transform = create_transform(
+        32, interpolation=interpolation, crop_pct=crop_pct, crop_mode=mode, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    return np.rint(transform(Image.fromarray(picture)).numpy() * 255)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("interpolation", "mode", "crop_pct"), TRANSFORMS)
+def test_in_numpy_it_is_pillow_bit_by_bit(
+    interpolation: str, mode: str, crop_pct: float, size: tuple[int, int]
+) -> None:
+    if mode == "squash" and size[0] > size[1]:
+        pytest.skip("Pillow 13 starts with the height here, and rounds elsewhere")
+    picture = photograph(*size)
+    got = resampling.resample(
+        picture.transpose(2, 0, 1)[None].astype(np.float64),
+        (32, 32),
+        crop_pct=crop_pct,
+        crop_mode=mode,
+        interpolation=interpolation,
+    )[0]
+    assert (got == by_timm(picture, interpolation, mode, crop_pct)).all()
+
+
+def graph_of(opset: int, size: tuple[int, int] | None, transform: tuple[str, str, float], **options):
+    model = parse(BODY, opset=opset)
+    interpolation, mode, crop_pct = transform
+    resize.apply(
+        model, crop_pct=crop_pct, crop_mode=mode, interpolation=interpolation, from_size=size, opset=opset, **options
+    )
+    return model
+
+
+@pytest.mark.parametrize(
+    ("opset", "fixed"), [(9, True), (11, True), (13, True), (17, True), (18, False), (20, False)]
+)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_in_the_graph_it_is_within_one_of_pillow(opset: int, fixed: bool, transform: tuple[str, str, float]) -> None:
+    # squashing portraits, Pillow 13 starts with the height, and rounds elsewhere
+    for size in SIZES if transform[1] == "center" else SIZES[:1]:
+        picture = photograph(*size)
+        model = graph_of(opset, size if fixed else None, transform)
+        got = run(model, {"x": picture.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+        error = np.abs(got - by_timm(picture, *transform))
+        assert error.max() <= 1
+        # float32 decides a few halves otherwise: weights of bilinear are simple fractions
+        assert (error > 0).mean() < 0.03
+
+
+def test_with_other_attributes_it_is_not() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (97, 64, 3), dtype=np.uint8)
+    model = graph_of(18, None, TRANSFORMS[0])
+    right = run(model, {"x": picture.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+    assert np.abs(right - by_timm(picture, *TRANSFORMS[0])).max() <= 1
+    for node in model.graph:
+        if node.op_type == "Resize":
+            node.attributes.pop("exclude_outside")
+    got = run(model, {"x": picture.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+    assert np.abs(got - by_timm(picture, *TRANSFORMS[0])).max() > 1
+
+
+def test_pixels_in_0_to_1_are_scaled() -> None:
+    picture = photograph(45, 61)
+    model = graph_of(11, (45, 61), TRANSFORMS[0], value_range=1.0)
+    got = run(model, {"x": picture.transpose(2, 0, 1)[None].astype(np.float32) / 255})[0][0]
+    assert np.abs(got * 255 - by_timm(picture, *TRANSFORMS[0])).max() < 1.001
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop_mode": "border"}, "the crop mode 'border' is not done in the graph"),
+        ({"interpolation": "lanczos"}, "cannot be resized with 'lanczos'"),
+        ({"opset": 17}, "cannot be resized at opset 17: Resize learned it at 18; pass --opset 18"),
+    ],
+)
+def test_what_is_not_exact_is_refused(options: dict, message: str) -> None:
+    model = parse(BODY, opset=17)
+    params = {"crop_pct": 0.9, "crop_mode": "center", "interpolation": "bicubic", "opset": 18, **options}
+    with pytest.raises(PassError) as caught:
+        resize.apply(model, **params)
+    assert message in str(caught.value)
+    assert operators(model) == ["Identity"]
+
+
+def test_applied_twice_it_is_refused() -> None:
+    model = graph_of(18, None, TRANSFORMS[0])
+    with pytest.raises(PassError, match="takes pictures of more than one size already"):
+        resize.apply(model, crop_pct=0.9, crop_mode="center", interpolation="bicubic")
