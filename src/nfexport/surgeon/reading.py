@@ -1,6 +1,6 @@
 """Read any ONNX model into the one form that passes edit, and give it back in the form that it came in.
 
-A file's weights are mapped, not copied. What cannot be read safely is refused in one sentence: what is not
+What cannot be read safely is refused in one sentence: what is not
 ONNX, what onnx's checker refuses, and external data that is missing, short, or outside the file's folder.
 """
 
@@ -26,9 +26,17 @@ def read(source: Any) -> ir.Model:
     Raises OnnxFileError if it cannot be read safely, InputError for anything else."""
     if isinstance(source, str | Path):
         path = Path(source)
-        inspect(path)  # refuses what is no ONNX file, damaged, or lacks its external data
+        facts = inspect(path)  # refuses what is no ONNX file, damaged, or lacks its external data
         _check(str(path), f"'{path}'")
         model = ir.load(path)
+        # the outcome is one file, and runtimes take external data of a model in memory from nowhere
+        try:
+            ir.external_data.load_to_model(model)
+        except (OSError, ValueError) as error:
+            raise OnnxFileError(
+                f"the external data of '{path}' ({', '.join(facts.external_data)}) cannot be read ({error})",
+                fix="copy it again: it is shorter than the file says, or not readable",
+            ) from error
     else:
         proto = _as_proto(source)
         _check(proto, "the model")
