@@ -27,7 +27,7 @@ COMMANDS = {
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification or an assertion failed, or two files differ
+  1  verification failed, an assertion failed, or two files differ
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 
