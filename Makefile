@@ -24,6 +24,7 @@ sweep: $(VENV)/.ready         ## export, fold and verify every weight-standardis
 
 bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
 	$(BIN)/python benchmarks/folding.py
+	$(BIN)/python benchmarks/scales.py
 
 check: $(VENV)/.ready         ## linter, formatter and type checker
 	$(BIN)/ruff check .

@@ -98,3 +98,21 @@ def test_more_than_protobuf_can_hold_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OutputError, match="more than the 2 GiB"):
         artefact.write_model(model_with_large_weights(), tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_four_bit_numbers_stay_packed(tmp_path: Path) -> None:
+    """Two of them share a byte in a file, while numpy holds one in each."""
+    numbers = np.arange(4096) % 16 - 8
+    tensor = onnx.helper.make_tensor("q", onnx.TensorProto.INT4, [4096], numbers)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Cast", ["q"], ["y"], to=onnx.TensorProto.FLOAT)],
+        "g",
+        [],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4096])],
+        [tensor],
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+    artefact.write_model(ir.from_proto(proto), tmp_path / "m.onnx")
+    written = onnx.load(tmp_path / "m.onnx").graph.initializer[0]
+    assert len(written.raw_data) == 2048
+    assert (onnx.numpy_helper.to_array(written).astype(np.int64) == numbers).all()

@@ -59,7 +59,9 @@ def write_model(model: ir.Model, path: Path) -> None:
     large = {
         name: value.const_value
         for name, value in model.graph.initializers.items()
-        if value.const_value is not None and value.const_value.nbytes > _INLINE_BYTES
+        if value.const_value is not None
+        and value.const_value.dtype != ir.DataType.STRING
+        and value.const_value.nbytes > _INLINE_BYTES
     }
     proto = _serialise_without(model, large)
     graph = proto.graph.SerializeToString(deterministic=True)
@@ -120,7 +122,8 @@ def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
 def _write_bytes(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
     array = tensor.numpy()
     # the file's byte order is little-endian, as is that of every machine that torch runs on
-    file.write(array.reshape(-1).view(np.uint8).data if array.flags.c_contiguous else tensor.tobytes())
+    mapped = array.flags.c_contiguous and tensor.dtype.bitwidth >= 8  # smaller types are packed in the file
+    file.write(array.reshape(-1).view(np.uint8).data if mapped else tensor.tobytes())
 
 
 def _field(number: int, length: int) -> bytes:
