@@ -20,6 +20,11 @@ def is_operator(node: ir.Node | None, *op_types: str) -> bool:
     return node is not None and is_default_domain(node) and node.op_type in op_types
 
 
+def label(node: ir.Node) -> str:
+    """Return the node's name; for one without, which ONNX allows, its operator and its first output."""
+    return node.name or f"{node.op_type} → {node.outputs[0].name}"
+
+
 def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
     """Return the array behind an initializer or a Constant node's output; None for anything else."""
     if value is None:

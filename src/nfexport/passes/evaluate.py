@@ -17,13 +17,15 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from nfexport.errors import PassError
-from nfexport.passes.edit import constant, is_default_domain, is_literal, is_operator
+from nfexport.passes.edit import constant, is_default_domain, is_literal, is_operator, label
 
 Array = np.ndarray[Any, Any]
 
 _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
+
+_QUANTISED = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"})
 
 
 class ConstantEvaluator:
@@ -56,12 +58,14 @@ class ConstantEvaluator:
         if node is None:
             return f"it depends on the input '{value.name}'"
         if not is_default_domain(node) and node.op_type != "Constant":
-            return f"node '{node.name}' is the custom operator {node.domain}.{node.op_type}"
+            return f"node '{label(node)}' is the custom operator {node.domain}.{node.op_type}"
+        if node.op_type in _QUANTISED:
+            return f"node '{label(node)}' holds it quantised, which folding would undo"
         if node.op_type in _RANDOM or any(
             attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
             for attribute in node.attributes.values()
         ):
-            return f"node '{node.name}' ({node.op_type}) has no fixed value"
+            return f"node '{label(node)}' ({node.op_type}) has no fixed value"
         for source in _inputs_that_count(value):
             if (reason := self._why_not[source]) is not None:
                 return reason
@@ -100,7 +104,7 @@ class ConstantEvaluator:
             outputs = special(node, arrays) if special else self._run_by_reference(node, arrays)
         except (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError) as error:
             raise PassError(
-                f"node '{node.name}' ({node.op_type}) could not be evaluated ({error})",
+                f"node '{label(node)}' ({node.op_type}) could not be evaluated ({error})",
                 fix="report the file, or export without folding",
             ) from error
         for output, array in zip(node.outputs, outputs, strict=False):
@@ -189,14 +193,16 @@ def _identity(node: ir.Node, arrays: list[Array | None]) -> list[Array | None]:
 
 
 def _cast(node: ir.Node, arrays: list[Array | None]) -> list[Array | None]:
-    """Change between kinds of numbers; a change among floats keeps float64, as rounding comes last."""
+    """Change between kinds of numbers. A change to float32 keeps float64, as rounding comes last; one to a
+    narrower type rounds, as the digits that it drops are dropped on purpose."""
     return [_as_kind(arrays[0], ir.DataType(node.attributes["to"].as_int()))]
 
 
 def _as_kind(array: Array | None, target: ir.DataType) -> Array:
     assert array is not None
     if target.is_floating_point():
-        return array.astype(np.float64)
+        narrow = array.dtype.kind == "f" and target.bitwidth < ir.DataType.FLOAT.bitwidth
+        return (array.astype(target.numpy()) if narrow else array).astype(np.float64)
     return array.astype(target.numpy())
 
 

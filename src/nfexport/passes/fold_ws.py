@@ -7,8 +7,10 @@ training form on a reshaped weight, a chain of Reshape, Cast, Transpose. f is ev
 rounded once. For weight standardisation f is w'[o] = gain[o]·scale·(w[o] − mean)/sqrt(var + eps), with mean
 and biased variance over all axes but the first (arXiv:1903.10520, arXiv:2101.08692).
 
-Ensures: no convolution is left whose weight is computed from constants. A weight that is not constant, or a
-convolution inside If or Loop, is left alone and named. Idempotent: a folded graph has nothing to fold.
+Ensures: no convolution is left whose weight is computed from constants. Left alone and named: a weight that is
+not constant, or that is quantised; a convolution inside If or Loop; a BatchNormalization in training form on
+activations. Initializers that are inputs of the graph too count as constants; both go when nothing reads them.
+Idempotent: a folded graph has nothing to fold.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.passes import edit
-from nfexport.passes.evaluate import ConstantEvaluator
+from nfexport.passes.constants import relative_error
+from nfexport.passes.evaluate import ConstantEvaluator, is_training_batch_normalization
 from nfexport.passes.report import PassReport
 
 NAME = "fold-ws"
@@ -28,29 +31,35 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 def apply(model: ir.Model) -> PassReport:
     """Fold in place and report how many convolutions were folded.
 
+    facts: the convolutions and the tensors written, largest_weight_error (largest |rounded − exact| over the
+    largest number of the tensor; None if none is written), bytes of all initializers before and after.
     Raises PassError if a constant weight cannot be evaluated, or overflows its type."""
     graph = model.graph
     evaluator = ConstantEvaluator(model)
     folded: dict[ir.Value, ir.Value] = {}
+    errors: list[float] = []
     convolutions: list[str] = []
     left_alone: dict[str, str] = {}
     bytes_before = _initializer_bytes(graph)
     for node, at_top in list(edit.nodes_with_subgraphs(graph)):
+        if _normalises_activations(node, evaluator):
+            left_alone[edit.label(node)] = "it normalises activations with the statistics of the batch"
         if not edit.is_operator(node, *CONVOLUTIONS) or node.inputs[1] is None:
             continue
         weight = node.inputs[1]
         if edit.is_literal(weight):
             continue
         if not at_top:
-            left_alone[str(node.name)] = "it is inside the body of an If or Loop"
+            left_alone[edit.label(node)] = "it is inside the body of an If or Loop"
             continue
         if (reason := evaluator.why_not_constant(weight)) is not None:
-            left_alone[str(node.name)] = f"its weight is not constant: {reason}"
+            left_alone[edit.label(node)] = f"its weight is not constant: {reason}"
             continue
         if weight not in folded:
-            folded[weight] = _fold(graph, evaluator, weight, node)
+            folded[weight], error = _fold(graph, evaluator, weight, node)
+            errors.append(error)
         node.replace_input_with(1, folded[weight])
-        convolutions.append(str(node.name))
+        convolutions.append(edit.label(node))
     names = {new: _source_name(old) for old, new in folded.items()}
     edit.remove_dead(model)
     _take_over_names(graph, names)
@@ -61,6 +70,8 @@ def apply(model: ir.Model) -> PassReport:
         summary=_summary(len(convolutions), len(left_alone)),
         facts={
             "convolutions": convolutions,
+            "tensors": [str(value.name) for value in folded.values()],
+            "largest_weight_error": max(errors, default=None),
             "weight_bytes_before": bytes_before,
             "weight_bytes_after": _initializer_bytes(graph),
         },
@@ -74,24 +85,39 @@ def computed_weights(model: ir.Model) -> int:
     return len(_unfolded(model.graph, evaluator))
 
 
-def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node: ir.Node) -> ir.Value:
+def _normalises_activations(node: ir.Node, evaluator: ConstantEvaluator) -> bool:
+    source = node.inputs[0] if is_training_batch_normalization(node) else None
+    return source is not None and evaluator.why_not_constant(source) is not None
+
+
+def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node: ir.Node) -> tuple[ir.Value, float]:
+    """Return the new initializer, and what rounding costs it."""
     exact = evaluator.evaluate(weight)
     dtype = _dtype(weight, node)
     with np.errstate(over="ignore"):
         rounded = exact.astype(dtype.numpy())
     if not np.isfinite(rounded.astype(np.float64)).all():
         raise PassError(
-            f"the standardised weight of node '{node.name}' is not finite in {dtype}",
+            f"the standardised weight of node '{edit.label(node)}' is not finite in {dtype}",
             fix="check the checkpoint for filters whose weights are all equal or not finite",
         )
-    return edit.add_initializer(graph, f"{_source_name(weight)}/folded", rounded)
+    value = edit.add_initializer(graph, f"{_source_name(weight)}/folded", rounded)
+    return value, relative_error(rounded, exact)
 
 
 def _dtype(weight: ir.Value, node: ir.Node) -> ir.DataType:
-    for value in (weight, node.inputs[0], *edit.sources(weight)):
-        if value is not None and value.dtype is not None and value.dtype.is_floating_point():
+    """Return the type of the weight, also where no shape inference has told it."""
+    value: ir.Value | None = weight
+    while value is not None:
+        if value.dtype is not None:
             return value.dtype
-    return ir.DataType.FLOAT
+        producer = value.producer()
+        if edit.is_operator(producer, "Cast"):
+            assert producer is not None
+            return ir.DataType(producer.attributes["to"].as_int())
+        value = producer.inputs[0] if producer is not None and producer.inputs else None
+    told = node.inputs[0]
+    return ir.DataType.FLOAT if told is None or told.dtype is None else told.dtype
 
 
 def _source_name(weight: ir.Value) -> str:
@@ -107,8 +133,9 @@ def _size(value: ir.Value) -> int:
 
 
 def _take_over_names(graph: ir.Graph, names: dict[ir.Value, str]) -> None:
+    outputs = {output.name for node in graph.all_nodes() for output in node.outputs}
     for value, name in names.items():
-        if name not in graph.initializers and value.is_initializer():
+        if name not in graph.initializers and name not in outputs and value.is_initializer():
             old = str(value.name)
             value.name = name
             if old in graph.initializers:
@@ -118,7 +145,7 @@ def _take_over_names(graph: ir.Graph, names: dict[ir.Value, str]) -> None:
 
 def _unfolded(graph: ir.Graph, evaluator: ConstantEvaluator) -> list[str]:
     return [
-        str(node.name)
+        edit.label(node)
         for node in graph
         if edit.is_operator(node, *CONVOLUTIONS)
         and node.inputs[1] is not None

@@ -1,7 +1,9 @@
 """Read any ONNX model into the one form that passes edit, and give it back in the form that it came in.
 
-What cannot be read safely is refused in one sentence: what is not
-ONNX, what onnx's checker refuses, and external data that is missing, short, or outside the file's folder.
+What cannot be read safely is refused in one sentence: what is not ONNX, what onnx's checker refuses, opsets
+that the installed onnx does not define, sparse initializers, and external data that is missing, short, or
+outside the file's folder. Functions of the model's own are inlined. Operators of other domains stay as they
+are. What is there for training alone (training_info) is dropped; no runtime looks at it.
 """
 
 from __future__ import annotations
@@ -11,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
+from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
 from nfexport.errors import InputError, OnnxFileError
-from nfexport.inspection import inspect
+from nfexport.inspection.counting import graphs
+from nfexport.inspection.facts import read as skim
+from nfexport.surgeon.external_data import check_external_data, load_external_data, refuse_external_data
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon
+
+OLDEST_READ = 7
+"""Up to opset 6 operators broadcast in another way, and ONNX Runtime loads none of them."""
 
 
 def read(source: Any) -> ir.Model:
@@ -26,25 +33,21 @@ def read(source: Any) -> ir.Model:
     Raises OnnxFileError if it cannot be read safely, InputError for anything else."""
     if isinstance(source, str | Path):
         path = Path(source)
-        facts = inspect(path)  # refuses what is no ONNX file, damaged, or lacks its external data
-        _check(str(path), f"'{path}'")
+        skeleton = skim(path)  # refuses what is no ONNX file, or damaged
+        check_external_data(path, skeleton)
+        _check(str(path), skeleton, f"'{path}'")
         model = ir.load(path)
-        # the outcome is one file, and runtimes take external data of a model in memory from nowhere
-        try:
-            ir.external_data.load_to_model(model)
-        except (OSError, ValueError) as error:
-            raise OnnxFileError(
-                f"the external data of '{path}' ({', '.join(facts.external_data)}) cannot be read ({error})",
-                fix="copy it again: it is shorter than the file says, or not readable",
-            ) from error
+        load_external_data(model, path)
     else:
         proto = _as_proto(source)
-        _check(proto, "the model")
+        refuse_external_data(proto)
+        _check(proto, proto, "the model")
         model = ir.from_proto(proto)
-    if model.graph.opset_imports.get("") is None and "ai.onnx" in model.graph.opset_imports:
+    if "ai.onnx" in model.graph.opset_imports:
         model.graph.opset_imports[""] = model.graph.opset_imports.pop("ai.onnx")
     if model.functions:
         InlinePass()(model)
+        RemoveUnusedOpsetsPass()(model)
     return model
 
 
@@ -85,7 +88,29 @@ def _is_graphsurgeon(source: Any) -> bool:
     return type(source).__module__.partition(".")[0] == "onnx_graphsurgeon"
 
 
-def _check(model: str | onnx.ModelProto, name: str) -> None:
+def _check(model: str | onnx.ModelProto, skeleton: onnx.ModelProto, name: str) -> None:
+    """Raise OnnxFileError for what onnx's checker refuses, and for what it lets pass and nobody can work on.
+
+    skeleton is the model, with or without the values of its weights."""
+    newest = onnx.defs.onnx_opset_version()
+    opsets = {entry.version for entry in skeleton.opset_import if entry.domain in ("", "ai.onnx")}
+    if len(opsets) > 1:
+        raise OnnxFileError(
+            f"{name} imports ONNX's own operators twice, of opsets {' and '.join(map(str, sorted(opsets)))}",
+            fix="keep the one import that the file was made for",
+        )
+    if opsets and not OLDEST_READ <= max(opsets) <= newest:
+        raise OnnxFileError(
+            f"{name} is of opset {max(opsets)}, outside {OLDEST_READ}..{newest}, which the installed onnx and "
+            "ONNX Runtime know",
+            fix="convert it to another opset with the tool that made it, or install a newer onnx",
+        )
+    sparse = [tensor.values.name for graph in graphs(skeleton.graph) for tensor in graph.sparse_initializer]
+    if sparse:
+        raise OnnxFileError(
+            f"{name} holds sparse initializers, the first is '{sparse[0]}'",
+            fix="store them as dense initializers, with the tool that made it",
+        )
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
