@@ -77,3 +77,17 @@ def test_a_small_network(fold: bool, tmp_path: Path) -> None:
 def test_nfnet_f0(fold: bool, tmp_path: Path) -> None:
     front = check("nfnet_f0", tmp_path, None, fold=fold)
     assert front == (["Sub"] if fold else ["Gather", "Sub", "Div"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nfnet_f0", "dm_nfnet_f0", "nfnet_l0"])
+def test_no_product_with_a_constant_is_left_outside_gelu(name: str, tmp_path: Path) -> None:
+    nfexport.export(name, tmp_path / "m.onnx", opset=11, fold_ws=True, fold_scales=True, verify=False)
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {output for node in graph.node if node.op_type == "Constant" for output in node.output}
+    left = [node for node in graph.node if node.op_type in ("Mul", "Div") and constants & set(node.input)]
+    of_gelu = [node for node in left if any("act" in part for part in node.name.split("/")[-2:-1])]
+    assert [node.name for node in left if node not in of_gelu] == []
+    # x/√2 into Erf, and the half: one each per Gelu
+    assert len(of_gelu) == 2 * sum(node.op_type == "Erf" for node in graph.node)

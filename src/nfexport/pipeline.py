@@ -268,7 +268,7 @@ def _trace_and_pass(
             reasons.append(error.problem)
             last = error
     raise ExportError(
-        f"the model cannot be exported at opset {request.opset} ({'; '.join(reasons)})", fix=last.fix
+        f"the model cannot be exported at opset {request.opset} ({'; '.join(dict.fromkeys(reasons))})", fix=last.fix
     ) from last
 
 

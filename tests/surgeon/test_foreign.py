@@ -170,3 +170,25 @@ def test_a_convolution_inside_if_is_left_alone_and_named() -> None:
     result = nfexport.surgery(proto, fold_ws=True)
     (entry,) = [entry for entry in result.ledger if entry.name == "fold-ws"]
     assert entry.left_alone == {"inner_conv": "it is inside the body of an If or Loop"}
+
+
+def test_a_quantised_weight_is_left_alone_and_named() -> None:
+    value, tensor = helper.make_tensor_value_info, onnx.numpy_helper.from_array
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["q", "scale"], ["w"], name="dequantize"),
+            helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+        ],
+        "g",
+        [value("x", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [value("y", TensorProto.FLOAT, ["batch", 4, 6, 6])],
+        [
+            tensor(torch.arange(-54, 54).reshape(4, 3, 3, 3).to(torch.int8).numpy(), "q"),
+            tensor(torch.tensor(0.01).numpy(), "scale"),
+        ],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    result = nfexport.surgery(proto, fold_ws=True)
+    (entry,) = [entry for entry in result.ledger if entry.name == "fold-ws"]
+    assert "dequantize" in entry.left_alone["conv"]
+    assert "holds it quantised" in entry.left_alone["conv"]

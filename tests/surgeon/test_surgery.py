@@ -264,9 +264,50 @@ def _tampered(folder: Path, exported: Path) -> Path:
     return path
 
 
+def _external_wrong_length(folder: Path, exported: Path) -> Path:
+    path = _external(folder, exported)
+    proto = onnx.load(path, load_external_data=False)
+    for entry in proto.graph.initializer[0].external_data:
+        if entry.key == "length":
+            entry.value = str(int(entry.value) - 4)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def _of_the_future(folder: Path, exported: Path) -> Path:
+    proto = onnx.load(exported)
+    proto.opset_import[0].version = onnx.defs.onnx_opset_version() + 1
+    path = folder / "a.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def _of_two_opsets(folder: Path, exported: Path) -> Path:
+    proto = onnx.load(exported)
+    proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx", 13))
+    path = folder / "a.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def _sparse(folder: Path, exported: Path) -> Path:
+    proto = onnx.load(exported)
+    tensor = proto.graph.sparse_initializer.add()
+    tensor.values.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.float32), "few"))
+    tensor.indices.CopyFrom(onnx.numpy_helper.from_array(np.zeros(1, np.int64), "where"))
+    tensor.dims.append(4)
+    path = folder / "a.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (_external_wrong_length, "bytes, and its shape takes"),
+        (_of_the_future, "outside 7.."),
+        (_of_two_opsets, "imports ONNX's own operators twice"),
+        (_sparse, "sparse initializers, the first is 'few'"),
         (_missing, "nowhere.onnx"),
         (_text, "a.onnx"),
         (_truncated, "a.onnx"),
