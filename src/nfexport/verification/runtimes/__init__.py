@@ -1,20 +1,26 @@
 """The runtimes that can run an ONNX file, one file each.
 
 To add one, add a file: `runtimes/NAME.py` with `open_session(model)` that returns a Session. It is then
-known as NAME; its own packages are imported when it is first asked for.
+known as NAME, and its own packages are imported when it is first asked for. If they are optional, add an
+extra NAME to pyproject.toml and the two to EXTRAS, so that who lacks them is told what to install. Sessions
+refuse with OnnxFileError, stop with RuntimeError, and compute in float32 where a file says float32: what a
+runtime does faster and less exactly by default is turned off in its file, with the reason.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError, MissingPackage
+
+EXTRAS = {"opencv": "opencv-python-headless", "openvino": "openvino"}
+"""The optional package behind a runtime; the extra of nfexport that installs it has the runtime's name."""
 
 Model = Path | str | bytes
 """A file, or the bytes of one. Files with external data, or past 2 GiB, are opened by path."""
@@ -24,10 +30,11 @@ class Session(Protocol):
     """A file, loaded into a runtime.
 
     inputs maps names to shapes, in order, a symbolic size being a string; outputs names the outputs, in
-    order."""
+    order; providers are what the runtime computes on, where it can be told: the first that can run a node runs it."""
 
     runtime: str
     version: str
+    providers: tuple[str, ...]
     inputs: Mapping[str, tuple[int | str, ...]]
     outputs: tuple[str, ...]
 
@@ -40,23 +47,31 @@ def runtimes() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
-def open_session(model: Model, *, runtime: str = "onnxruntime") -> Session:
+def open_session(model: Model, *, runtime: str = "onnxruntime", providers: Sequence[str] = ()) -> Session:
     """Load a file into a runtime.
 
-    Raises InputError for a runtime of another name, MissingPackage if its package is not installed, and
-    OnnxFileError if it refuses the file."""
+    providers are ONNX Runtime's execution providers in order of preference, CPUExecutionProvider by default.
+    Raises InputError for a runtime or provider of another name, MissingPackage if its package is not
+    installed, and OnnxFileError if it refuses the file."""
     if runtime not in runtimes():
         raise InputError(f"there is no runtime '{runtime}'", fix=f"use one of {', '.join(runtimes())}")
     try:
         module = importlib.import_module(f"{__name__}.{runtime}")
     except ImportError as error:
+        package = f"'nfexport[{runtime}]'" if runtime in EXTRAS else runtime
         raise MissingPackage(
-            f"the runtime '{runtime}' cannot be imported ({error})", fix=f"pip install {runtime}"
+            f"the runtime '{runtime}' cannot be imported ({one_line(str(error))})", fix=f"pip install {package}"
         ) from error
-    session: Session = module.open_session(model)
+    options = {"providers": tuple(providers)} if runtime == "onnxruntime" and providers else {}
+    session: Session = module.open_session(model, **options)
     return session
 
 
 def source_of(model: Model) -> str:
     """Name the model for a message."""
     return "the exported model" if isinstance(model, bytes) else str(model)
+
+
+def one_line(text: str) -> str:
+    """Return a runtime's message without its line breaks and its full stop."""
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,56 @@
+"""The reference evaluator of the onnx package: every operator in numpy, as its specification says.
+
+It needs no further package, optimises nothing and fuses nothing, so what differs here differs in the file
+itself. It is slow: half a minute and more for a network of real size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from nfexport.verification.declared import Declared, read, refused
+from nfexport.verification.runtimes import Model, Session, one_line
+
+READER = f"onnx.reference {onnx.__version__}"
+
+
+class ReferenceSession:
+    """See Session."""
+
+    runtime = "reference"
+    version: str = onnx.__version__
+    providers: tuple[str, ...] = ()
+
+    def __init__(self, evaluator: Any, declared: Declared) -> None:
+        self._evaluator = evaluator
+        self._declared = declared
+        self.inputs: Mapping[str, tuple[int | str, ...]] = declared.inputs
+        self.outputs: tuple[str, ...] = declared.outputs
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self._declared.check_feeds(feeds)
+        try:
+            # numpy warns where an operator overflows; the comparison says what is not finite
+            with np.errstate(all="ignore"):
+                arrays = self._evaluator.run(None, dict(feeds))
+        except Exception as error:  # whatever numpy raises for operands that do not fit
+            raise RuntimeError(f"{one_line(str(error))} ({type(error).__name__})") from error
+        return dict(zip(self.outputs, arrays, strict=True))
+
+
+def open_session(model: Model) -> Session:
+    """Load a file or its bytes, external data included.
+
+    Raises OnnxFileError if it cannot be read, or has an operator that onnx has no definition of."""
+    proto, declared = read(model, reader=READER)
+    try:
+        evaluator = ReferenceEvaluator(proto)
+    except Exception as error:  # NotImplementedError, RuntimeError and more
+        raise refused(model, READER, one_line(str(error))) from error
+    return ReferenceSession(evaluator, declared)
