@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nfexport.verification.tolerance import FixedTolerance as FixedTolerance
     from nfexport.verification.tolerance import Float32Tolerance as Float32Tolerance
     from nfexport.verification.tolerance import Tolerance as Tolerance
+    from nfexport.verification.verifier import verify_in_runtimes as verify_in_runtimes
     from nfexport.verification.verifier import verify_session_against as verify_session_against
 
 _WHERE = {
@@ -23,11 +24,13 @@ _WHERE = {
     "Subject": "subject",
     "Tolerance": "tolerance",
     "VerificationReport": "report",
+    "verify_in_runtimes": "verifier",
     "verify_session_against": "verifier",
 }
 
 __all__ = [
     "verify_session_against",
+    "verify_in_runtimes",
     "Subject",
     "VerificationReport",
     "Tolerance",

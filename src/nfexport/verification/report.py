@@ -22,7 +22,8 @@ class CaseResult:
 class VerificationReport:
     """A file against its PyTorch model, or against what `against` names.
 
-    tolerance is the rule in words; seed is that of the inputs. The same file, model, versions and machine
+    tolerance is the rule in words; seed is that of the inputs; providers are what the runtime computed on,
+    where it can be told. The same file, model, versions and machine
     give the same report.
     """
 
@@ -32,6 +33,7 @@ class VerificationReport:
     tolerance: str
     cases: tuple[CaseResult, ...]
     against: str = "PyTorch"
+    providers: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -46,7 +48,8 @@ class VerificationReport:
     def summary(self) -> str:
         """Say it in one sentence, without a full stop at its end."""
         worst = self.worst.comparison
-        where = f"{self.runtime} {self.runtime_version}"
+        accelerator = next((name.removesuffix("ExecutionProvider") for name in self.providers), "CPU")
+        where = f"{self.runtime} {self.runtime_version}" + (f" on {accelerator}" if accelerator != "CPU" else "")
         if self.passed:
             return (
                 f"{where} agrees with {self.against} on {self._batches()} batches: largest error "
@@ -69,6 +72,7 @@ class VerificationReport:
             "summary": self.summary(),
             "runtime": self.runtime,
             "runtime_version": self.runtime_version,
+            "providers": list(self.providers),
             "seed": self.seed,
             "tolerance": self.tolerance,
             "max_relative_error": self._largest("max_relative"),

@@ -36,31 +36,60 @@ def verify_session_against(
     tolerance: Tolerance | None = None,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Compare an ONNX file, given as a path or as bytes, with the PyTorch model that it came from.
+    """Compare a file in one runtime with the PyTorch model that it came from: see verify_in_runtimes."""
+    (report,) = verify_in_runtimes(
+        module, model, subject, seed=seed, runtimes=[runtime], tolerance=tolerance, progress=progress
+    )
+    return report
+
+
+def verify_in_runtimes(
+    module: torch.nn.Module,
+    model: Model,
+    subject: Subject,
+    *,
+    seed: int = 0,
+    runtimes: Sequence[str] = ("onnxruntime",),
+    providers: Sequence[str] = (),
+    tolerance: Tolerance | None = None,
+    progress: Progress | None = None,
+) -> tuple[VerificationReport, ...]:
+    """Compare an ONNX file, given as a path or as bytes, with the PyTorch model that it came from, in each of
+    the runtimes; PyTorch computes each batch once for all of them.
 
     module: float32, on the CPU, in evaluation mode, returning what subject.outputs lists; it is run and left
     as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
     holds several pictures, the file also runs them in the opposite order, so entries that influence one
     another show. progress is told in a few words what is being done.
 
-    A file that differs is a report that has not passed. Raises OnnxFileError if the runtime refuses the file
-    or the file has no such input or output, InputError or MissingPackage for a runtime that is not there,
-    ValueError if the module is in training mode."""
+    providers are ONNX Runtime's execution providers, the preferred one first. Returns a report for each
+    runtime, in their order. A file that differs is a report that has not passed. Raises OnnxFileError if a
+    runtime refuses the file or the file has no such input or output, InputError or MissingPackage for a
+    runtime or provider that is not there, ValueError if the module is in training mode."""
     say = progress or (lambda _: None)
     rule = tolerance or default_tolerance(subject.precision)
-    say(f"loading into {runtime}")
-    session = open_session(model, runtime=runtime)
-    check_interface(session, subject.input_name, [output.name for output in subject.outputs], source_of(model))
-    results: list[CaseResult] = []
+    sessions: list[Session] = []
+    for runtime in runtimes:
+        say(f"loading into {runtime}")
+        session = open_session(model, runtime=runtime, providers=providers)
+        check_interface(session, subject.input_name, [output.name for output in subject.outputs], source_of(model))
+        sessions.append(session)
+    results: list[list[CaseResult]] = [[] for _ in sessions]
     for case in cases_for(subject, seed):
         say(f"comparing '{case.name}', batch {case.batch}")
-        results += compare_case(module, session, case, subject, rule)
-    return VerificationReport(
-        runtime=session.runtime,
-        runtime_version=session.version,
-        seed=seed,
-        tolerance=rule.describe(),
-        cases=tuple(results),
+        reference = reference_for(module, case, subject, rule)
+        for session, found in zip(sessions, results, strict=True):
+            found += compare_with(reference, session, case, subject, rule)
+    return tuple(
+        VerificationReport(
+            runtime=session.runtime,
+            runtime_version=session.version,
+            providers=session.providers,
+            seed=seed,
+            tolerance=rule.describe(),
+            cases=tuple(found),
+        )
+        for session, found in zip(sessions, results, strict=True)
     )
 
 
@@ -108,10 +137,21 @@ def compare_case(
     module: torch.nn.Module, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
     """Compare one batch, and the same batch with its entries in the opposite order, output by output."""
+    yield from compare_with(reference_for(module, case, subject, tolerance), session, case, subject, tolerance)
+
+
+def reference_for(module: torch.nn.Module, case: InputCase, subject: Subject, tolerance: Tolerance) -> Reference:
+    """Return what PyTorch computes of one batch, which no runtime has a part in."""
     from nfexport.verification.reference import evaluate  # torch, which only a comparison needs
 
     names = [output.name for output in subject.outputs]
-    reference = evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+    return evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+
+
+def compare_with(
+    reference: Reference, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
+) -> Iterator[CaseResult]:
+    """Compare one batch with what reference_for returned, as compare_case does."""
     yield from _outcomes(session, case, reference, subject, tolerance)
     if case.batch > 1:
         backwards = dataclasses.replace(

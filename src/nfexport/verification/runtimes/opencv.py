@@ -20,9 +20,12 @@ from nfexport.verification.declared import Declared, read, refused
 from nfexport.verification.runtimes import Model, Session, one_line
 
 READER = f"OpenCV {cv2.__version__}"
+if not hasattr(cv2.dnn, "ENGINE_NEW"):
+    raise ImportError(f"OpenCV {cv2.__version__} is older than 5")
+
 ENGINE = cv2.dnn.ENGINE_NEW
-"""What OpenCV takes by itself, without the classic engine to fall back to: that one ends the process on files
-that compute their weights, and nothing can be reported."""
+"""What OpenCV takes by itself, without the classic engine to fall back to: that one, which is all
+that OpenCV 4 has, ends the process on files that compute their weights, and nothing can be reported."""
 
 CODE = re.compile(r"OpenCV\([^)]*\) \S+:\d+: error: \(-\d+:([^)]*)\) ")
 """Such as 'OpenCV(5.0.0) /io/…/onnx_importer2.cpp:370: error: (-215:Assertion failed) '."""
