@@ -17,7 +17,7 @@ LAYERS = (
     {"metadata", "interface", "steps"},
     {"models", "passes", "artefact", "inspection"},
     {"tracing", "verification"},
-    {"results"},
+    {"results", "subjects"},
     {"pipeline", "surgeon"},
     {"cli"},
     {"__main__"},

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nfexport.pipeline import export, verify
     from nfexport.recipe import Recipe
     from nfexport.results import ExportResult, VerifyResult
+    from nfexport.subjects import NamedModel
     from nfexport.surgeon.operation import SurgeryResult, surgery
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Recipe",
     "ExportResult",
     "VerifyResult",
+    "NamedModel",
     "SurgeryResult",
     "FileFacts",
     "Difference",
@@ -45,6 +47,7 @@ _HOMES = {
     "verify": "nfexport.pipeline",
     "ExportResult": "nfexport.results",
     "VerifyResult": "nfexport.results",
+    "NamedModel": "nfexport.subjects",
     "surgery": "nfexport.surgeon.operation",
     "SurgeryResult": "nfexport.surgeon.operation",
     "inspect": "nfexport.inspection",

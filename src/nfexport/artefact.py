@@ -21,19 +21,22 @@ PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that a protobuf message, and so an ONNX file without external data, may have."""
 
 
-def check_target(target: Path) -> None:
-    """Raise OutputError if the target cannot be written, before any long work is done for it."""
+def check_target(target: Path, *, option: str = "-o") -> None:
+    """Raise OutputError if the target cannot be written, before any long work is done for it; option is what
+    names it."""
     folder = target.parent
     if target.is_dir():
-        raise OutputError(f"'{target}' is a folder", fix="name a file with -o")
+        raise OutputError(f"'{target}' is a folder", fix=f"name a file with {option}")
     if not folder.is_dir():
-        raise OutputError(f"the folder '{folder}' does not exist", fix="create it, or name another file with -o")
+        raise OutputError(
+            f"the folder '{folder}' does not exist", fix=f"create it, or name another file with {option}"
+        )
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"the folder '{folder}' is not writable", fix="name another file with -o")
+        raise OutputError(f"the folder '{folder}' is not writable", fix=f"name another file with {option}")
 
 
 @contextlib.contextmanager
-def staged(target: Path) -> Iterator[Path]:
+def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
     """Yield a path beside the target; on success it takes the target's name, on any error it is removed.
 
     Raises OutputError if the disk is full or the folder cannot be written."""
@@ -44,7 +47,7 @@ def staged(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(
             f"'{target}' cannot be written ({error.strerror or error})",
-            fix="free some space, or name another file with -o",
+            fix=f"free some space, or name another file with {option}",
         ) from error
     finally:
         partial.unlink(missing_ok=True)

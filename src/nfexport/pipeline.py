@@ -11,14 +11,13 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nfexport import __version__
 from nfexport.artefact import check_target, staged, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import inspect
-from nfexport.interface import callers_part, front_steps, steps_in_front
-from nfexport.interface import precision as precision_of
+from nfexport.interface import callers_part, steps_in_front
 from nfexport.metadata import write_recipe
 from nfexport.models.spec import ModelSpec
 from nfexport.opsets import check_opset
@@ -27,6 +26,7 @@ from nfexport.progress import Progress, Stages
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
 from nfexport.results import ExportResult, VerifyResult, disagreements
 from nfexport.steps import Front
+from nfexport.subjects import NamedModel, load_named, subject_of_recipe
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nfexport.models.heads import Asked
     from nfexport.passes.report import PassReport
     from nfexport.tracing import Exporter, TraceRequest
+    from nfexport.verification import Subject
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.tolerance import Tolerance
 
@@ -184,7 +185,7 @@ def export(
         report = None
         if verify:
             with stages.stage("verify"):
-                report = _verify_file(partial, recipe, loaded, seed=0, tolerance=None, stages=stages)
+                (report,) = _verify_file(partial, loaded, subject_of_recipe(recipe, loaded), stages=stages)
             if not report.passed:
                 raise VerificationFailed(
                     f"the exported file does not equal {recipe.model_name}: {report.summary()}",
@@ -207,40 +208,68 @@ def verify(
     checkpoint: str | Path | None = None,
     seed: int = 0,
     tolerance: Tolerance | None = None,
+    runtimes: Sequence[str] = ("onnxruntime",),
+    providers: Sequence[str] = (),
+    named: NamedModel | None = None,
     progress: Progress | None = None,
 ) -> VerifyResult:
-    """Rebuild the model from the recipe in the file, and compare the file with it in ONNX Runtime.
+    """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
 
     checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
-    rule. A mismatch is a report (passed is False), not an exception.
-    Raises OnnxFileError if the file cannot be read or has no recipe, and RecipeError or WeightsUnreachable
-    if the model cannot be rebuilt here."""
+    rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
+    compare a file with that has no recipe, or none that can be read. A mismatch is a report (passed is
+    False), not an exception.
+    Raises OnnxFileError if the file cannot be read or has no recipe, or a runtime refuses it; RecipeError or
+    WeightsUnreachable if the model cannot be rebuilt here; InputError or MissingPackage for a runtime or
+    provider that is not there."""
     path = Path(path)
     stages = Stages(progress)
     with stages.stage("read"):
         facts = inspect(path)
-        if facts.recipe_error is not None:
+        recipe = facts.recipe
+        if named is not None and recipe is not None:
+            raise RecipeError(
+                f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
+            )
+        if named is None and facts.recipe_error is not None:
             raise facts.recipe_error
-        if facts.recipe is None:
+        if named is None and recipe is None:
             raise OnnxFileError(
                 f"'{path}' has no recipe, so there is no model to compare it with",
-                fix="verify a file that nfexport exported",
+                fix="name the timm model that it holds with --model NAME, or compare it with recorded answers: "
+                f"nfexport golden check '{path}' --golden DIR",
             )
-        recipe = facts.recipe
     with stages.stage("import"):
         from nfexport.models import loading
         from nfexport.models.torchvision_operators import import_timm
 
         import_timm()
     with stages.stage("model"):
-        loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+        if recipe is not None:
+            loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+            subject = subject_of_recipe(recipe, loaded)
+        else:
+            assert named is not None
+            loaded, subject = load_named(named, facts)
     with stages.stage("verify"):
-        report = _verify_file(path, recipe, loaded, seed=seed, tolerance=tolerance, stages=stages)
+        reports = _verify_file(
+            path,
+            loaded,
+            subject,
+            stages=stages,
+            seed=seed,
+            tolerance=tolerance,
+            runtimes=tuple(dict.fromkeys(runtimes)),
+            providers=providers,
+        )
     return VerifyResult(
         path=path,
         recipe=recipe,
-        report=report,
-        disagreements=disagreements(facts, recipe),
+        model_name=loaded.model_name,
+        weights=loaded.weights,
+        image_size=loaded.image_size,
+        reports=reports,
+        disagreements=() if recipe is None else disagreements(facts, recipe),
         seconds=stages.seconds,
     )
 
@@ -273,37 +302,13 @@ def _trace_and_pass(
 
 
 def _verify_file(
-    path: Path,
-    recipe: Recipe,
-    loaded: LoadedModel,
-    *,
-    seed: int,
-    tolerance: Tolerance | None,
-    stages: Stages,
-) -> VerificationReport:
+    path: Path, loaded: LoadedModel, subject: Subject, *, stages: Stages, **options: Any
+) -> tuple[VerificationReport, ...]:
     from nfexport.models import heads
-    from nfexport.verification import Subject, verify_session_against
+    from nfexport.verification import verify_in_runtimes
 
-    others: tuple[tuple[int, int], ...] = ()
-    if recipe.dynamic_size:
-        from nfexport.models import flexible_size
-
-        others = (flexible_size.second_size(recipe.image_size),)
-    subject = Subject(
-        input_name=recipe.input_name,
-        outputs=recipe.outputs,
-        batch=recipe.batch,
-        image_size=recipe.image_size,
-        in_channels=recipe.in_channels,
-        preprocessing=loaded.preprocessing,
-        steps=front_steps(recipe),
-        other_sizes=others,
-        precision=precision_of(recipe),
-    )
-    with heads.giving(loaded.module, recipe.outputs):
-        return verify_session_against(
-            loaded.module, path, subject, seed=seed, tolerance=tolerance, progress=stages.progress.step
-        )
+    with heads.giving(loaded.module, subject.outputs):
+        return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
 
 
 def _check(path: Path) -> None:

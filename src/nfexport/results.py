@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 from nfexport.inspection import FileFacts
 from nfexport.interface import front_steps
-from nfexport.recipe import Recipe
+from nfexport.recipe import Recipe, Weights
 
 if TYPE_CHECKING:
     from nfexport.passes.report import PassReport
@@ -46,18 +46,29 @@ class ExportResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyResult:
-    """What a verification found: the report on the numbers, and where file and recipe disagree."""
+    """What a verification found: a report on the numbers for each runtime, and where file and recipe disagree.
+
+    model_name, weights and image_size, (height, width) in pixels, are those of the model that the file was
+    compared with; recipe is None if a user named it, for a file without a recipe."""
 
     path: Path
-    recipe: Recipe
-    report: VerificationReport
+    recipe: Recipe | None
+    model_name: str
+    weights: Weights
+    image_size: tuple[int, int]
+    reports: tuple[VerificationReport, ...]
     disagreements: tuple[str, ...]
     seconds: dict[str, float]
 
     @property
+    def report(self) -> VerificationReport:
+        """The report of the first runtime, the only one unless several were asked for."""
+        return self.reports[0]
+
+    @property
     def passed(self) -> bool:
-        """True if the numbers agree and the file is what its recipe says."""
-        return self.report.passed and not self.disagreements
+        """True if the numbers agree in every runtime and the file is what its recipe says."""
+        return all(report.passed for report in self.reports) and not self.disagreements
 
     @property
     def exit_code(self) -> int:
@@ -68,10 +79,12 @@ class VerifyResult:
         return {
             "path": str(self.path),
             "passed": self.passed,
-            "recipe_sha256": self.recipe.digest,
-            "weights": self.recipe.weights.describe(),
+            "recipe_sha256": None if self.recipe is None else self.recipe.digest,
+            "model": self.model_name,
+            "weights": self.weights.describe(),
             "disagreements": list(self.disagreements),
             "verification": self.report.to_dict(),
+            "verifications": [report.to_dict() for report in self.reports],
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 

@@ -122,9 +122,10 @@ class Console:
     def show_verification(self, result: VerifyResult) -> None:
         table = _facts_table()
         table.add_row("file", f"[bold]{result.path}[/]")
-        table.add_row("model", f"{result.recipe.model_name} at {_size(result.recipe.image_size)}")
-        table.add_row("weights", result.recipe.weights.describe())
-        self._add_verification(table, result.report)
+        table.add_row("model", f"{result.model_name} at {_size(result.image_size)}")
+        table.add_row("weights", result.weights.describe())
+        for report in result.reports:
+            self._add_verification(table, report)
         for disagreement in result.disagreements:
             table.add_row("[red]disagrees[/]", disagreement)
         table.add_row("result", "[green]passed[/]" if result.passed else "[red]FAILED[/]")

@@ -34,6 +34,12 @@ class LoadedModel:
     preprocessing: Preprocessing
     labels: str | None
 
+    @property
+    def model_name(self) -> str:
+        """The name that timm knows the weights by: architecture, and tag if trained."""
+        tag = self.weights.tag
+        return f"{self.architecture}.{tag}" if tag else self.architecture
+
 
 def load(spec: ModelSpec) -> LoadedModel:
     """Build the model that the spec names, with its weights.

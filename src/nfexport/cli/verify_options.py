@@ -1,0 +1,96 @@
+"""Options of verify: where a file runs, and what a file without a recipe is said to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nfexport.cli.pass_options import NumbersType
+from nfexport.errors import InputError
+
+if TYPE_CHECKING:
+    from nfexport.inspection.assertions import Outcome
+    from nfexport.results import VerifyResult
+    from nfexport.subjects import NamedModel
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+NAMING = ("pretrained", "weights_seed", "normalize", "mean", "std", "input_range", "channels")
+
+
+def running(function: Function) -> Function:
+    """Add where the file runs; the command gets runtimes and providers."""
+    function = click.option(
+        "--provider",
+        "providers",
+        metavar="NAME",
+        multiple=True,
+        help="Execution provider of ONNX Runtime, such as cuda; several in order of preference. [default: cpu]",
+    )(function)
+    return click.option(
+        "--runtime",
+        "runtimes",
+        metavar="NAME",
+        multiple=True,
+        help="onnxruntime, openvino, opencv or reference; several times for several. [default: onnxruntime]",
+    )(function)
+
+
+def naming(function: Function) -> Function:
+    """Add what a file without a recipe is said to hold; the command gets model and what NAMING lists."""
+    options = [
+        click.option("--model", metavar="NAME", help="The timm model that a file without a recipe holds."),
+        click.option("--pretrained", is_flag=True, help="With --model: the trained weights of its default tag."),
+        click.option("--weights-seed", type=click.IntRange(min=0), help="With --model: seed of untrained weights."),
+        click.option("--normalize", is_flag=True, help="With --model: the file normalises. [default: if --mean]"),
+        click.option("--mean", type=NumbersType(), help="With --model: the mean that the file normalises by."),
+        click.option("--std", type=NumbersType(), help="With --model: the deviation that the file normalises by."),
+        click.option(
+            "--input-range",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="255|1",
+            help="With --model: largest value of a pixel that the file takes.",
+        ),
+        click.option(
+            "--channels", type=click.Choice(["rgb", "bgr"]), help="With --model: order of the channels coming in."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def named_model(model: str | None, checkpoint: Path | None, asked: dict[str, Any]) -> NamedModel | None:
+    """Return the model that the options name, None if they name none.
+
+    Raises InputError for options that say more of a model that is not named."""
+    given = {name: asked[name] for name in NAMING if asked[name] is not None and asked[name] is not False}
+    if model is None:
+        for name in given:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for a file without a recipe", fix="name its model with --model"
+            )
+        return None
+    from nfexport.subjects import NamedModel
+
+    return NamedModel(name=model, checkpoint=checkpoint, **given)
+
+
+def check_providers(runtimes: Sequence[str], providers: Sequence[str]) -> None:
+    """Raise InputError for providers of a runtime that does not run."""
+    if providers and runtimes and "onnxruntime" not in runtimes:
+        raise InputError("--provider is for ONNX Runtime alone", fix="leave it out, or add --runtime onnxruntime")
+
+
+def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[Outcome]) -> None:
+    """Write what was found as JUnit XML, assertions that fail included. Raises OutputError if that fails."""
+    from nfexport.artefact import staged
+    from nfexport.verification.junit import to_junit
+
+    faults = [("recipe", text) for text in result.disagreements]
+    faults += [(outcome.assertion, outcome.detail) for outcome in outcomes if not outcome.passed]
+    with staged(target, option="--junit") as partial:
+        partial.write_text(to_junit(result.reports, file=str(result.path), faults=faults), encoding="utf-8")
