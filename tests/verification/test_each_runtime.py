@@ -158,6 +158,17 @@ def test_opencv_refuses_what_is_no_picture() -> None:
         open_session(one_node("Relu"), runtime="opencv")
 
 
+@pytest.mark.skipif(missing("opencv"), reason="opencv-python-headless is not installed")
+def test_opencv_4_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its one engine ends the process on files that compute their weights."""
+    import cv2
+
+    monkeypatch.delattr(cv2.dnn, "ENGINE_NEW")
+    monkeypatch.delitem(sys.modules, f"{package.__name__}.opencv", raising=False)
+    with pytest.raises(MissingPackage, match=r"OpenCV .* is older than 5\); pip install 'nfexport\[opencv\]'"):
+        open_session(b"", runtime="opencv")
+
+
 @pytest.mark.skipif(missing("openvino"), reason="openvino is not installed")
 def test_openvino_is_asked_for_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the hints a processor with bfloat16 units computes in bfloat16: 3,500 times what is allowed for
