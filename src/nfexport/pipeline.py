@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nfexport.tracing import Exporter, TraceRequest
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.tolerance import Tolerance
+    from nfexport.verification.verifier import Observer
 
 ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 
@@ -208,11 +209,12 @@ def verify(
     seed: int = 0,
     tolerance: Tolerance | None = None,
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> VerifyResult:
     """Rebuild the model from the recipe in the file, and compare the file with it in ONNX Runtime.
 
     checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
-    rule. A mismatch is a report (passed is False), not an exception.
+    rule; observe is shown each batch with PyTorch's outputs. A mismatch is a report, not an exception.
     Raises OnnxFileError if the file cannot be read or has no recipe, and RecipeError or WeightsUnreachable
     if the model cannot be rebuilt here."""
     path = Path(path)
@@ -235,7 +237,7 @@ def verify(
     with stages.stage("model"):
         loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
     with stages.stage("verify"):
-        report = _verify_file(path, recipe, loaded, seed=seed, tolerance=tolerance, stages=stages)
+        report = _verify_file(path, recipe, loaded, seed=seed, tolerance=tolerance, stages=stages, observe=observe)
     return VerifyResult(
         path=path,
         recipe=recipe,
@@ -280,6 +282,7 @@ def _verify_file(
     seed: int,
     tolerance: Tolerance | None,
     stages: Stages,
+    observe: Observer | None = None,
 ) -> VerificationReport:
     from nfexport.models import heads
     from nfexport.verification import Subject, verify_session_against
@@ -302,7 +305,13 @@ def _verify_file(
     )
     with heads.giving(loaded.module, recipe.outputs):
         return verify_session_against(
-            loaded.module, path, subject, seed=seed, tolerance=tolerance, progress=stages.progress.step
+            loaded.module,
+            path,
+            subject,
+            seed=seed,
+            tolerance=tolerance,
+            progress=stages.progress.step,
+            observe=observe,
         )
 
 

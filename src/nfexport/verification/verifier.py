@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nfexport.verification.reference import Reference
 
 Progress = Callable[[str], None]
+Observer = Callable[[Subject, InputCase, "Reference"], None]
+"""Is shown each batch with what PyTorch computes on it."""
 
 
 def verify_session_against(
@@ -35,13 +37,14 @@ def verify_session_against(
     runtime: str = "onnxruntime",
     tolerance: Tolerance | None = None,
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> VerificationReport:
     """Compare an ONNX file, given as a path or as bytes, with the PyTorch model that it came from.
 
     module: float32, on the CPU, in evaluation mode, returning what subject.outputs lists; it is run and left
     as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
     holds several pictures, the file also runs them in the opposite order, so entries that influence one
-    another show. progress is told in a few words what is being done.
+    another show. progress is told in a few words what is being done, observe is shown the reference.
 
     A file that differs is a report that has not passed. Raises OnnxFileError if the runtime refuses the file
     or the file has no such input or output, InputError or MissingPackage for a runtime that is not there,
@@ -54,7 +57,7 @@ def verify_session_against(
     results: list[CaseResult] = []
     for case in cases_for(subject, seed):
         say(f"comparing '{case.name}', batch {case.batch}")
-        results += compare_case(module, session, case, subject, rule)
+        results += compare_case(module, session, case, subject, rule, observe)
     return VerificationReport(
         runtime=session.runtime,
         runtime_version=session.version,
@@ -105,13 +108,20 @@ def check_interface(session: Session, input_name: str, output_names: Sequence[st
 
 
 def compare_case(
-    module: torch.nn.Module, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
+    module: torch.nn.Module,
+    session: Session,
+    case: InputCase,
+    subject: Subject,
+    tolerance: Tolerance,
+    observe: Observer | None = None,
 ) -> Iterator[CaseResult]:
     """Compare one batch, and the same batch with its entries in the opposite order, output by output."""
     from nfexport.verification.reference import evaluate  # torch, which only a comparison needs
 
     names = [output.name for output in subject.outputs]
     reference = evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+    if observe is not None:
+        observe(subject, case, reference)
     yield from _outcomes(session, case, reference, subject, tolerance)
     if case.batch > 1:
         backwards = dataclasses.replace(
