@@ -20,7 +20,7 @@ LAYERS = (
     {"results"},
     {"pipeline", "surgeon"},
     {"goldens"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
     {"__main__"},
 )
 """From the bottom up: a module imports from layers below its own, or from its own package."""
@@ -83,6 +83,7 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['golden', 'check', '--help'])", set()),
         ("from nfexport.cli import run; run(['golden', 'record', '--help'])", set()),
         ("from nfexport.cli import run; run(['makefile'])", set()),
+        ("import nfexport.pytest_plugin", set()),
         ("import nfexport.goldens.checking", {"onnx", "numpy"}),
         ("import nfexport; nfexport.inspect", {"onnx", "numpy"}),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),

@@ -26,11 +26,6 @@ def default_folder(file: Path) -> Path:
     return file.with_suffix(SUFFIX)
 
 
-def is_golden(folder: Path) -> bool:
-    """Say whether this is a golden, by its manifest and nothing else in it."""
-    return (folder / MANIFEST).is_file()
-
-
 def foreign_entries(folder: Path) -> list[str]:
     """Return the names in a folder that are no part of a golden, sorted."""
     own = (MANIFEST, MODEL, RUNNER)
@@ -42,18 +37,21 @@ def foreign_entries(folder: Path) -> list[str]:
 def find_goldens(root: Path) -> Iterator[Path]:
     """Yield every folder below root with a manifest next to a data set, sorted, root itself included.
 
-    Raises GoldenError if there is no such folder."""
+    Raises GoldenError if there is no such folder, or no golden in it."""
     if not root.is_dir():
         raise GoldenError(f"the folder of goldens '{root}' does not exist", fix="check the path")
-    for manifest in sorted(root.rglob(MANIFEST)):
-        folder = manifest.parent
-        if folder.suffix == SUFFIX or any(folder.glob(f"{DATA_SET}*")):
-            yield folder
+    folders = [manifest.parent for manifest in sorted(root.rglob(MANIFEST))]
+    goldens = [folder for folder in folders if folder.suffix == SUFFIX or any(folder.glob(f"{DATA_SET}*"))]
+    if not goldens:
+        raise GoldenError(
+            f"there is no golden below '{root}'", fix="record one with 'nfexport golden record', or check the path"
+        )
+    yield from goldens
 
 
 def find_file(golden: Path, name: str, models: Path | None = None) -> Path:
-    """Return the ONNX file that a golden is of: the one named, in models or beside the golden; else the copy in
-    the golden.
+    """Return the ONNX file that a golden is of: the one of that name, in models or beside the golden, else the
+    copy in the golden.
 
     Raises GoldenError if there is none of them."""
     places = [(models or golden.parent) / name, golden / MODEL]
