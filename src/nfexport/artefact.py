@@ -57,6 +57,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
     removed and what was there before stays.
 
     Raises OutputError if the disk is full or the folder around it cannot be written."""
+    target = target.resolve()  # a link stays a link, and '.' has a name
     partial, former = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("partial", "former"))
     try:
         partial.mkdir()

@@ -155,6 +155,9 @@ def other_shape(file: Path) -> None:
         ),
         (lambda f: change_manifest(f, format=9), "has format 9, this nfexport reads 1; update nfexport"),
         (lambda f: change_manifest(f, mood="good"), "does not have the fields of format 1"),
+        (lambda f: change_manifest(f, data_sets=[]), "there is nothing to compare in data_sets"),
+        (lambda f: change_manifest(f, operators=[]), "operators is no object"),
+        (lambda f: change_manifest(f, interface={"inputs": [1], "outputs": []}), "an entry without name, dtype"),
         (lambda f: corrupt(golden_of(f) / "test_data_set_1" / "output_0.pb"), "is not what was recorded: its sha256"),
         (lambda f: corrupt(golden_of(f) / "test_data_set_0" / "input_0.pb"), "input_0.pb' is not what was recorded"),
         (
@@ -227,6 +230,17 @@ def test_update_says_what_differs_and_records_the_file_as_it_is(
     assert (golden_of(small) / "model.onnx").read_bytes() == small.read_bytes()
 
 
+def test_update_leaves_a_golden_that_fits(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = golden_of(small).stat().st_ino
+    assert run(["golden", "check", "--update", str(small)]) == EXIT_OK
+    assert "passed" in capsys.readouterr().out
+    assert golden_of(small).stat().st_ino == before
+    edit(small, rename_node)
+    assert run(["golden", "check", "--update", "--numbers-only", str(small)]) == EXIT_OK
+    assert "operators: as many of each" in capsys.readouterr().err
+    assert check(small).passed
+
+
 def test_update_mends_a_damaged_golden_but_records_no_wrong_file(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +257,7 @@ def test_update_mends_a_damaged_golden_but_records_no_wrong_file(
 
 def test_update_keeps_the_form_of_the_golden(small: Path) -> None:
     record(small, force=True, compact=True, seed=5)
+    edit(small, rename_node)
     assert run(["golden", "check", "--update", "-q", str(small)]) == EXIT_OK
     outcome = check(small)
     assert outcome.manifest.compact

@@ -146,6 +146,26 @@ def test_a_golden_is_replaced_only_by_force_and_other_folders_never(small: Path,
     assert sorted(path.name for path in small.parent.iterdir()) == ["small.golden", "small.onnx"]
 
 
+def test_a_link_to_a_golden_stays_a_link(small: Path, tmp_path: Path) -> None:
+    golden_of(small).rename(tmp_path / "elsewhere")
+    golden_of(small).symlink_to(tmp_path / "elsewhere")
+    record(small, force=True, compact=True)
+    assert golden_of(small).is_symlink()
+    assert read_manifest(tmp_path / "elsewhere").compact
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "work"]
+
+
+def test_weights_that_do_not_say_where_they_are(small: Path, tmp_path: Path) -> None:
+    onnx.save(onnx.load(small), tmp_path / "p.onnx", save_as_external_data=True, location="p.data", size_threshold=0)
+    assert check(tmp_path / "p.onnx", golden_of(small)).passed  # the same weights, in a file of their own
+    proto = onnx.load(tmp_path / "p.onnx", load_external_data=False)
+    entries = proto.graph.initializer[0].external_data
+    del entries[:]
+    onnx.save(proto, tmp_path / "p.onnx")
+    with pytest.raises(OnnxFileError, match=r"the values of '.*' in '.*p.onnx' cannot be read"):
+        check(tmp_path / "p.onnx", golden_of(small))
+
+
 def test_what_stops_half_way_leaves_the_old_golden(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted((path.name, path.stat().st_size) for path in small.parent.rglob("*"))
     monkeypatch.setattr(recording, "write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))

@@ -102,7 +102,7 @@ def _judge_indices(actual: Array, tensor: Tensor) -> tuple[float, str]:
     for picture, (row, places) in enumerate(zip(actual.tolist(), tensor.choices, strict=True)):
         if len(set(row)) != len(row):
             return np.inf, f"picture {picture} names a class twice"
-        for place, (index, allowed) in enumerate(zip(row, places, strict=True)):
+        for place, (index, allowed) in enumerate(zip(row, places, strict=False)):
             if index not in allowed:
                 wanted = " or ".join(map(str, allowed))
                 return np.inf, f"picture {picture} has class {index} at place {place} instead of {wanted}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 
-from nfexport.errors import RecipeError
+from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.goldens.manifest import Weight
 from nfexport.inspection import counting
 from nfexport.inspection.facts import external_files, read
@@ -100,6 +100,15 @@ def _weight(tensor: onnx.TensorProto, digest: str) -> Weight:
 
 
 def _digest(tensor: onnx.TensorProto, path: Path) -> str:
+    try:
+        return _digest_of_values(tensor, path)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise OnnxFileError(
+            f"the values of '{tensor.name}' in '{path}' cannot be read ({error})", fix="export it again"
+        ) from error
+
+
+def _digest_of_values(tensor: onnx.TensorProto, path: Path) -> str:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         where = {entry.key: entry.value for entry in tensor.external_data}
         with (path.parent / where["location"]).open("rb") as file:

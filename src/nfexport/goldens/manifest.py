@@ -130,8 +130,10 @@ class Manifest:
             }
             raw["data_sets"] = tuple(_data_set(entry) for entry in raw["data_sets"])
             raw["interface"] = {end: tuple(raw["interface"][end]) for end in ("inputs", "outputs")}
-            return cls(**raw)
-        except (TypeError, KeyError, AttributeError) as error:
+            manifest = cls(**raw)
+            _check(manifest)
+            return manifest
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise GoldenError(
                 f"'{source}' does not have the fields of format {GOLDEN_FORMAT} ({error})", fix=AGAIN
             ) from error
@@ -146,6 +148,26 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.from_json(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise GoldenError(f"'{path}' cannot be read ({error})", fix=AGAIN) from error
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise ValueError where a value cannot be what its field is for."""
+    for field in ("interface", "opset_imports", "operators", "weights"):
+        if not isinstance(getattr(manifest, field), dict):
+            raise ValueError(f"{field} is no object")
+    for entry in (*manifest.interface["inputs"], *manifest.interface["outputs"]):
+        if not isinstance(entry, dict) or not entry.keys() >= {"name", "dtype", "shape"}:
+            raise ValueError("interface has an entry without name, dtype and shape")
+    if not manifest.data_sets or not all(data_set.outputs for data_set in manifest.data_sets):
+        raise ValueError("there is nothing to compare in data_sets")
+    for data_set in manifest.data_sets:
+        for tensor in data_set.outputs:
+            pictures = tensor.shape[0] if tensor.shape else 1
+            for rule in (tensor.max_abs, tensor.rms, tensor.choices):
+                if rule is not None and len(rule) != pictures:
+                    raise ValueError(f"'{tensor.name}' has {len(rule)} limits for {pictures} pictures")
+            if tensor.sha256 is None:
+                raise ValueError(f"'{tensor.name}' has no sha256")
 
 
 def _data_set(raw: Mapping[str, Any]) -> DataSet:

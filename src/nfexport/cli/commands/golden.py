@@ -85,7 +85,7 @@ def record_command(
 @click.option("--golden", "folder", type=click.Path(path_type=Path), help="The golden. [default: FILE.golden]")
 @click.option("--numbers-only", is_flag=True, help="Let other operators, weights and recipes pass.")
 @click.option("--runtime", default="onnxruntime", show_default=True, help="What runs the file.")
-@click.option("--update", is_flag=True, help="Say what differs, verify FILE and record it again.")
+@click.option("--update", is_flag=True, help="Say what differs; if anything does, verify and record again.")
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="With --update: the weights of a file from a checkpoint."
 )
@@ -121,8 +121,8 @@ def check_command(
             raise
         click.echo(f"nfexport: {file}: {error.problem}", err=True)
     if outcome is not None:
-        _tell(outcome)
-        if not update:
+        _tell(outcome, forgiven=update)
+        if not update or not (outcome.changes or outcome.forgiven):
             if as_json:
                 click.echo(json.dumps(outcome.to_dict(), indent=2))
             elif not quiet:
@@ -148,8 +148,8 @@ def _is_of(file: Path, model_name: str | None) -> bool:
     return recipe is None or model_name in (None, recipe.architecture)
 
 
-def _tell(outcome: GoldenCheck) -> None:
-    for change in outcome.changes:
+def _tell(outcome: GoldenCheck, *, forgiven: bool) -> None:
+    for change in (*outcome.changes, *(outcome.forgiven if forgiven else ())):
         click.echo(f"nfexport: {outcome.file}: {change}", err=True)
 
 
