@@ -43,6 +43,7 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 def test_every_golden_below_the_folder_is_a_test(goldens: Path, pytester: pytest.Pytester) -> None:
     result = run(pytester, "--nfexport-goldens", "models", "-v")
     result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["and 2 goldens"])
     result.stdout.fnmatch_lines(["*models::deeper/small.golden*PASSED*", "*models::small.golden*PASSED*"])
 
 

@@ -91,6 +91,12 @@ def check_golden(golden: Path, models: Path | None, *, numbers_only: bool) -> Go
     return check(file, golden, numbers_only=numbers_only)
 
 
+def pytest_report_collectionfinish(items: list[pytest.Item]) -> str:
+    # pytest's own count is taken before they are added
+    count = sum(isinstance(item, GoldenItem) for item in items)
+    return f"and {count} goldens" if count else ""
+
+
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the tests
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the goldens to what was collected, wherever they lie."""

@@ -21,7 +21,7 @@ def command() -> None:
     """Record what a file is and what it has to compute, against PyTorch; check it later, without torch."""
 
 
-@command.command(name="record")
+@command.command(name="record", short_help="Verify a file and record it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", "folder", type=click.Path(path_type=Path), help="Folder to write. [default: FILE.golden]"
@@ -80,7 +80,7 @@ def record_command(
     return EXIT_OK
 
 
-@command.command(name="check")
+@command.command(name="check", short_help="Hold a file to its golden, without torch.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--golden", "folder", type=click.Path(path_type=Path), help="The golden. [default: FILE.golden]")
 @click.option("--numbers-only", is_flag=True, help="Let other operators, weights and recipes pass.")
