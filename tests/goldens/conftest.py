@@ -25,3 +25,18 @@ def small(master: Path, tmp_path: Path) -> Path:
     """The file; its golden is beside it."""
     shutil.copytree(master, tmp_path / "work")
     return tmp_path / "work" / "small.onnx"
+
+
+@pytest.fixture(scope="session")
+def compact_master(master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compact")
+    shutil.copy(master / "small.onnx", folder)
+    record(folder / "small.onnx", compact=True)
+    return folder
+
+
+@pytest.fixture
+def compact(compact_master: Path, tmp_path: Path) -> Path:
+    """The file, with a golden without inputs."""
+    shutil.copytree(compact_master, tmp_path / "compact")
+    return tmp_path / "compact" / "small.onnx"

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import EXIT_INPUT, EXIT_OK, EXIT_VERIFICATION, GoldenError, InputError
+from nfexport.goldens import checking
 from nfexport.goldens.checking import check
 from nfexport.goldens.recording import record
 from tests.goldens.changed import (
@@ -182,6 +183,50 @@ def test_a_bad_golden_is_one_sentence_and_exit_code_2(
     assert captured.err.startswith("nfexport: ")
 
 
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in the manifest, the first of each list and the first weight standing for the rest."""
+    yield at
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for index, (key, child) in enumerate(children):
+        if index == 0 or (isinstance(value, dict) and at not in (("weights",), ("recipe",), ("operators",))):
+            yield from places(child, (*at, key))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # pictures of infinite size
+@pytest.mark.parametrize("nonsense", [None, -1, "x", float("inf")])
+def test_nonsense_anywhere_in_a_manifest_is_an_error_or_a_result_and_never_a_traceback(
+    compact: Path, nonsense: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = compact
+    path = golden_of(small) / "manifest.json"
+    text = path.read_text()
+    session, facts = checking.open_session(small), checking.fingerprint(small)
+    monkeypatch.setattr(checking, "open_session", lambda *_, **__: session)
+    monkeypatch.setattr(checking, "fingerprint", lambda _: facts)
+    refused = 0
+    for place in places(json.loads(text)):
+        raw = json.loads(text)
+        inner = raw
+        for key in place[:-1]:
+            inner = inner[key]
+        if place:
+            inner[place[-1]] = nonsense
+        path.write_text(json.dumps(raw if place else nonsense))
+        try:
+            json.dumps(check(small).to_dict())
+        except InputError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_limit_that_lets_everything_pass_is_no_limit(small: Path) -> None:
+    manifest = json.loads((golden_of(small) / "manifest.json").read_text())
+    manifest["data_sets"][0]["outputs"][0]["max_abs"][1] = float("inf")
+    change_manifest(small, **manifest)
+    with pytest.raises(GoldenError, match="'output' has inf for a limit"):
+        check(small)
+
+
 def test_a_runtime_that_is_not_there_is_bad_input(small: Path) -> None:
     with pytest.raises(InputError, match="there is no runtime 'abacus'"):
         check(small, runtime="abacus")
@@ -265,9 +310,11 @@ def test_update_keeps_the_form_of_the_golden(small: Path) -> None:
     assert not (golden_of(small) / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("compact", [False, True])
-def test_a_check_runs_where_only_click_numpy_onnx_and_onnxruntime_are_installed(small: Path, compact: bool) -> None:
-    record(small, force=True, compact=compact)
+@pytest.mark.parametrize("form", ["small", "compact"])
+def test_a_check_runs_where_only_click_numpy_onnx_and_onnxruntime_are_installed(
+    form: str, request: pytest.FixtureRequest
+) -> None:
+    small: Path = request.getfixturevalue(form)
     code = (
         "import sys\n"
         "others = 'torch torchvision timm onnx_ir onnxscript rich safetensors huggingface_hub onnxsim'\n"

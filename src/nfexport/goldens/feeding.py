@@ -115,6 +115,6 @@ def draw(manifest: Manifest) -> Sequence[Mapping[str, Array]]:
             steps=tuple(PassStep(**step) for step in raw["steps"]),
             other_sizes=tuple(tuple(size) for size in raw["other_sizes"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+        return [{subject.input_name: case.array} for case in cases_for(subject, manifest.seed)]
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise GoldenError(f"the manifest does not say how its inputs are drawn ({error})", fix=MEND) from error
-    return [{subject.input_name: case.array} for case in cases_for(subject, manifest.seed)]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 from nfexport.errors import GoldenError
@@ -155,19 +157,40 @@ def _check(manifest: Manifest) -> None:
     for field in ("interface", "opset_imports", "operators", "weights"):
         if not isinstance(getattr(manifest, field), dict):
             raise ValueError(f"{field} is no object")
+    for field in ("recipe", "subject"):
+        if not isinstance(getattr(manifest, field), (dict, NoneType)):
+            raise ValueError(f"{field} is no object")
+    if not isinstance(manifest.file, str) or not isinstance(manifest.seed, int):
+        raise ValueError("file is no name, or seed no whole number")
     for entry in (*manifest.interface["inputs"], *manifest.interface["outputs"]):
         if not isinstance(entry, dict) or not entry.keys() >= {"name", "dtype", "shape"}:
             raise ValueError("interface has an entry without name, dtype and shape")
+        if not isinstance(entry["shape"], (list, NoneType)):
+            raise ValueError("interface has a shape that is no list")
     if not manifest.data_sets or not all(data_set.outputs for data_set in manifest.data_sets):
         raise ValueError("there is nothing to compare in data_sets")
     for data_set in manifest.data_sets:
+        if not isinstance(data_set.folder, str):
+            raise ValueError("data_sets has a folder that is no name")
+        for tensor in (*data_set.inputs, *data_set.outputs):
+            if not isinstance(tensor.name, str) or not isinstance(tensor.file, str):
+                raise ValueError("data_sets has a tensor without name and file")
         for tensor in data_set.outputs:
-            pictures = tensor.shape[0] if tensor.shape else 1
-            for rule in (tensor.max_abs, tensor.rms, tensor.choices):
-                if rule is not None and len(rule) != pictures:
-                    raise ValueError(f"'{tensor.name}' has {len(rule)} limits for {pictures} pictures")
-            if tensor.sha256 is None:
-                raise ValueError(f"'{tensor.name}' has no sha256")
+            _check_limits(tensor)
+
+
+def _check_limits(tensor: Tensor) -> None:
+    pictures = tensor.shape[0] if tensor.shape else 1
+    for rule in (tensor.max_abs, tensor.rms, tensor.choices):
+        if rule is not None and len(rule) != pictures:
+            raise ValueError(f"'{tensor.name}' has {len(rule)} limits for {pictures} pictures")
+    for limit in (*(tensor.max_abs or ()), *(tensor.rms or ())):
+        if not isinstance(limit, (int, float)) or not 0 <= limit < math.inf:
+            raise ValueError(f"'{tensor.name}' has {limit!r} for a limit")
+    if (tensor.max_abs is None) != (tensor.rms is None):
+        raise ValueError(f"'{tensor.name}' has one of two limits")
+    if tensor.sha256 is None:
+        raise ValueError(f"'{tensor.name}' has no sha256")
 
 
 def _data_set(raw: Mapping[str, Any]) -> DataSet:
