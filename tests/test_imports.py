@@ -19,7 +19,8 @@ LAYERS = (
     {"tracing", "verification"},
     {"results", "subjects"},
     {"pipeline", "surgeon"},
-    {"cli"},
+    {"goldens"},
+    {"cli", "pytest_plugin"},
     {"__main__"},
 )
 """From the bottom up: a module imports from layers below its own, or from its own package."""
@@ -52,7 +53,7 @@ def test_no_module_imports_upwards_or_sideways() -> None:
     level = {name: index for index, layer in enumerate(LAYERS) for name in layer}
     assert {p.name.removesuffix(".py") for p in SOURCE.iterdir() if not p.name.startswith("__init__")} - set(
         level
-    ) <= {"__pycache__", "py.typed"}
+    ) <= {"__pycache__", "py.typed", "nfexport.mk"}
     wrong = [
         f"{home} imports {target}"
         for home, targets in top_level_imports().items()
@@ -79,6 +80,11 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['--help'])", set()),
         ("from nfexport.cli import run; run(['export', '--help'])", set()),
         ("from nfexport.cli import run; run(['verify', '--help'])", set()),
+        ("from nfexport.cli import run; run(['golden', 'check', '--help'])", set()),
+        ("from nfexport.cli import run; run(['golden', 'record', '--help'])", set()),
+        ("from nfexport.cli import run; run(['makefile'])", set()),
+        ("import nfexport.pytest_plugin", set()),
+        ("import nfexport.goldens.checking", {"onnx", "numpy"}),
         ("import nfexport; nfexport.inspect", {"onnx", "numpy"}),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),
         ("from nfexport.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),

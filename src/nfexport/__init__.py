@@ -4,6 +4,7 @@
     nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
+    nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
 
 Names are resolved when they are first used, so that importing nfexport costs nothing.
 """
@@ -17,6 +18,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nfexport.errors import NfexportError
+    from nfexport.goldens.checking import GoldenCheck
+    from nfexport.goldens.checking import check as check_golden
+    from nfexport.goldens.recording import GoldenResult
+    from nfexport.goldens.recording import record as record_golden
     from nfexport.inspection import FileFacts, inspect
     from nfexport.inspection.difference import Difference, diff
     from nfexport.pipeline import export, verify
@@ -31,6 +36,8 @@ __all__ = [
     "surgery",
     "inspect",
     "diff",
+    "record_golden",
+    "check_golden",
     "Recipe",
     "ExportResult",
     "VerifyResult",
@@ -38,6 +45,8 @@ __all__ = [
     "SurgeryResult",
     "FileFacts",
     "Difference",
+    "GoldenResult",
+    "GoldenCheck",
     "NfexportError",
     "__version__",
 ]
@@ -54,6 +63,10 @@ _HOMES = {
     "FileFacts": "nfexport.inspection",
     "diff": "nfexport.inspection.difference",
     "Difference": "nfexport.inspection.difference",
+    "record_golden": "nfexport.goldens.recording:record",
+    "check_golden": "nfexport.goldens.checking:check",
+    "GoldenResult": "nfexport.goldens.recording",
+    "GoldenCheck": "nfexport.goldens.checking",
     "Recipe": "nfexport.recipe",
     "NfexportError": "nfexport.errors",
 }
@@ -62,6 +75,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nfexport' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    home, _, own_name = _HOMES[name].partition(":")
+    value = getattr(importlib.import_module(home), own_name or name)
     globals()[name] = value
     return value

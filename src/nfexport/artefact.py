@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +52,44 @@ def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target; on success it takes the target's place, whole, on any error it is
+    removed and what was there before stays.
+
+    Raises OutputError if the disk is full or the folder around it cannot be written."""
+    target = target.resolve()  # a link stays a link, and '.' has a name
+    partial, former = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("partial", "former"))
+    try:
+        partial.mkdir()
+        yield partial
+        if target.exists():
+            # a folder cannot be renamed onto another that holds something
+            target.replace(former)
+        try:
+            partial.replace(target)
+        except OSError:
+            if former.exists():
+                former.replace(target)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another folder with -o",
+        ) from error
+    finally:
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write these files, by their paths within the folder; folders in between are made."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def write_model(model: ir.Model, path: Path) -> None:

@@ -6,6 +6,7 @@
     │   ├── RecipeError          options or a recipe that contradict themselves or the model
     │   ├── CheckpointError      a weights file that cannot be read or does not fit the model
     │   ├── OnnxFileError        a file that is not ONNX, is damaged, or lacks what is asked of it
+    │   ├── GoldenError          a golden that is missing, damaged, or of another model
     │   └── OutputError          a target that cannot be written
     ├── ExportError              the exporter cannot express this model as asked
     ├── PassError                a graph pass refuses, or did not reach what it promises
@@ -61,6 +62,10 @@ class CheckpointError(InputError):
 
 class OnnxFileError(InputError):
     """A file that is not ONNX, is damaged, or lacks what is asked of it."""
+
+
+class GoldenError(InputError):
+    """A golden that is missing, damaged, or of another model."""
 
 
 class OutputError(InputError):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nfexport.verification import Subject
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.tolerance import Tolerance
+    from nfexport.verification.verifier import Observer
 
 ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 
@@ -212,16 +213,14 @@ def verify(
     providers: Sequence[str] = (),
     named: NamedModel | None = None,
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> VerifyResult:
     """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
 
     checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
-    rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
-    compare a file with that has no recipe, or none that can be read. A mismatch is a report (passed is
-    False), not an exception.
-    Raises OnnxFileError if the file cannot be read or has no recipe, or a runtime refuses it; RecipeError or
-    WeightsUnreachable if the model cannot be rebuilt here; InputError or MissingPackage for a runtime or
-    provider that is not there."""
+    rule; observe is shown each batch with PyTorch's outputs. A mismatch is a report, not an exception.
+    Raises OnnxFileError if the file cannot be read or has no recipe, and RecipeError or WeightsUnreachable
+    if the model cannot be rebuilt here."""
     path = Path(path)
     stages = Stages(progress)
     with stages.stage("read"):
@@ -252,16 +251,7 @@ def verify(
             assert named is not None
             loaded, subject = load_named(named, facts)
     with stages.stage("verify"):
-        reports = _verify_file(
-            path,
-            loaded,
-            subject,
-            stages=stages,
-            seed=seed,
-            tolerance=tolerance,
-            runtimes=tuple(dict.fromkeys(runtimes)),
-            providers=providers,
-        )
+        report = _verify_file(path, recipe, loaded, seed=seed, tolerance=tolerance, stages=stages, observe=observe)
     return VerifyResult(
         path=path,
         recipe=recipe,
@@ -302,13 +292,44 @@ def _trace_and_pass(
 
 
 def _verify_file(
-    path: Path, loaded: LoadedModel, subject: Subject, *, stages: Stages, **options: Any
-) -> tuple[VerificationReport, ...]:
+    path: Path,
+    recipe: Recipe,
+    loaded: LoadedModel,
+    *,
+    seed: int,
+    tolerance: Tolerance | None,
+    stages: Stages,
+    observe: Observer | None = None,
+) -> VerificationReport:
     from nfexport.models import heads
     from nfexport.verification import verify_in_runtimes
 
-    with heads.giving(loaded.module, subject.outputs):
-        return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
+    others: tuple[tuple[int, int], ...] = ()
+    if recipe.dynamic_size:
+        from nfexport.models import flexible_size
+
+        others = (flexible_size.second_size(recipe.image_size),)
+    subject = Subject(
+        input_name=recipe.input_name,
+        outputs=recipe.outputs,
+        batch=recipe.batch,
+        image_size=recipe.image_size,
+        in_channels=recipe.in_channels,
+        preprocessing=loaded.preprocessing,
+        steps=front_steps(recipe),
+        other_sizes=others,
+        precision=precision_of(recipe),
+    )
+    with heads.giving(loaded.module, recipe.outputs):
+        return verify_session_against(
+            loaded.module,
+            path,
+            subject,
+            seed=seed,
+            tolerance=tolerance,
+            progress=stages.progress.step,
+            observe=observe,
+        )
 
 
 def _check(path: Path) -> None:

@@ -12,7 +12,7 @@ import onnx
 
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.inspection import counting, recognise
-from nfexport.inspection.skim import DamagedError, skim
+from nfexport.inspection.skim import DamagedError, Look, skim
 from nfexport.inspection.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
 from nfexport.metadata import read_recipe
 from nfexport.recipe import Recipe
@@ -126,11 +126,13 @@ def inspect(path: str | Path) -> FileFacts:
     )
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """Return the model without the values of its initializers. Raises OnnxFileError as inspect does."""
+def read(path: Path, look: Look | None = None) -> onnx.ModelProto:
+    """Return the model without the values of its initializers, after a look at them.
+
+    Raises OnnxFileError as inspect does."""
     recognise.check_readable(path)
     try:
-        model = skim(path)
+        model = skim(path, look)
     except OSError as error:
         raise OnnxFileError(f"'{path}' cannot be read ({error.strerror})", fix="check its permissions") from error
     except DamagedError as damage:

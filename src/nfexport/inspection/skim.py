@@ -12,7 +12,7 @@ Source of the wire format: protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -22,13 +22,17 @@ from nfexport.inspection.tensors import byte_count
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
+Look = Callable[[int, memoryview], None]
+"""Is shown the raw_data of an initializer, by its number in the graph; the bytes are gone afterwards."""
+
 
 class DamagedError(ValueError):
     """The bytes are no protobuf message, or end too soon."""
 
 
-def skim(path: Path) -> onnx.ModelProto:
-    """Return the model with the raw_data of its initializers left out; names, types and dims stay.
+def skim(path: Path, look: Look | None = None) -> onnx.ModelProto:
+    """Return the model with the raw_data of its initializers left out, after a look at them; names, types and
+    dims stay.
 
     Raises DamagedError if the file is not a complete protobuf message or an initializer does not have the
     bytes that its shape takes, and OSError if it cannot be read."""
@@ -38,7 +42,7 @@ def skim(path: Path) -> onnx.ModelProto:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as data,
     ):
-        rest = b"".join(_model(data, sizes))
+        rest = b"".join(_model(data, sizes, look))
     model = onnx.ModelProto()
     try:
         model.ParseFromString(rest)
@@ -52,27 +56,30 @@ def skim(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _model(data: memoryview, sizes: list[int | None]) -> Iterator[bytes]:
+def _model(data: memoryview, sizes: list[int | None], look: Look | None) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, 0, len(data)):
         if number == GRAPH:
-            yield _field(GRAPH, b"".join(_graph(data, payload, end, sizes)))
+            yield _field(GRAPH, b"".join(_graph(data, payload, end, sizes, look)))
         else:
             yield bytes(data[start:end])
 
 
-def _graph(data: memoryview, first: int, last: int, sizes: list[int | None]) -> Iterator[bytes]:
+def _graph(data: memoryview, first: int, last: int, sizes: list[int | None], look: Look | None) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, first, last):
         if number == INITIALIZER:
             sizes.append(None)
-            yield _field(INITIALIZER, b"".join(_tensor(data, payload, end, sizes)))
+            yield _field(INITIALIZER, b"".join(_tensor(data, payload, end, sizes, look)))
         else:
             yield bytes(data[start:end])
 
 
-def _tensor(data: memoryview, first: int, last: int, sizes: list[int | None]) -> Iterator[bytes]:
+def _tensor(data: memoryview, first: int, last: int, sizes: list[int | None], look: Look | None) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, first, last):
         if number == RAW_DATA:
             sizes[-1] = end - payload
+            if look is not None:
+                with data[payload:end] as values:
+                    look(len(sizes) - 1, values)
         else:
             yield bytes(data[start:end])
 

@@ -63,7 +63,7 @@ def compare_with_source(
     cut_inputs, cut_outputs = (tuple(done.params("extract").get(end, ())) for end in ("inputs", "outputs"))
     say("loading both files")
     new = open_session(outcome)
-    reference = _Reference(source, extra=(*cut_inputs, *cut_outputs), unit=default_tolerance(done.precision).unit)
+    reference = FileReference(source, extra=(*cut_inputs, *cut_outputs), unit=default_tolerance(done.precision).unit)
     tolerance = default_tolerance(done.precision)
     cases: list[CaseResult] = []
     for name, old_feeds, new_feeds, batch in _cases(source, new, done, front, seed):
@@ -91,12 +91,13 @@ def compare_with_source(
     )
 
 
-class _Reference:
+class FileReference:
     """The source, with the tensors that are cut as outputs too, run in three ways."""
 
-    def __init__(self, source: ir.Model, *, extra: Sequence[str], unit: float) -> None:
+    def __init__(self, source: ir.Model, *, extra: Sequence[str] = (), unit: float, widen: bool = True) -> None:
         proto = ir.to_proto(source)
-        _widen_input(proto)
+        if widen:
+            _widen_input(proto)
         known = {value.name for value in proto.graph.output}
         entries = {value.name: value for value in (*proto.graph.value_info, *proto.graph.input)}
         for name in extra:

@@ -50,6 +50,20 @@ class Yardstick:
     rms: PerPicture
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest error of an element, and the largest root mean square, that each picture may have: absolute."""
+
+    max_abs: PerPicture
+    rms: PerPicture
+
+
+def excess(actual: Array, expected: Array, limits: Limits) -> PerPicture:
+    """Return each picture's error in units of what is allowed, the worse of the two; both are [batch, …]."""
+    error = np.abs(per_picture(actual) - per_picture(expected))
+    return np.maximum(_ratio(error.max(axis=1), limits.max_abs), _ratio(root_mean_square(error), limits.rms))
+
+
 def measure(runs: Sequence[Array], expected: Array) -> Yardstick:
     """Return the worst of several float32 runs against float64, all [batch, …] of one shape."""
     errors = [np.abs(per_picture(run) - per_picture(expected)) for run in runs]
@@ -100,13 +114,15 @@ class Float32Tolerance:
     arithmetic: str = "PyTorch's own float32 error"
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
-        error = np.abs(per_picture(actual) - per_picture(expected))
+        limits = self.limits(expected, yardstick)
+        return Judgement(excess=excess(actual, expected, limits), limit=limits.max_abs)
+
+    def limits(self, expected: Array, yardstick: Yardstick) -> Limits:
+        """Return how far each picture of the expected output, [batch, …] in float64, may be missed."""
         unit = self.unit * np.abs(per_picture(expected)).max(axis=1)
-        limit_max = np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit)
-        limit_rms = np.maximum(self.factor * yardstick.rms, FLOOR_RMS * unit)
-        return Judgement(
-            excess=np.maximum(_ratio(error.max(axis=1), limit_max), _ratio(root_mean_square(error), limit_rms)),
-            limit=limit_max,
+        return Limits(
+            max_abs=np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit),
+            rms=np.maximum(self.factor * yardstick.rms, FLOOR_RMS * unit),
         )
 
     def describe(self) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nfexport.verification.reference import Reference
 
 Progress = Callable[[str], None]
+Observer = Callable[[Subject, InputCase, "Reference"], None]
+"""Is shown each batch with what PyTorch computes on it."""
 
 
 def verify_session_against(
@@ -35,6 +37,7 @@ def verify_session_against(
     runtime: str = "onnxruntime",
     tolerance: Tolerance | None = None,
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> VerificationReport:
     """Compare a file in one runtime with the PyTorch model that it came from: see verify_in_runtimes."""
     (report,) = verify_in_runtimes(
@@ -60,7 +63,7 @@ def verify_in_runtimes(
     module: float32, on the CPU, in evaluation mode, returning what subject.outputs lists; it is run and left
     as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
     holds several pictures, the file also runs them in the opposite order, so entries that influence one
-    another show. progress is told in a few words what is being done.
+    another show. progress is told in a few words what is being done, observe is shown the reference.
 
     providers are ONNX Runtime's execution providers, the preferred one first. Returns a report for each
     runtime, in their order. A file that differs is a report that has not passed. Raises OnnxFileError if a
@@ -77,19 +80,13 @@ def verify_in_runtimes(
     results: list[list[CaseResult]] = [[] for _ in sessions]
     for case in cases_for(subject, seed):
         say(f"comparing '{case.name}', batch {case.batch}")
-        reference = reference_for(module, case, subject, rule)
-        for session, found in zip(sessions, results, strict=True):
-            found += compare_with(reference, session, case, subject, rule)
-    return tuple(
-        VerificationReport(
-            runtime=session.runtime,
-            runtime_version=session.version,
-            providers=session.providers,
-            seed=seed,
-            tolerance=rule.describe(),
-            cases=tuple(found),
-        )
-        for session, found in zip(sessions, results, strict=True)
+        results += compare_case(module, session, case, subject, rule, observe)
+    return VerificationReport(
+        runtime=session.runtime,
+        runtime_version=session.version,
+        seed=seed,
+        tolerance=rule.describe(),
+        cases=tuple(results),
     )
 
 
@@ -134,7 +131,12 @@ def check_interface(session: Session, input_name: str, output_names: Sequence[st
 
 
 def compare_case(
-    module: torch.nn.Module, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
+    module: torch.nn.Module,
+    session: Session,
+    case: InputCase,
+    subject: Subject,
+    tolerance: Tolerance,
+    observe: Observer | None = None,
 ) -> Iterator[CaseResult]:
     """Compare one batch, and the same batch with its entries in the opposite order, output by output."""
     yield from compare_with(reference_for(module, case, subject, tolerance), session, case, subject, tolerance)
@@ -145,13 +147,9 @@ def reference_for(module: torch.nn.Module, case: InputCase, subject: Subject, to
     from nfexport.verification.reference import evaluate  # torch, which only a comparison needs
 
     names = [output.name for output in subject.outputs]
-    return evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
-
-
-def compare_with(
-    reference: Reference, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
-) -> Iterator[CaseResult]:
-    """Compare one batch with what reference_for returned, as compare_case does."""
+    reference = evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+    if observe is not None:
+        observe(subject, case, reference)
     yield from _outcomes(session, case, reference, subject, tolerance)
     if case.batch > 1:
         backwards = dataclasses.replace(

@@ -1,0 +1,130 @@
+"""What an ONNX file is, apart from what it computes: read once, without loading it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from nfexport.errors import OnnxFileError, RecipeError
+from nfexport.goldens.manifest import Weight
+from nfexport.inspection import counting
+from nfexport.inspection.facts import external_files, read
+from nfexport.inspection.tensors import byte_count, dtype_name, shape_of
+from nfexport.metadata import RECIPE_KEY, read_recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """The facts that a golden holds a file to; fields as in Manifest.
+
+    recipe_problem says why there is no recipe where the file has one that cannot be read."""
+
+    interface: Mapping[str, tuple[Mapping[str, Any], ...]]
+    opset_imports: Mapping[str, int]
+    operators: Mapping[str, int]
+    nodes_sha256: str
+    weights: Mapping[str, Weight]
+    recipe: Mapping[str, Any] | None
+    recipe_sha256: str | None
+    recipe_problem: str | None
+    external_data: bool
+
+    @property
+    def weights_sha256(self) -> str:
+        """The digest over name, dtype, shape and values of every weight, in sorted order of names."""
+        total = hashlib.sha256()
+        for name, weight in sorted(self.weights.items()):
+            total.update(json.dumps([name, weight.dtype, weight.shape, weight.sha256]).encode())
+        return total.hexdigest()
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Return the facts of an ONNX file, any producer's. Weights are hashed where they lie, not loaded.
+
+    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data."""
+    digests: dict[int, str] = {}
+    model = read(path, lambda index, values: digests.__setitem__(index, hashlib.sha256(values).hexdigest()))
+    graph = model.graph
+    external = bool(external_files(path, graph.initializer))
+    nodes = hashlib.sha256()
+    for node in graph.node:
+        # a Constant's value is a weight, and told apart as one
+        whole = "\0".join(node.output).encode() if node.op_type == "Constant" else None
+        nodes.update(whole or node.SerializeToString(deterministic=True))
+    stored = {tensor.name for tensor in graph.initializer}
+    recipe, digest, problem = _recipe(model)
+    return Fingerprint(
+        interface={
+            "inputs": _values(value for value in graph.input if value.name not in stored),
+            "outputs": _values(graph.output),
+        },
+        opset_imports={entry.domain: entry.version for entry in model.opset_import},
+        operators=counting.operator_counts(graph),
+        nodes_sha256=nodes.hexdigest(),
+        weights=_weights(graph, digests, path),
+        recipe=recipe,
+        recipe_sha256=digest,
+        recipe_problem=problem,
+        external_data=external,
+    )
+
+
+def _values(values: Any) -> tuple[Mapping[str, Any], ...]:
+    found = []
+    for value in values:
+        shape = shape_of(value)
+        dtype = dtype_name(value.type.tensor_type.elem_type)
+        found.append({"name": value.name, "dtype": dtype, "shape": None if shape is None else list(shape)})
+    return tuple(found)
+
+
+def _weights(graph: onnx.GraphProto, digests: Mapping[int, str], path: Path) -> dict[str, Weight]:
+    """Initializers, and the values of Constant nodes; those of subgraphs are in the digest of their node."""
+    found: dict[str, Weight] = {}
+    for index, tensor in enumerate(graph.initializer):
+        found[tensor.name] = _weight(tensor, digests.get(index) or _digest(tensor, path))
+    for name, tensor in counting.stored_constants(graph).items():
+        if name not in found:
+            found[name] = _weight(tensor, _digest(tensor, path))
+    return found
+
+
+def _weight(tensor: onnx.TensorProto, digest: str) -> Weight:
+    return Weight(dtype=dtype_name(tensor.data_type), shape=tuple(tensor.dims), sha256=digest)
+
+
+def _digest(tensor: onnx.TensorProto, path: Path) -> str:
+    try:
+        return _digest_of_values(tensor, path)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise OnnxFileError(
+            f"the values of '{tensor.name}' in '{path}' cannot be read ({error})", fix="export it again"
+        ) from error
+
+
+def _digest_of_values(tensor: onnx.TensorProto, path: Path) -> str:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        where = {entry.key: entry.value for entry in tensor.external_data}
+        with (path.parent / where["location"]).open("rb") as file:
+            file.seek(int(where.get("offset", 0)))
+            return hashlib.sha256(file.read(int(where.get("length", 0)) or byte_count(tensor))).hexdigest()
+    if tensor.HasField("raw_data"):
+        return hashlib.sha256(tensor.raw_data).hexdigest()
+    if tensor.string_data:
+        return hashlib.sha256(b"\0".join(tensor.string_data)).hexdigest()
+    return hashlib.sha256(onnx.numpy_helper.to_array(tensor).tobytes()).hexdigest()
+
+
+def _recipe(model: onnx.ModelProto) -> tuple[Mapping[str, Any] | None, str | None, str | None]:
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        recipe = read_recipe(metadata)
+    except RecipeError as error:
+        return None, None, error.problem
+    return (None, None, None) if recipe is None else (json.loads(metadata[RECIPE_KEY]), recipe.digest, None)

@@ -1,0 +1,40 @@
+"""What nfexport makes today is what it made when the goldens in golden/ were recorded."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from nfexport import __version__
+from nfexport.cli import run
+from nfexport.errors import EXIT_OK
+from nfexport.goldens.checking import check
+from nfexport.goldens.layout import find_goldens
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FLAGS = sorted(GOLDEN.glob("*.flags"))
+
+
+def words(flags: Path) -> list[str]:
+    lines = flags.read_text(encoding="utf-8").splitlines()
+    return " ".join(line for line in lines if not line.startswith("#")).split()
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=lambda path: path.stem)
+def test_an_export_is_what_it_was(flags: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"{flags.stem}.onnx"
+    assert run([*words(flags), "-q", "--no-verify", "-o", str(file)]) == EXIT_OK
+    outcome = check(file, flags.with_suffix(".golden"), numbers_only=True)
+    assert outcome.passed, outcome.changes
+    recorded = (outcome.manifest.recipe or {})["versions"]
+    here = {name: importlib.metadata.version(name).partition("+")[0] for name in recorded if name != "nfexport"}
+    if recorded == {**here, "nfexport": __version__}:
+        # other versions trace other graphs; another machine may round a folded weight the other way
+        assert {change.kind for change in outcome.forgiven} <= {"weights"}, outcome.forgiven
+
+
+def test_each_golden_has_its_flags_and_all_are_small() -> None:
+    assert [golden.stem for golden in find_goldens(GOLDEN)] == [flags.stem for flags in FLAGS]
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 1_500_000
