@@ -1,0 +1,116 @@
+"""One fault, and the few verbs on protobuf that its makers share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+INSERTED = "fault"
+"""Name of inserted nodes and tensors, with a number behind."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fault:
+    """kind says what is wrong and node at which node, by its name; change does it, in place, to a model equal to
+    the one that the fault was made for. inserted says that the node itself stays, and others are put beside it."""
+
+    kind: str
+    node: str
+    change: Callable[[onnx.ModelProto], None]
+    inserted: bool = False
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def floating(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Return the initializers of float32, by name."""
+    return {n: t for n, t in initializers(model).items() if t.data_type == onnx.TensorProto.FLOAT}
+
+
+def set_values(model: onnx.ModelProto, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """Replace what an initializer holds; its type stays."""
+    tensor = initializers(model)[name]
+    old = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(old).astype(old.dtype)), name))
+
+
+def set_own_values(
+    model: onnx.ModelProto, position: int, index: int, change: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    """Replace an initializer at one node alone: others that read it keep the old values."""
+    node = model.graph.node[position]
+    old = numpy_helper.to_array(initializers(model)[node.input[index]])
+    name = f"{INSERTED}/{node.input[index]}"
+    values = np.ascontiguousarray(change(old).astype(old.dtype)).reshape(old.shape)
+    model.graph.initializer.append(numpy_helper.from_array(values, name))
+    node.input[index] = name
+
+
+def nodes(model: onnx.ModelProto, *operators: str) -> Iterator[tuple[int, onnx.NodeProto]]:
+    """Yield the top-level nodes of these operators with their positions."""
+    for position, node in enumerate(model.graph.node):
+        if node.op_type in operators:
+            yield position, node
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
+
+
+def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
+    for entry in list(node.attribute):
+        if entry.name == name:
+            node.attribute.remove(entry)
+    node.attribute.append(helper.make_attribute(name, value))
+
+
+def insert_before(
+    model: onnx.ModelProto,
+    position: int,
+    index: int,
+    operators: list[tuple[str, list[str | NDArray[Any]], dict[str, Any]]],
+) -> None:
+    """Put a chain of nodes before input `index` of a node: each is an operator, its inputs, where '' is what
+    comes in and an array a constant, and its attributes."""
+    node = model.graph.node[position]
+    node.input[index] = _chain(model, position, node.input[index], operators)
+
+
+def insert_after(
+    model: onnx.ModelProto, position: int, operators: list[tuple[str, list[str | NDArray[Any]], dict[str, Any]]]
+) -> None:
+    """Put a chain of nodes behind the first output of a node; the chain's end takes over its name."""
+    node = model.graph.node[position]
+    name, node.output[0] = node.output[0], f"{INSERTED}/{node.output[0]}"
+    end = _chain(model, position + 1, node.output[0], operators)
+    model.graph.node[position + len(operators)].output[0] = name
+    assert end
+
+
+def _chain(
+    model: onnx.ModelProto,
+    position: int,
+    source: str,
+    operators: list[tuple[str, list[str | NDArray[Any]], dict[str, Any]]],
+) -> str:
+    for number, (operator, given, attributes) in enumerate(operators):
+        names = []
+        for place, item in enumerate(given):
+            if isinstance(item, str):
+                names.append(source if item == "" else item)
+            else:
+                names.append(f"{INSERTED}_{number}/{place}")
+                model.graph.initializer.append(numpy_helper.from_array(item, names[-1]))
+        output = f"{INSERTED}_{number}/output"
+        node = helper.make_node(operator, names, [output], name=f"{INSERTED}_{number}", **attributes)
+        model.graph.node.insert(position + number, node)
+        source = output
+    return source
