@@ -66,14 +66,14 @@ def test_onnx_s_own_backend_runner_finds_and_passes_it(small: Path, tmp_path: Pa
 def test_each_data_set_is_a_batch_of_the_verifier_with_pytorch_s_float64_rounded(small: Path) -> None:
     golden = golden_of(small)
     folders = sorted(path.name for path in golden.iterdir() if path.is_dir())
-    assert folders == ["test_data_set_0", "test_data_set_1", "test_data_set_2"]
+    assert folders == [f"test_data_set_{index}" for index in range(4)]
     shapes = []
     for folder in folders:
         for name in ("input_0.pb", "output_0.pb"):
             tensor = onnx.TensorProto.FromString((golden / folder / name).read_bytes())
             assert tensor.name == name.split("_")[0]
             shapes.append(tuple(numpy_helper.to_array(tensor).shape))
-    assert shapes == [(3, 3, 64, 64), (3, 1000), *[(1, 3, 64, 64), (1, 1000)] * 2]
+    assert shapes == [shape for batch in (3, 1, 2, 3) for shape in ((batch, 3, 64, 64), (batch, 1000))]
 
 
 def test_the_manifest_says_what_the_file_is_and_nothing_of_where_it_was_made(small: Path) -> None:
@@ -289,7 +289,7 @@ def test_the_command_says_what_it_wrote(small: Path, tmp_path: Path, capsys: pyt
 
     assert run(["golden", "record", str(small), "-o", str(tmp_path / "x"), "--compact"]) == EXIT_OK
     out = " ".join(capsys.readouterr().out.split())
-    assert "data sets 3, seed 0; inputs left out, drawn anew from the seed" in out
+    assert "data sets 4, seed 0; inputs left out, drawn anew from the seed" in out
     assert "of what is allowed" in out
     assert run(["golden", "record", str(small), "-o", str(tmp_path / "y"), "--json"]) == EXIT_OK
     assert json.loads(capsys.readouterr().out)["manifest"]["format"] == 1

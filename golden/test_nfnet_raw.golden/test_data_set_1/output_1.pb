@@ -1,1 +1,1 @@
-Btopk_valuesJ·'ª:œ≠∏:Q…≤:TR≤:%ë±:
+Btopk_valuesJ£B≤:ö±:Èa±:}‰Ø:Ô√Æ:

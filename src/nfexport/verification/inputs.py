@@ -8,8 +8,10 @@ all different, so mixed-up entries show. The numbers come from Philox's raw bits
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -91,11 +93,39 @@ def checkerboard(bits: Bits, channels: int, height: int, width: int) -> Image:
     return dark + step * odd + GRAIN * bits.uniform(channels, height, width)
 
 
+def day(bits: Bits, channels: int, height: int, width: int) -> Image:
+    """Spheres on a floor under a sky: smooth areas, edges and textures, as a camera sees them."""
+    return _scene(0, bits, channels, height, width)
+
+
+def night(bits: Bits, channels: int, height: int, width: int) -> Image:
+    """A town at night: dark, with small bright windows."""
+    return _scene(1, bits, channels, height, width)
+
+
+def _scene(number: int, bits: Bits, channels: int, height: int, width: int) -> Image:
+    """A rendered picture with a grain; scaled by taking the nearest pixel, which is exact everywhere."""
+    picture = _scenes()[number]
+    rows = np.arange(height) * picture.shape[1] // height
+    columns = np.arange(width) * picture.shape[2] // width
+    level: Image = picture[np.arange(channels) % picture.shape[0]][:, rows][:, :, columns]
+    return (1 - GRAIN) * level + GRAIN * bits.uniform(channels, height, width)
+
+
+@functools.cache
+def _scenes() -> Image:
+    """[2, 3, 96, 96] in [0, 1], RGB; drawn for this project."""
+    with np.load(Path(__file__).with_name("scenes.npz")) as stored:
+        return np.asarray(stored["pictures"] / 255.0)
+
+
 Kind = Callable[[Bits, int, int, int], Image]
 PICTURES: dict[str, Kind] = {
     "gradient": gradient,
     "blocks": blocks,
     "flat": flat,
+    "day": day,
+    "night": night,
     "noise": noise,
     "impulses": impulses,
     "checkerboard": checkerboard,
@@ -134,12 +164,13 @@ def draw(
 def plan(batch: int | Literal["dynamic"]) -> Iterator[tuple[str, ...]]:
     """Name the kinds of each default batch.
 
-    dynamic: one batch of 3 and two of 1, five pictures in all. Fixed: as many batches as hold four pictures
-    or more, filled in the order of ORDER."""
+    dynamic: batches of 1, 2 and 3, nine pictures in all. Fixed: as many batches as hold nine pictures or more,
+    filled in the order of ORDER."""
     if batch == "dynamic":
-        yield from (("normal", "gradient", "blocks"), ("noise",), ("flat",))
+        yield from (("normal", "gradient", "blocks"), ("day",), ("flat", "noise"))
+        yield ("impulses", "checkerboard", "night")
         return
-    total = -(-4 // batch) * batch
+    total = -(-len(ORDER) // batch) * batch
     kinds = [ORDER[i % len(ORDER)] for i in range(total)]
     for start in range(0, total, batch):
         yield tuple(kinds[start : start + batch])

@@ -42,6 +42,7 @@ class OpenVinoSession:
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
+        self._request = compiled.create_infer_request()
         self.inputs: Mapping[str, tuple[int | str, ...]] = {
             _name(port): _shape(port.get_partial_shape()) for port in compiled.inputs
         }
@@ -53,8 +54,10 @@ class OpenVinoSession:
             if array.dtype != self._dtypes.get(name, array.dtype):  # OpenVINO would convert it
                 raise RuntimeError(f"the input '{name}' is {self._dtypes[name]}, it is fed {array.dtype}")
         try:
-            result = self._compiled(dict(feeds))
+            result = self._request.infer(dict(feeds))
         except Exception as error:  # RuntimeError, mostly
+            # one that failed keeps the shapes it failed on, and fails on others too
+            self._request = self._compiled.create_infer_request()
             raise RuntimeError(reason(error)) from error
         # copied, as the next run writes into the same memory
         return {name: np.array(result[index]) for index, name in enumerate(self.outputs)}
