@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= nfnet_f0
 FLAGS ?= --opset 11 --fold-ws
 
-.PHONY: export test test-slow sweep bench check format clean help
+.PHONY: export test test-slow sweep mutations bench check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -21,6 +21,9 @@ test-slow: $(VENV)/.ready     ## the tests on networks of real size
 
 sweep: $(VENV)/.ready         ## export, fold and verify every weight-standardised architecture; writes docs/coverage.md
 	$(BIN)/python benchmarks/sweep.py
+
+mutations: $(VENV)/.ready     ## put every fault into exported files: is each noticed? writes docs/mutations.md
+	$(BIN)/python benchmarks/mutations.py
 
 bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
 	$(BIN)/python benchmarks/folding.py

@@ -1,6 +1,6 @@
 """Export, fold and verify every weight-standardised architecture, and a few others; write docs/coverage.md.
 
-    python benchmarks/sweep.py [--only PATTERN] [--largest MILLIONS] [--opsets 11,17] [-o docs/coverage.md]
+    python benchmarks/sweep.py [--only PATTERN] [--largest MILLIONS] [--opsets 11,17] [--unfolded] [-o FILE]
 
 Each export is a process of its own, `nfexport export … --json`, as a user would run it. Architectures above
 --largest million parameters are listed as left out. Exits with 1 if any export fails.
@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--only", default="*")
     parser.add_argument("--largest", type=float, default=110.0)
     parser.add_argument("--opsets", default="11,17")
+    parser.add_argument("--unfolded", action="store_true", help="leave the weights to be standardised at run time")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/coverage.md"))
     options = parser.parse_args()
     opsets = [int(opset) for opset in options.opsets.split(",")]
@@ -38,7 +39,7 @@ def main() -> int:
         if sizes[name] > options.largest * 1e6:
             left_out.append(f"{name} ({sizes[name] / 1e6:.1f} M)")
             continue
-        results = {opset: export(name, opset) for opset in opsets}
+        results = {opset: export(name, opset, fold=not options.unfolded) for opset in opsets}
         failures += sum("error" in result for result in results.values())
         rows.append((name, sizes[name], results))
         print(describe(name, results), flush=True)
@@ -47,7 +48,7 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def export(name: str, opset: int) -> dict[str, Any]:
+def export(name: str, opset: int, *, fold: bool) -> dict[str, Any]:
     """Return what `nfexport export --json` prints, or the error that it gives."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -58,7 +59,7 @@ def export(name: str, opset: int) -> dict[str, Any]:
             name,
             "--opset",
             str(opset),
-            "--fold-ws",
+            *(["--fold-ws"] if fold else []),
             "--json",
         ]
         done = subprocess.run(

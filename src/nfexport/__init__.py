@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from nfexport.goldens.recording import record as record_golden
     from nfexport.inspection import FileFacts, inspect
     from nfexport.inspection.difference import Difference, diff
-    from nfexport.pipeline import export, verify
+    from nfexport.pipeline import export
     from nfexport.recipe import Recipe
     from nfexport.results import ExportResult, VerifyResult
     from nfexport.subjects import NamedModel
     from nfexport.surgeon.operation import SurgeryResult, surgery
+    from nfexport.verifying import verify
 
 __all__ = [
     "export",
@@ -53,7 +54,7 @@ __all__ = [
 
 _HOMES = {
     "export": "nfexport.pipeline",
-    "verify": "nfexport.pipeline",
+    "verify": "nfexport.verifying",
     "ExportResult": "nfexport.results",
     "VerifyResult": "nfexport.results",
     "NamedModel": "nfexport.subjects",

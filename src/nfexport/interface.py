@@ -33,6 +33,19 @@ def precision(recipe: Recipe) -> str:
     return str(forms[-1]) if forms else "float32"
 
 
+def keeps_weights(recipe: Recipe) -> bool:
+    """Say whether no pass changed a weight of the file other than to fold its standardisation."""
+    return not any(
+        step.name in ("fold-scales", "precision", "simplify") or step.params.get("fold")
+        for step in (*recipe.passes, *recipe.surgery)
+    )
+
+
+def moves_factors(recipe: Recipe) -> bool:
+    """Say whether tensors of the file may be multiples of the network's own, by constants that were moved."""
+    return any(step.name == "fold-scales" for step in (*recipe.passes, *recipe.surgery))
+
+
 def callers_part(network: Preprocessing, steps: Iterable[PassStep]) -> Preprocessing:
     """Return what is left to the caller of a network's preprocessing when the file does these steps.
 

@@ -11,7 +11,7 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nfexport import __version__
 from nfexport.artefact import check_target, staged, write_model
@@ -24,22 +24,18 @@ from nfexport.opsets import check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
-from nfexport.results import ExportResult, VerifyResult, disagreements
+from nfexport.results import ExportResult
 from nfexport.steps import Front
-from nfexport.subjects import NamedModel, load_named, subject_of_recipe
+from nfexport.subjects import subject_of_recipe
+from nfexport.verifying import verify_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-    from nfexport.models import LoadedModel
     from nfexport.models.heads import Asked
     from nfexport.passes.report import PassReport
     from nfexport.tracing import Exporter, TraceRequest
-    from nfexport.verification import Subject
-    from nfexport.verification.report import VerificationReport
-    from nfexport.verification.tolerance import Tolerance
-    from nfexport.verification.verifier import Observer
 
 ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 
@@ -186,7 +182,7 @@ def export(
         report = None
         if verify:
             with stages.stage("verify"):
-                (report,) = _verify_file(partial, loaded, subject_of_recipe(recipe, loaded), stages=stages)
+                (report,) = verify_file(partial, loaded, subject_of_recipe(recipe, loaded), stages=stages)
             if not report.passed:
                 raise VerificationFailed(
                     f"the exported file does not equal {recipe.model_name}: {report.summary()}",
@@ -199,67 +195,6 @@ def export(
         facts=facts,
         passes=tuple(reports),
         verification=report,
-        seconds=stages.seconds,
-    )
-
-
-def verify(
-    path: str | Path,
-    *,
-    checkpoint: str | Path | None = None,
-    seed: int = 0,
-    tolerance: Tolerance | None = None,
-    runtimes: Sequence[str] = ("onnxruntime",),
-    providers: Sequence[str] = (),
-    named: NamedModel | None = None,
-    progress: Progress | None = None,
-    observe: Observer | None = None,
-) -> VerifyResult:
-    """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
-
-    checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
-    rule; observe is shown each batch with PyTorch's outputs. A mismatch is a report, not an exception.
-    Raises OnnxFileError if the file cannot be read or has no recipe, and RecipeError or WeightsUnreachable
-    if the model cannot be rebuilt here."""
-    path = Path(path)
-    stages = Stages(progress)
-    with stages.stage("read"):
-        facts = inspect(path)
-        recipe = facts.recipe
-        if named is not None and recipe is not None:
-            raise RecipeError(
-                f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
-            )
-        if named is None and facts.recipe_error is not None:
-            raise facts.recipe_error
-        if named is None and recipe is None:
-            raise OnnxFileError(
-                f"'{path}' has no recipe, so there is no model to compare it with",
-                fix="name the timm model that it holds with --model NAME, or compare it with recorded answers: "
-                f"nfexport golden check '{path}' --golden DIR",
-            )
-    with stages.stage("import"):
-        from nfexport.models import loading
-        from nfexport.models.torchvision_operators import import_timm
-
-        import_timm()
-    with stages.stage("model"):
-        if recipe is not None:
-            loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
-            subject = subject_of_recipe(recipe, loaded)
-        else:
-            assert named is not None
-            loaded, subject = load_named(named, facts)
-    with stages.stage("verify"):
-        report = _verify_file(path, recipe, loaded, seed=seed, tolerance=tolerance, stages=stages, observe=observe)
-    return VerifyResult(
-        path=path,
-        recipe=recipe,
-        model_name=loaded.model_name,
-        weights=loaded.weights,
-        image_size=loaded.image_size,
-        reports=reports,
-        disagreements=() if recipe is None else disagreements(facts, recipe),
         seconds=stages.seconds,
     )
 
@@ -289,47 +224,6 @@ def _trace_and_pass(
     raise ExportError(
         f"the model cannot be exported at opset {request.opset} ({'; '.join(dict.fromkeys(reasons))})", fix=last.fix
     ) from last
-
-
-def _verify_file(
-    path: Path,
-    recipe: Recipe,
-    loaded: LoadedModel,
-    *,
-    seed: int,
-    tolerance: Tolerance | None,
-    stages: Stages,
-    observe: Observer | None = None,
-) -> VerificationReport:
-    from nfexport.models import heads
-    from nfexport.verification import verify_in_runtimes
-
-    others: tuple[tuple[int, int], ...] = ()
-    if recipe.dynamic_size:
-        from nfexport.models import flexible_size
-
-        others = (flexible_size.second_size(recipe.image_size),)
-    subject = Subject(
-        input_name=recipe.input_name,
-        outputs=recipe.outputs,
-        batch=recipe.batch,
-        image_size=recipe.image_size,
-        in_channels=recipe.in_channels,
-        preprocessing=loaded.preprocessing,
-        steps=front_steps(recipe),
-        other_sizes=others,
-        precision=precision_of(recipe),
-    )
-    with heads.giving(loaded.module, recipe.outputs):
-        return verify_session_against(
-            loaded.module,
-            path,
-            subject,
-            seed=seed,
-            tolerance=tolerance,
-            progress=stages.progress.step,
-            observe=observe,
-        )
 
 
 def _check(path: Path) -> None:

@@ -13,8 +13,10 @@ from nfexport.interface import front_steps
 from nfexport.recipe import Recipe, Weights
 
 if TYPE_CHECKING:
+    from nfexport.diagnosis.diagnosing import Diagnosis
     from nfexport.passes.report import PassReport
     from nfexport.verification.report import VerificationReport
+    from nfexport.verification.self_test import SelfTest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class VerifyResult:
     reports: tuple[VerificationReport, ...]
     disagreements: tuple[str, ...]
     seconds: dict[str, float]
+    diagnosis: Diagnosis | None = None
+    self_test: SelfTest | None = None
 
     @property
     def report(self) -> VerificationReport:
@@ -67,7 +71,10 @@ class VerifyResult:
 
     @property
     def passed(self) -> bool:
-        """True if the numbers agree in every runtime and the file is what its recipe says."""
+        """True if the numbers agree in every runtime, the file is what its recipe says, and the self-test
+        noticed every fault."""
+        if self.self_test is not None and not self.self_test.passed:
+            return False
         return all(report.passed for report in self.reports) and not self.disagreements
 
     @property
@@ -85,6 +92,8 @@ class VerifyResult:
             "disagreements": list(self.disagreements),
             "verification": self.report.to_dict(),
             "verifications": [report.to_dict() for report in self.reports],
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
+            "self_test": None if self.self_test is None else self.self_test.to_dict(),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 

@@ -68,3 +68,14 @@ def test_the_overall_figures_are_the_worst_ones() -> None:
     assert figures["max_relative_error"] == 3e-7
     assert figures["min_cosine"] == 0.5
     assert figures["worst"] == {"name": "flat", "batch": 3, "output": "output"}
+
+
+def test_a_yardstick_that_proves_little_is_told() -> None:
+    assert GOOD.caution() is None
+    loose = report(case("noise", yardstick_relative=2e-2, limit_relative=0.1))
+    assert loose.passed
+    assert loose.caution() == (
+        "PyTorch itself is 2.0e-02 of the output range off in float32, so that errors up to 1.0e-01 pass: "
+        "the network amplifies rounding"
+    )
+    assert loose.to_dict()["caution"] == loose.caution()

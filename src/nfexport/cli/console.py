@@ -12,6 +12,8 @@ import click
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from nfexport.cli.show_diagnosis import add_diagnosis, add_self_test
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -128,6 +130,12 @@ class Console:
             self._add_verification(table, report)
         for disagreement in result.disagreements:
             table.add_row("[red]disagrees[/]", disagreement)
+        if result.diagnosis is not None:
+            add_diagnosis(table, result.diagnosis, verbose=self.verbose)
+        elif not result.report.passed:
+            table.add_row("where", "add --bisect to see the first node at fault")
+        if result.self_test is not None:
+            add_self_test(table, result.self_test, verbose=self.verbose)
         table.add_row("result", "[green]passed[/]" if result.passed else "[red]FAILED[/]")
         self.out.print(table)
 
@@ -161,6 +169,8 @@ class Console:
 
     def _add_verification(self, table: Table, report: VerificationReport) -> None:
         table.add_row("verified", report.summary())
+        if (caution := report.caution()) is not None:
+            table.add_row("[yellow]caution[/]", caution)
         facts = report.to_dict()
         figures = {"top-1": facts["top1_agreement"], "top-5": facts["top5_agreement"]}
         agreement = [f"{name} {share:.0%}" for name, share in figures.items() if share is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nfexport.cli.pass_options import NumbersType
-from nfexport.errors import InputError
+from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
     from nfexport.inspection.assertions import Outcome
@@ -37,6 +37,19 @@ def running(function: Function) -> Function:
         multiple=True,
         help="onnxruntime, openvino, opencv or reference; several times for several. [default: onnxruntime]",
     )(function)
+
+
+def looking(function: Function) -> Function:
+    """Add a look inside the file; the command gets bisect, self_test, report and plot."""
+    options = [
+        click.option("--bisect", is_flag=True, help="Compare every tensor, and name the first node at fault."),
+        click.option("--self-test", is_flag=True, help="Put faults into copies of the file: is each noticed?"),
+        click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page (bisects)."),
+        click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Write a PNG (bisects)."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def naming(function: Function) -> Function:
@@ -85,12 +98,52 @@ def check_providers(runtimes: Sequence[str], providers: Sequence[str]) -> None:
         raise InputError("--provider is for ONNX Runtime alone", fix="leave it out, or add --runtime onnxruntime")
 
 
+def check_pages(*, report: Path | None, plot: Path | None) -> None:
+    """Raise MissingPackage, before any long work is done, if what draws the pages is not installed."""
+    import importlib.util
+
+    needed = [
+        *(["jinja2", "matplotlib"] if report is not None else []),
+        *(["matplotlib"] if plot is not None else []),
+    ]
+    for package in needed:
+        if importlib.util.find_spec(package) is None:
+            option = "--report" if report is not None else "--plot"
+            raise MissingPackage(
+                f"{option} needs {package}, which is not installed",
+                fix="install it with: pip install 'nfexport[report]'",
+            )
+
+
+def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None) -> None:
+    """Write the HTML page and the plot of a result with a diagnosis. Raises OutputError or MissingPackage."""
+    if result.diagnosis is None:
+        return
+    from nfexport.artefact import staged, write_files
+    from nfexport.diagnosis import plot as drawing
+    from nfexport.diagnosis import report as page
+
+    if report is not None:
+        text = page.html(str(result.path), result.reports, result.diagnosis, result.recipe, passed=result.passed)
+        with staged(report, option="--report") as partial:
+            partial.write_text(text, encoding="utf-8")
+    if plot is not None:
+        picture = drawing.png(result.diagnosis)
+        with staged(plot, option="--plot") as partial:
+            write_files(partial.parent, {partial.name: picture})
+
+
 def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[Outcome]) -> None:
     """Write what was found as JUnit XML, assertions that fail included. Raises OutputError if that fails."""
     from nfexport.artefact import staged
     from nfexport.verification.junit import to_junit
 
     faults = [("recipe", text) for text in result.disagreements]
+    weights = result.report.weights
+    if weights is not None and not weights.passed:
+        faults.append(("weights", weights.summary()))
+    if result.self_test is not None and not result.self_test.passed:
+        faults.append(("self-test", result.self_test.summary()))
     faults += [(outcome.assertion, outcome.detail) for outcome in outcomes if not outcome.passed]
     with staged(target, option="--junit") as partial:
         partial.write_text(to_junit(result.reports, file=str(result.path), faults=faults), encoding="utf-8")

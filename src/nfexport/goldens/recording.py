@@ -20,11 +20,11 @@ from nfexport.goldens.expecting import Expected
 from nfexport.goldens.feeding import digest, subject_to_dict, to_pb
 from nfexport.goldens.fingerprint import Fingerprint, fingerprint
 from nfexport.goldens.manifest import DataSet, Manifest, Reference, Tensor, read_manifest
-from nfexport.pipeline import verify
 from nfexport.progress import Progress
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import default_tolerance
+from nfexport.verifying import verify
 
 if TYPE_CHECKING:
     from nfexport.verification.reference import Reference as PyTorchReference
@@ -222,7 +222,7 @@ def _run_pytorch(
     if not result.passed:
         why = "; ".join((*result.disagreements, *([] if result.report.passed else [result.report.summary()])))
         raise VerificationFailed(
-            f"'{file}' does not equal {result.recipe.model_name}: {why}",
+            f"'{file}' does not equal {result.model_name}: {why}",
             fix="nothing was recorded; export it again",
             report=result.report,
         )

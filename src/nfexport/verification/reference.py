@@ -85,7 +85,7 @@ def evaluate(
     if not isinstance(picture, Picture):
         picture = Picture(exact=picture, float32=(picture,))
     # Float32 first: some models (LeViT) cache a derived tensor on their first pass, in that pass's dtype.
-    with _full_float32():
+    with in_float32():
         images = [torch.from_numpy(np.ascontiguousarray(array)) for array in picture.float32]
         runs = [_run(module, image, names) for image in images]
         fewest = min(output[0].size for output in runs[0].values())
@@ -93,7 +93,7 @@ def evaluate(
             image = images[(seed + 1) % len(images)]
             with RandomRounding(seed, image, unit=unit):
                 runs.append(_run(module, image, names))
-    with _float64_default(), InFloat64():
+    with in_float64():
         expected = _run(module, torch.from_numpy(np.ascontiguousarray(picture.exact)), names)
     return Reference(expected=expected, float32={name: tuple(run[name] for run in runs) for name in names})
 
@@ -108,19 +108,21 @@ def _run(module: torch.nn.Module, image: torch.Tensor, names: Sequence[str]) -> 
 
 
 @contextlib.contextmanager
-def _float64_default() -> Iterator[None]:
-    """Masks and grids that a forward pass creates without naming a dtype are float64 too."""
+def in_float64() -> Iterator[None]:
+    """Whatever torch computes inside is float64; masks and grids that a forward pass creates without naming a
+    dtype are float64 too."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        yield
+        with InFloat64():
+            yield
     finally:
         torch.set_default_dtype(before)
 
 
 @contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
-    """A yardstick taken with TF32 or bfloat16 products would let wrong files pass."""
+def in_float32() -> Iterator[None]:
+    """Products are float32's own: a yardstick taken with TF32 or bfloat16 would let wrong files pass."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nfexport.verification.compare import Comparison
+
+if TYPE_CHECKING:
+    from nfexport.verification.weights import WeightCheck
+
+FAR = 1e-3
+"""Of the output's range: where float32 errs by more, a fault of a percent may hide behind it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,8 +29,8 @@ class VerificationReport:
     """A file against its PyTorch model, or against what `against` names.
 
     tolerance is the rule in words; seed is that of the inputs; providers are what the runtime computed on,
-    where it can be told. The same file, model, versions and machine
-    give the same report.
+    where it can be told; weights says whether the stored weights are the model's, None where that cannot be
+    told. The same file, model, versions and machine give the same report.
     """
 
     runtime: str
@@ -33,10 +39,16 @@ class VerificationReport:
     tolerance: str
     cases: tuple[CaseResult, ...]
     against: str = "PyTorch"
+    weights: WeightCheck | None = None
     providers: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
+        """True if there are cases, each of them passed, and so did the weights where they were compared."""
+        return self.cases_passed and (self.weights is None or self.weights.passed)
+
+    @property
+    def cases_passed(self) -> bool:
         """True if there are cases and each of them passed."""
         return bool(self.cases) and all(case.comparison.passed for case in self.cases)
 
@@ -57,11 +69,23 @@ class VerificationReport:
                 f"({self._own()} {self._largest('yardstick_relative') or 0:.1e}; "
                 f"{worst.severity:.0%} of what is allowed)"
             )
+        if self.cases_passed and self.weights is not None:
+            return f"{where} agrees with {self.against} on {self._batches()} batches, but {self.weights.summary()}"
         failed = len({(case.name, case.batch) for case in self.cases if not case.comparison.passed})
         size = "" if worst.max_relative is None else f", an error of {worst.max_relative:.1e} of the output range"
         return (
             f"{where} differs from {self.against} on {failed} of {self._batches()} batches, most on "
             f"'{self.worst.name}' (batch {self.worst.batch}): {worst.reason}{size}"
+        )
+
+    def caution(self) -> str | None:
+        """Say where a pass proves little, since float32 itself is far off; None where it proves much."""
+        own = self._largest("yardstick_relative") or 0.0
+        if own <= FAR or "float16" in self.tolerance:
+            return None
+        return (
+            f"{self.against} itself is {own:.1e} of the output range off in float32, so that errors up to "
+            f"{self._largest('limit_relative') or 0:.1e} pass: the network amplifies rounding"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,6 +94,7 @@ class VerificationReport:
         return {
             "passed": self.passed,
             "summary": self.summary(),
+            "caution": self.caution(),
             "runtime": self.runtime,
             "runtime_version": self.runtime_version,
             "providers": list(self.providers),
@@ -81,6 +106,7 @@ class VerificationReport:
             "top5_agreement": self._least("top5"),
             "worst": {"name": worst.name, "batch": worst.batch, "output": worst.output},
             "cases": [dataclasses.asdict(case) for case in self.cases],
+            "weights": None if self.weights is None else dataclasses.asdict(self.weights),
         }
 
     def _own(self) -> str:

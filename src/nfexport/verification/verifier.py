@@ -41,7 +41,7 @@ def verify_session_against(
 ) -> VerificationReport:
     """Compare a file in one runtime with the PyTorch model that it came from: see verify_in_runtimes."""
     (report,) = verify_in_runtimes(
-        module, model, subject, seed=seed, runtimes=[runtime], tolerance=tolerance, progress=progress
+        module, model, subject, seed=seed, runtimes=[runtime], tolerance=tolerance, progress=progress, observe=observe
     )
     return report
 
@@ -56,6 +56,7 @@ def verify_in_runtimes(
     providers: Sequence[str] = (),
     tolerance: Tolerance | None = None,
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> tuple[VerificationReport, ...]:
     """Compare an ONNX file, given as a path or as bytes, with the PyTorch model that it came from, in each of
     the runtimes; PyTorch computes each batch once for all of them.
@@ -63,7 +64,9 @@ def verify_in_runtimes(
     module: float32, on the CPU, in evaluation mode, returning what subject.outputs lists; it is run and left
     as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
     holds several pictures, the file also runs them in the opposite order, so entries that influence one
-    another show. progress is told in a few words what is being done, observe is shown the reference.
+    another show. Under the default tolerance the stored weights are compared with the module's too, where
+    subject.weights_kept allows it. progress is told in a few words what is being done, observe is shown the
+    reference.
 
     providers are ONNX Runtime's execution providers, the preferred one first. Returns a report for each
     runtime, in their order. A file that differs is a report that has not passed. Raises OnnxFileError if a
@@ -77,16 +80,31 @@ def verify_in_runtimes(
         session = open_session(model, runtime=runtime, providers=providers)
         check_interface(session, subject.input_name, [output.name for output in subject.outputs], source_of(model))
         sessions.append(session)
+    weights = None
+    if subject.weights_kept and tolerance is None:
+        from nfexport.verification.weights import check_weights  # torch, which only a comparison needs
+
+        say("comparing the weights")
+        weights = check_weights(module, model)
     results: list[list[CaseResult]] = [[] for _ in sessions]
     for case in cases_for(subject, seed):
         say(f"comparing '{case.name}', batch {case.batch}")
-        results += compare_case(module, session, case, subject, rule, observe)
-    return VerificationReport(
-        runtime=session.runtime,
-        runtime_version=session.version,
-        seed=seed,
-        tolerance=rule.describe(),
-        cases=tuple(results),
+        reference = reference_for(module, case, subject, rule)
+        if observe is not None:
+            observe(subject, case, reference)
+        for session, found in zip(sessions, results, strict=True):
+            found += compare_with(reference, session, case, subject, rule)
+    return tuple(
+        VerificationReport(
+            runtime=session.runtime,
+            runtime_version=session.version,
+            providers=session.providers,
+            seed=seed,
+            tolerance=rule.describe(),
+            cases=tuple(found),
+            weights=weights,
+        )
+        for session, found in zip(sessions, results, strict=True)
     )
 
 
@@ -130,26 +148,19 @@ def check_interface(session: Session, input_name: str, output_names: Sequence[st
             )
 
 
-def compare_case(
-    module: torch.nn.Module,
-    session: Session,
-    case: InputCase,
-    subject: Subject,
-    tolerance: Tolerance,
-    observe: Observer | None = None,
-) -> Iterator[CaseResult]:
-    """Compare one batch, and the same batch with its entries in the opposite order, output by output."""
-    yield from compare_with(reference_for(module, case, subject, tolerance), session, case, subject, tolerance)
-
-
 def reference_for(module: torch.nn.Module, case: InputCase, subject: Subject, tolerance: Tolerance) -> Reference:
     """Return what PyTorch computes of one batch, which no runtime has a part in."""
     from nfexport.verification.reference import evaluate  # torch, which only a comparison needs
 
     names = [output.name for output in subject.outputs]
-    reference = evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
-    if observe is not None:
-        observe(subject, case, reference)
+    return evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+
+
+def compare_with(
+    reference: Reference, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
+) -> Iterator[CaseResult]:
+    """Compare one batch with what reference_for returned, and the same batch with its entries in the opposite
+    order, output by output."""
     yield from _outcomes(session, case, reference, subject, tolerance)
     if case.batch > 1:
         backwards = dataclasses.replace(

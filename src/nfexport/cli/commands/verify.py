@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from nfexport.cli.options import asserting, reporting
-from nfexport.cli.verify_options import check_providers, named_model, naming, running, write_junit
+from nfexport.cli.verify_options import (
+    check_pages,
+    check_providers,
+    looking,
+    named_model,
+    naming,
+    running,
+    write_junit,
+    write_pages,
+)
 from nfexport.errors import EXIT_VERIFICATION
 
 
@@ -22,6 +31,7 @@ from nfexport.errors import EXIT_VERIFICATION
 )
 @running
 @naming
+@looking
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Fixed relative bound, in place of the default rule.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Fixed absolute bound, in place of the default rule.")
@@ -34,6 +44,10 @@ def command(
     runtimes: tuple[str, ...],
     providers: tuple[str, ...],
     model: str | None,
+    bisect: bool,
+    self_test: bool,
+    report: Path | None,
+    plot: Path | None,
     junit: Path | None,
     seed: int,
     rtol: float | None,
@@ -58,8 +72,8 @@ def command(
     from nfexport.cli.console import Console, print_json, report_assertions
     from nfexport.inspection import inspect
     from nfexport.inspection.assertions import Assertions
-    from nfexport.pipeline import verify
     from nfexport.verification.tolerance import FixedTolerance
+    from nfexport.verifying import verify
 
     assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
     assertions.check_syntax()
@@ -68,8 +82,10 @@ def command(
         tolerance = FixedTolerance(rtol=rtol or 0.0, atol=atol or 0.0)
     named = named_model(model, checkpoint, asked)
     check_providers(runtimes, providers)
-    if junit is not None:
-        check_target(junit, option="--junit")
+    for target, option in ((junit, "--junit"), (report, "--report"), (plot, "--plot")):
+        if target is not None:
+            check_target(target, option=option)
+    check_pages(report=report, plot=plot)
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
         result = verify(
@@ -80,9 +96,12 @@ def command(
             runtimes=runtimes or ("onnxruntime",),
             providers=providers,
             named=named,
+            bisect=bisect or report is not None or plot is not None,
+            self_test=self_test,
             progress=progress,
         )
     outcomes = assertions.check(inspect(file))
+    write_pages(result, report=report, plot=plot)
     if junit is not None:
         write_junit(junit, result, outcomes)
     if as_json:

@@ -1,0 +1,127 @@
+"""Does the verification of this file notice a fault? Shown on copies with one fault each.
+
+A check that never failed on a file has shown nothing yet. These faults all have an effect, and are small: what
+`nfexport verify` overlooks here it would overlook in the file itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from nfexport.errors import NfexportError
+from nfexport.faults import Fault, all_faults, inject
+from nfexport.verification.runtimes import open_session
+from nfexport.verification.subject import Subject
+from nfexport.verification.tolerance import default_tolerance
+from nfexport.verification.verifier import cases_for, compare_with, reference_for
+
+if TYPE_CHECKING:
+    import torch
+
+    from nfexport.verification.reference import Reference
+
+KINDS = (
+    "a weight 1 % too large",
+    "a weight with 1 % of noise",
+    "two output channels swapped",
+    "a mean left in the filters",
+    "a branch of a sum at 0.99",
+    "padding shifted down by one",
+    "a hard Sigmoid",
+    "Gelu by tanh",
+    "BGR for RGB",
+    "two classes swapped",
+)
+"""Faults that show on any picture, wherever they are."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One fault: where it was put, whether it was noticed, and the error in units of what is allowed; None
+    where there was nothing to compare, as a runtime refused the file."""
+
+    kind: str
+    node: str
+    noticed: bool
+    excess: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """Every fault that was tried on a file."""
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if there was something to try, and all of it was noticed."""
+        return bool(self.trials) and all(trial.noticed for trial in self.trials)
+
+    def summary(self) -> str:
+        """Say it in one sentence, without a full stop at its end."""
+        noticed = sum(trial.noticed for trial in self.trials)
+        if self.passed:
+            return f"all {noticed} faults put into copies of the file were noticed"
+        missed = [f"{trial.kind} at {trial.node}" for trial in self.trials if not trial.noticed]
+        return f"{noticed} of {len(self.trials)} faults were noticed, and not: {', '.join(missed) or 'none applied'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values for JSON."""
+        return {
+            "passed": self.passed,
+            "summary": self.summary(),
+            "trials": [dataclasses.asdict(trial) for trial in self.trials],
+        }
+
+
+def self_test(
+    module: torch.nn.Module,
+    model: onnx.ModelProto,
+    subject: Subject,
+    *,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> SelfTest:
+    """Put one fault of each kind that applies into copies of a file, and compare each with the module.
+
+    The place is drawn from seed. module: as verify_in_runtimes wants it. Outputs alone are compared, batch by
+    batch until one differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
+    say = progress or (lambda _: None)
+    cases, references = cases_for(subject, seed), dict[int, "Reference"]()
+    rule = default_tolerance(subject.precision)
+    trials = []
+    for fault in choose(model, seed):
+        say(f"trying: {fault.kind} at {fault.node}")
+        excess: float | None = 0.0
+        try:
+            session = open_session(inject(model, fault).SerializeToString())
+        except NfexportError:
+            trials.append(Trial(kind=fault.kind, node=fault.node, noticed=True, excess=None))
+            continue
+        for index, case in enumerate(cases):
+            if index not in references:
+                references[index] = reference_for(module, case, subject, rule)
+            found = [r.comparison for r in compare_with(references[index], session, case, subject, rule)]
+            worst = max(comparison.severity for comparison in found)
+            excess = max(excess or 0.0, worst) if np.isfinite(worst) else None
+            if not all(comparison.passed for comparison in found):
+                trials.append(Trial(kind=fault.kind, node=fault.node, noticed=True, excess=excess))
+                break
+        else:
+            trials.append(Trial(kind=fault.kind, node=fault.node, noticed=False, excess=excess))
+    return SelfTest(trials=tuple(trials))
+
+
+def choose(model: onnx.ModelProto, seed: int) -> list[Fault]:
+    """Return one fault of each of KINDS that has a place in the model, the place drawn from seed."""
+    by_kind: dict[str, list[Fault]] = {}
+    for fault in all_faults(model):
+        if fault.kind in KINDS:
+            by_kind.setdefault(fault.kind, []).append(fault)
+    dice = np.random.Generator(np.random.Philox(key=seed))
+    return [by_kind[kind][int(dice.integers(len(by_kind[kind])))] for kind in KINDS if kind in by_kind]

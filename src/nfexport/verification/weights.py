@@ -1,0 +1,126 @@
+"""Are the weights in a file those of the model? Asked of the numbers themselves, without running anything.
+
+Pictures show only what they reach: a filter before a Relu that is silent on all of them may be anything. So the
+initializers that bear the name of a parameter (tracing keeps the names) are compared with the parameter, or,
+where a layer computes its weight, as weight standardisation does, with what it computes in float64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch.overrides import TorchFunctionMode
+
+from nfexport.verification.reference import in_float64
+from nfexport.verification.runtimes import Model
+from nfexport.verification.tolerance import FLOOR_MAX, UNIT
+
+TRANSPOSED = ".T"
+"""Ending of weights that are stored transposed, as MatMul wants them."""
+
+MOST_NAMED = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightCheck:
+    """How many initializers were compared with a parameter of their name, and those that differ: each with its
+    largest difference, in units of the largest number of the weight."""
+
+    compared: int
+    differing: Mapping[str, float]
+
+    @property
+    def passed(self) -> bool:
+        return not self.differing
+
+    def summary(self) -> str:
+        """Say it in one sentence, without a full stop at its end."""
+        if self.passed:
+            return f"all {self.compared} weights compared are the model's"
+        named = [f"'{name}' (off by {error:.1e})" for name, error in list(self.differing.items())[:MOST_NAMED]]
+        rest = len(self.differing) - len(named)
+        more = f" and {rest} more" if rest else ""
+        return f"{len(self.differing)} of {self.compared} weights are not the model's: {', '.join(named)}{more}"
+
+
+def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
+    """Compare the float32 initializers of a file with the parameters of the module, by name.
+
+    A weight may differ by 4 units in the last place of its largest number: others than nfexport fold in
+    float32. None for a model with BatchNormalization: folding that changes the convolutions' weights.
+    module: float32, on the CPU; it is left as it was."""
+    if any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
+        return None
+    wanted = dict(_parameters(module))
+    compared, differing = 0, {}
+    for tensor in _read(model).graph.initializer:
+        name = tensor.name.removesuffix(TRANSPOSED)
+        if tensor.data_type != onnx.TensorProto.FLOAT or name not in wanted:
+            continue
+        stored = numpy_helper.to_array(tensor)
+        parameter, computed = wanted[name]
+        choices = [parameter] if computed is None else [parameter, computed]
+        if name != tensor.name:
+            choices = [choice.T for choice in choices]
+        choices = [choice for choice in choices if choice.shape == stored.shape]
+        if not choices:
+            continue
+        compared += 1
+        error = min(_error(stored, choice) for choice in choices)
+        if not error <= FLOOR_MAX * UNIT:
+            differing[tensor.name] = error
+    return WeightCheck(compared=compared, differing=differing)
+
+
+def _error(stored: NDArray[Any], wanted: NDArray[Any]) -> float:
+    if stored.dtype == wanted.dtype and np.array_equal(stored, wanted):
+        return 0.0
+    scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
+    return float(np.abs(stored.astype(np.float64) - wanted).max(initial=0.0)) / scale
+
+
+def _read(model: Model) -> onnx.ModelProto:
+    return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(Path(model))
+
+
+def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, tuple[NDArray[Any], NDArray[Any] | None]]]:
+    """Yield each parameter by name, with what its layer makes of it where that is something else."""
+    for path, layer in module.named_modules():
+        computed = _computed_weight(layer)
+        for name, tensor in layer.named_parameters(recurse=False):
+            own = computed if name == "weight" else None
+            yield f"{path}.{name}".lstrip("."), (tensor.detach().numpy(), own)
+
+
+def _computed_weight(layer: torch.nn.Module) -> NDArray[Any] | None:
+    """Return the weight that a convolution with a forward of its own convolves with, in float64."""
+    if not isinstance(layer, torch.nn.Conv2d) or type(layer).forward is torch.nn.Conv2d.forward:
+        return None
+    size = tuple(
+        (kernel - 1) * dilation + 1 for kernel, dilation in zip(layer.kernel_size, layer.dilation, strict=True)
+    )
+    with torch.inference_mode(), in_float64(), _Listening() as mode:
+        layer(torch.zeros(1, layer.in_channels, *size))
+    weight: NDArray[Any] | None = mode.weight
+    return weight
+
+
+class _Listening(TorchFunctionMode):
+    """Keeps the weight of the convolution that runs inside."""
+
+    weight: NDArray[Any] | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") == "conv2d":
+            self.weight = args[1].detach().double().numpy()
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,152 @@
+"""The way of a verification, from a file to what was found.
+
+file ─inspection▶ recipe ─models▶ torch model ─verification▶ reports ─diagnosis▶ where, and why
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfexport.errors import OnnxFileError, RecipeError
+from nfexport.inspection import inspect
+from nfexport.interface import moves_factors
+from nfexport.progress import Progress, Stages
+from nfexport.recipe import Recipe
+from nfexport.results import VerifyResult, disagreements
+from nfexport.subjects import NamedModel, load_named, subject_of_recipe
+
+if TYPE_CHECKING:
+    from nfexport.diagnosis.diagnosing import Diagnosis
+    from nfexport.models import LoadedModel
+    from nfexport.verification import Subject
+    from nfexport.verification.report import VerificationReport
+    from nfexport.verification.self_test import SelfTest
+    from nfexport.verification.tolerance import Tolerance
+    from nfexport.verification.verifier import Observer
+
+
+def verify(
+    path: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    tolerance: Tolerance | None = None,
+    runtimes: Sequence[str] = ("onnxruntime",),
+    providers: Sequence[str] = (),
+    named: NamedModel | None = None,
+    bisect: bool = False,
+    self_test: bool = False,
+    progress: Progress | None = None,
+    observe: Observer | None = None,
+) -> VerifyResult:
+    """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
+
+    checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
+    rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
+    compare a file with that has no recipe, or none that can be read. bisect looks at every tensor of the file
+    on the worst batch, to tell where it leaves the model; self_test puts faults into copies of the file, to
+    show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
+    (passed is False), not an exception.
+    Raises OnnxFileError if the file cannot be read or has no recipe, or a runtime refuses it; RecipeError or
+    WeightsUnreachable if the model cannot be rebuilt here; InputError or MissingPackage for a runtime or
+    provider that is not there."""
+    path = Path(path)
+    stages = Stages(progress)
+    with stages.stage("read"):
+        facts = inspect(path)
+        recipe = facts.recipe
+        if named is not None and recipe is not None:
+            raise RecipeError(
+                f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
+            )
+        if named is None and facts.recipe_error is not None:
+            raise facts.recipe_error
+        if named is None and recipe is None:
+            raise OnnxFileError(
+                f"'{path}' has no recipe, so there is no model to compare it with",
+                fix="name the timm model that it holds with --model NAME, or compare it with recorded answers: "
+                f"nfexport golden check '{path}' --golden DIR",
+            )
+    with stages.stage("import"):
+        from nfexport.models import loading
+        from nfexport.models.torchvision_operators import import_timm
+
+        import_timm()
+    with stages.stage("model"):
+        if recipe is not None:
+            loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+            subject = subject_of_recipe(recipe, loaded)
+        else:
+            assert named is not None
+            loaded, subject = load_named(named, facts)
+    with stages.stage("verify"):
+        reports = verify_file(
+            path,
+            loaded,
+            subject,
+            stages=stages,
+            seed=seed,
+            tolerance=tolerance,
+            runtimes=tuple(dict.fromkeys(runtimes)),
+            providers=providers,
+            observe=observe,
+        )
+    diagnosis, trials = None, None
+    if bisect:
+        with stages.stage("bisect"):
+            diagnosis = _diagnose(path, loaded, subject, reports, recipe, stages)
+    if self_test:
+        with stages.stage("self-test"):
+            trials = _try_faults(path, loaded, subject, seed, stages)
+    return VerifyResult(
+        path=path,
+        recipe=recipe,
+        model_name=loaded.model_name,
+        weights=loaded.weights,
+        image_size=loaded.image_size,
+        reports=reports,
+        disagreements=() if recipe is None else disagreements(facts, recipe),
+        seconds=stages.seconds,
+        diagnosis=diagnosis,
+        self_test=trials,
+    )
+
+
+def verify_file(
+    path: Path, loaded: LoadedModel, subject: Subject, *, stages: Stages, **options: Any
+) -> tuple[VerificationReport, ...]:
+    """Compare a file with the model that is loaded; options are those of verify_in_runtimes."""
+    from nfexport.models import heads
+    from nfexport.verification import verify_in_runtimes
+
+    with heads.giving(loaded.module, subject.outputs):
+        return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
+
+
+def _diagnose(
+    path: Path,
+    loaded: LoadedModel,
+    subject: Subject,
+    reports: Sequence[VerificationReport],
+    recipe: Recipe | None,
+    stages: Stages,
+) -> Diagnosis:
+    from nfexport.diagnosis.diagnosing import diagnose
+    from nfexport.models import heads
+
+    report = next((report for report in reports if not report.passed), reports[0])
+    scaled = recipe is not None and moves_factors(recipe)
+    with heads.giving(loaded.module, subject.outputs):
+        return diagnose(loaded.module, path, subject, report, scaled=scaled, progress=stages.progress.step)
+
+
+def _try_faults(path: Path, loaded: LoadedModel, subject: Subject, seed: int, stages: Stages) -> SelfTest:
+    import onnx
+
+    from nfexport.models import heads
+    from nfexport.verification.self_test import self_test
+
+    with heads.giving(loaded.module, subject.outputs):
+        return self_test(loaded.module, onnx.load(path), subject, seed=seed, progress=stages.progress.step)
