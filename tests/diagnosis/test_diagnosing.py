@@ -121,6 +121,23 @@ def test_a_page_that_cannot_be_written_stops_before_the_work(
     assert "name another file with --report" in capsys.readouterr().err
 
 
+def test_a_runtime_that_is_wrong_is_told_from_a_file_that_is(right: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nfexport.verification.runtimes import reference
+
+    run_right = reference.ReferenceSession.run
+    monkeypatch.setattr(
+        reference.ReferenceSession,
+        "run",
+        lambda self, feeds: {name: array * 1.01 for name, array in run_right(self, feeds).items()},
+    )
+    result = nfexport.verify(right, runtimes=["onnxruntime", "reference"], bisect=True)
+    assert [report.passed for report in result.reports] == [True, False]
+    assert result.diagnosis is not None
+    assert result.diagnosis.findings == (
+        "tensor by tensor the file is right in ONNX Runtime, so reference is at fault",
+    )
+
+
 def test_a_missing_extra_is_named_before_the_work(
     right: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
