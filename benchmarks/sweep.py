@@ -19,6 +19,9 @@ from typing import Any
 
 from nfexport.models import list_architectures, parameter_count
 
+HEADLESS = ("vit_base_r50_s16_224",)
+"""Their default weights come without a classifier."""
+
 OTHERS = ("efficientnet_b0", "resnet50", "convnext_atto", "vit_tiny_patch16_224", "mobilenetv3_small_050")
 
 
@@ -60,6 +63,7 @@ def export(name: str, opset: int, *, fold: bool) -> dict[str, Any]:
             "--opset",
             str(opset),
             *(["--fold-ws"] if fold else []),
+            *(["--embedding"] if name in HEADLESS else []),
             "--json",
         ]
         done = subprocess.run(

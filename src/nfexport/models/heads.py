@@ -56,7 +56,8 @@ def plan_outputs(
             outputs.append(Output(kind=kind, name=kind.replace("-", "_")))
     if {"logits", "probs", "topk"} & set(kinds) and not getattr(module, "num_classes", 1):
         raise RecipeError(
-            f"{architecture} has no classifier here", fix="ask for --embedding, or leave out --num-classes 0"
+            f"{architecture} has no classifier here",
+            fix="ask for --embedding, or pass --num-classes with another number",
         )
     if any(needs_stages([output]) for output in outputs):
         _check_stages(module, architecture)
