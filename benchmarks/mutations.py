@@ -5,7 +5,8 @@
 Every fault of nfexport.faults at every place of the exported networks. A fault has an effect if, on twelve
 pictures, it moves an output of the file further than rounding does: by more than the verifier allows to a
 correct file, measured against the file without the fault. The usual check is one standard normal input, and
-numpy.allclose at rtol 1e-3, atol 1e-5. Writes the numbers of each fault as JSON too.
+numpy.allclose at rtol 1e-3, atol 1e-5. Writes the numbers of each fault as JSON too; results of networks that
+are not named are kept.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ class Network:
         result["caught"] = result["by_outputs"] or result["by_weights"]
         result["excess"] = cases[worst].severity
         if locate and result["caught"]:
-            result |= self._bisect(mutant, fault, self._case_of(worst))
+            foreign = frozenset() if weights is None else frozenset(weights.differing)
+            result |= self._bisect(mutant, fault, self._case_of(worst), foreign)
         return result
 
     def _case_of(self, outcome: int) -> int:
@@ -151,10 +153,11 @@ class Network:
         actual = session.run({"input": self.random})["output"]
         return actual.shape != self.usual.shape or not np.allclose(actual, self.usual, rtol=1e-3, atol=1e-5)
 
-    def _bisect(self, mutant: onnx.ModelProto, fault: Fault, case: int) -> dict[str, Any]:
+    def _bisect(self, mutant: onnx.ModelProto, fault: Fault, case: int, foreign: frozenset[str]) -> dict[str, Any]:
         if case not in self.steps:
             self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.subject, scaled=False)
-        culprit = bisect(mutant, self.cases[case].array, self.subject, self.steps[case]).culprit
+        array, steps = self.cases[case].array, self.steps[case]
+        culprit = bisect(mutant, array, self.subject, steps, foreign=foreign).culprit
         named = None if culprit is None else culprit.node
         return {"named": named, "located": named in at_fault(mutant, fault)}
 
@@ -190,9 +193,12 @@ def main() -> int:
     options = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         rounds = pool.starmap(run, [(n, options.every, not options.no_bisect) for n in options.networks], chunksize=1)
-    results = [result for results in rounds for result in results]
     data = Path("benchmarks/results/mutations.json")
-    data.write_text("[\n" + ",\n".join(json.dumps(result, default=str) for result in results) + "\n]\n")
+    kept = json.loads(data.read_text()) if data.exists() else []
+    results = [result for result in kept if result["network"] not in options.networks]
+    results += [result for results in rounds for result in results]
+    results.sort(key=lambda result: list(NETWORKS).index(result["network"]))
+    data.write_text("[\n" + ",\n".join(json.dumps(brief(result)) for result in results) + "\n]\n")
     from mutation_table import table
 
     options.output.write_text(table(results), encoding="utf-8")
@@ -202,6 +208,15 @@ def main() -> int:
         print(json.dumps(result, default=str))
     print(f"{len(results)} faults, {len(missed)} with an effect missed, {len(lost)} not located")
     return 1 if missed or lost else 0
+
+
+def brief(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result with four digits, and without the node that was named where that was right."""
+    return {
+        key: float(f"{value:.4g}") if isinstance(value, float) else value
+        for key, value in result.items()
+        if not (key == "named" and result.get("located"))
+    }
 
 
 def has_effect(result: dict[str, Any]) -> bool:

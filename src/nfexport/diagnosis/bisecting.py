@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -75,13 +76,20 @@ def steps_of(
 
 
 def bisect(
-    model: onnx.ModelProto, array: NDArray[Any], subject: Subject, steps: Steps, *, case: str = ""
+    model: onnx.ModelProto,
+    array: NDArray[Any],
+    subject: Subject,
+    steps: Steps,
+    *,
+    case: str = "",
+    foreign: Set[str] = frozenset(),
 ) -> Bisection:
     """Locate the first node of a model whose output is not what PyTorch computes, given a batch for its input.
 
+    case names the batch; foreign are initializers that are known not to be the model's (check_weights).
     Raises OnnxFileError if ONNX Runtime refuses the model or stops in it."""
     tensors = run_exposed(model, {subject.input_name: array})
-    found, culprit = locate(tensors, steps)
+    found, culprit = locate(tensors, steps, foreign=foreign)
     hints: list[str] = []
     if culprit is not None:
         actual = tensors.values[culprit.tensor]

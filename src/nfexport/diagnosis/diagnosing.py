@@ -66,7 +66,8 @@ def diagnose(
     say(f"running PyTorch on '{case.name}', every step")
     steps = steps_of(module, case.array, subject, scaled=scaled, on_weights=computes_weights(proto))
     say(f"comparing every tensor on '{case.name}'")
-    bisection = dataclasses.replace(bisect(proto, case.array, subject, steps), case=case.name)
+    foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
+    bisection = bisect(proto, case.array, subject, steps, case=case.name, foreign=foreign)
     rule = default_tolerance(subject.precision)
     reference = reference_for(module, case, subject, rule)
     output = next(output for output in subject.outputs if output.kind != "topk-indices").name

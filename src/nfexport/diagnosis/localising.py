@@ -13,7 +13,7 @@ is none of the model's, where those of all other nodes are, is at fault itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -88,8 +88,12 @@ class Located:
         }
 
 
-def locate(tensors: Tensors, steps: Steps) -> tuple[list[Located], Located | None]:
-    """Return every floating tensor that depends on the picture, in the file's order, and the first at fault."""
+def locate(
+    tensors: Tensors, steps: Steps, *, foreign: Set[str] = frozenset()
+) -> tuple[list[Located], Located | None]:
+    """Return every floating tensor that a node gives, in the file's order, and the first at fault.
+
+    foreign are initializers that are known not to be the model's."""
     matches = _matches(tensors, steps)
     good = {name for name, match in matches.items() if match.how != DIFFERS}
     reached = _leads_to(tensors, {name for name, match in matches.items() if match.how == SAME})
@@ -112,7 +116,7 @@ def locate(tensors: Tensors, steps: Steps) -> tuple[list[Located], Located | Non
     ]
     culprit = _culprit(found, matches, good, reached)
     culprit = culprit and (_idle(culprit, found, tensors) or culprit)
-    return found, _with_foreign_weight(found, culprit, tensors, steps) or culprit
+    return found, _with_foreign_weight(found, culprit, tensors, steps, foreign) or culprit
 
 
 def _culprit(
@@ -172,7 +176,7 @@ def _is_neutral(name: str, tensors: Tensors) -> bool:
 
 
 def _with_foreign_weight(
-    found: Sequence[Located], culprit: Located | None, tensors: Tensors, steps: Steps
+    found: Sequence[Located], culprit: Located | None, tensors: Tensors, steps: Steps, known: Set[str]
 ) -> Located | None:
     """Return the first node, before the culprit, with a weight that is none of the model's; None if there is
     none, or if many are so: then the weights were folded with something, and tell nothing."""
@@ -184,7 +188,7 @@ def _with_foreign_weight(
         arrays = [numpy_helper.to_array(tensors.weights[name]) for name in names]
         arrays = [array for array in arrays if array.dtype.kind == "f" and array.size >= FEWEST_WEIGHTS]
         weighted += bool(arrays)
-        if any(steps.match(array).how == DIFFERS for array in arrays):
+        if not known.isdisjoint(names) or any(steps.match(array).how == DIFFERS for array in arrays):
             foreign.append(entry)
     if not foreign or len(foreign) > max(1, weighted * MOST_FOREIGN):
         return None
