@@ -2,7 +2,7 @@
 
     python benchmarks/mutations.py [NETWORK …] [--every N] [--no-bisect] [-o docs/mutations.md]
 
-Every fault of nfexport.faults at every place of the exported networks. A fault has an effect if, on twelve
+Every fault of nfexport.faults at every place of the exported networks. A fault has an effect if, on eighteen
 pictures, it moves an output of the file further than rounding does: by more than the verifier allows to a
 correct file, measured against the file without the fault. The usual check is one standard normal input, and
 numpy.allclose at rtol 1e-3, atol 1e-5. Writes the numbers of each fault as JSON too; results of networks that

@@ -41,6 +41,11 @@ class Step:
     exact: NDArray[Any]
     float32: tuple[NDArray[np.float32], ...]
 
+    @property
+    def inside(self) -> bool:
+        """True for a step inside a function, as a formula gives it."""
+        return ": " in self.function
+
 
 @dataclasses.dataclass
 class _Taken:

@@ -18,12 +18,13 @@ FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOU
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tensors:
-    """The nodes of a file in order, the values of their outputs by name, and its initializers. Only what stands
-    at top level counts."""
+    """The nodes of a file in order, the values of their outputs by name, its initializers, and the names of its
+    outputs. Only what stands at top level counts."""
 
     nodes: tuple[onnx.NodeProto, ...]
     values: Mapping[str, NDArray[Any]]
     weights: Mapping[str, onnx.TensorProto]
+    outputs: frozenset[str]
 
 
 def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -50,6 +51,7 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
         nodes=tuple(model.graph.node),
         values=values,
         weights={tensor.name: tensor for tensor in model.graph.initializer},
+        outputs=frozenset(value.name for value in model.graph.output),
     )
 
 

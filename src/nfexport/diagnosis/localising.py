@@ -6,8 +6,8 @@ found any more, or only on branches that the fault does not reach. So the fault 
     whose inputs are right, whose output is not, and from which no way leads to a tensor that is right;
 
 the last, because a runtime's formula for one function of PyTorch's may hold steps that PyTorch never has. A
-fault in a weight may be too small to show at its node, and add up later: so a node before that one whose weight
-is none of the model's, where those of all other nodes are, is at fault itself.
+fault in a weight may be too small to show at its node, and add up later: so a node before that one that reads a
+weight which is known not to be the model's is at fault itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,6 @@ from onnx import numpy_helper
 from nfexport.diagnosis.exposing import Tensors
 from nfexport.diagnosis.matching import DIFFERS, NOWHERE, SAME, SCALED, Match, Steps
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-
-FEWEST_WEIGHTS = 16
-"""Elements from which an initializer is a weight rather than a constant of a formula."""
-
 NEAR = 0.05
 """Largest error, of a step's range, up to which a tensor is a step gone wrong rather than none."""
 
@@ -40,9 +35,6 @@ SIZES = frozenset({"Shape", "Size"})
 """Operators that read no numbers: what follows from a size says nothing of the tensor."""
 
 ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
-
-MOST_FOREIGN = 0.1
-"""Share of the weights that may be none of the model's, if those are to be at fault."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +108,7 @@ def locate(
     ]
     culprit = _culprit(found, matches, good, reached)
     culprit = culprit and (_idle(culprit, found, tensors) or culprit)
-    return found, _with_foreign_weight(found, culprit, tensors, steps, foreign) or culprit
+    return found, _first_that_reads(foreign, found, culprit) or culprit
 
 
 def _culprit(
@@ -175,25 +167,10 @@ def _is_neutral(name: str, tensors: Tensors) -> bool:
     return array is not None and bool((array == 1).all() or (array == 0).all())
 
 
-def _with_foreign_weight(
-    found: Sequence[Located], culprit: Located | None, tensors: Tensors, steps: Steps, known: Set[str]
-) -> Located | None:
-    """Return the first node, before the culprit, with a weight that is none of the model's; None if there is
-    none, or if many are so: then the weights were folded with something, and tell nothing."""
-    weighted, foreign = 0, []
-    for entry in found:
-        if entry.operator not in WEIGHTED:
-            continue
-        names = [name for name in entry.inputs if name in tensors.weights]
-        arrays = [numpy_helper.to_array(tensors.weights[name]) for name in names]
-        arrays = [array for array in arrays if array.dtype.kind == "f" and array.size >= FEWEST_WEIGHTS]
-        weighted += bool(arrays)
-        if not known.isdisjoint(names) or any(steps.match(array).how == DIFFERS for array in arrays):
-            foreign.append(entry)
-    if not foreign or len(foreign) > max(1, weighted * MOST_FOREIGN):
-        return None
-    first = foreign[0]
-    return first if culprit is None or first.position < culprit.position else None
+def _first_that_reads(foreign: Set[str], found: Sequence[Located], before: Located | None) -> Located | None:
+    """Return the first node that reads one of these initializers, if it stands before the other culprit."""
+    first = next((entry for entry in found if not foreign.isdisjoint(entry.inputs)), None)
+    return first if first is None or before is None or first.position < before.position else None
 
 
 def _matches(tensors: Tensors, steps: Steps) -> dict[str, Match]:
@@ -205,7 +182,11 @@ def _matches(tensors: Tensors, steps: Steps) -> dict[str, Match]:
             if node.op_type == "Constant" or value is None or value.dtype.kind != "f":
                 continue
             if value.ndim > 0 and value.size > 1:
-                matches[name] = steps.match(value)
+                match = steps.match(value)
+                if name in tensors.outputs and match.step is not None and match.step.inside:
+                    # an answer is never half of a function, such as a product before its bias is added
+                    match = dataclasses.replace(match, how=DIFFERS)
+                matches[name] = match
             elif not np.isfinite(value).all():
                 matches[name] = NOWHERE
     return matches

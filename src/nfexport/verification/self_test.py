@@ -7,7 +7,7 @@ A check that never failed on a file has shown nothing yet. These faults all have
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,9 @@ KINDS = (
     "two classes swapped",
 )
 """Faults that show on any picture, wherever they are."""
+
+COARSE = ("padding shifted down by one", "BGR for RGB", "two classes swapped")
+"""Those that show in a file of float16 arithmetic too, whose rounding hides smaller ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def self_test(
     cases, references = cases_for(subject, seed), dict[int, "Reference"]()
     rule = default_tolerance(subject.precision)
     trials = []
-    for fault in choose(model, seed):
+    for fault in choose(model, seed, KINDS if subject.precision != "fp16" else COARSE):
         say(f"trying: {fault.kind} at {fault.node}")
         excess: float | None = 0.0
         try:
@@ -117,11 +120,11 @@ def self_test(
     return SelfTest(trials=tuple(trials))
 
 
-def choose(model: onnx.ModelProto, seed: int) -> list[Fault]:
-    """Return one fault of each of KINDS that has a place in the model, the place drawn from seed."""
+def choose(model: onnx.ModelProto, seed: int, kinds: Sequence[str] = KINDS) -> list[Fault]:
+    """Return one fault of each of these kinds that has a place in the model, the place drawn from seed."""
     by_kind: dict[str, list[Fault]] = {}
     for fault in all_faults(model):
-        if fault.kind in KINDS:
+        if fault.kind in kinds:
             by_kind.setdefault(fault.kind, []).append(fault)
     dice = np.random.Generator(np.random.Philox(key=seed))
-    return [by_kind[kind][int(dice.integers(len(by_kind[kind])))] for kind in KINDS if kind in by_kind]
+    return [by_kind[kind][int(dice.integers(len(by_kind[kind])))] for kind in kinds if kind in by_kind]
