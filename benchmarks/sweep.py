@@ -108,6 +108,7 @@ def table(rows: list[Any], opsets: list[int], left_out: list[str]) -> str:
         "convolutions whose weight became a constant; 'after folding' the parameters in convolutions and",
         "classifier; 'largest error' is against PyTorch in float64, in units of the output's range; 'of what is",
         "allowed' puts the worst case next to the tolerance of docs/verification.md.",
+        "A network whose weights come without a classifier gives its embedding.",
         "",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
