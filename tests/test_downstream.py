@@ -20,11 +20,13 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 
 def make(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Two jobs; exports leave verification to the target that is there for it."""
+    """Two jobs; exports leave verification to the target that is there for it. A make around the tests must not
+    hand its own jobs and flags on."""
     nfexport = f"NFEXPORT={sys.executable} -m nfexport"
     return subprocess.run(
         ["make", "-j2", nfexport, "NFEXPORT_FLAGS=--no-verify", *args],
         cwd=folder,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))},
         capture_output=True,
         text=True,
         check=False,
