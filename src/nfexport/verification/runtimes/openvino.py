@@ -8,7 +8,7 @@ session asks for float32 and for accuracy.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,9 @@ class OpenVinoSession:
     version: str = VERSION
     providers: tuple[str, ...] = ()
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
-        self._request = compiled.create_infer_request()
+    def __init__(self, compile_network: Callable[[], Any]) -> None:
+        self._compile = compile_network
+        self._compiled = compiled = compile_network()
         self.inputs: Mapping[str, tuple[int | str, ...]] = {
             _name(port): _shape(port.get_partial_shape()) for port in compiled.inputs
         }
@@ -54,10 +54,10 @@ class OpenVinoSession:
             if array.dtype != self._dtypes.get(name, array.dtype):  # OpenVINO would convert it
                 raise RuntimeError(f"the input '{name}' is {self._dtypes[name]}, it is fed {array.dtype}")
         try:
-            result = self._request.infer(dict(feeds))
+            result = self._compiled(dict(feeds))
         except Exception as error:  # RuntimeError, mostly
-            # one that failed keeps the shapes it failed on, and fails on others too
-            self._request = self._compiled.create_infer_request()
+            # what failed keeps the shapes that it failed on, and fails on others too
+            self._compiled = self._compile()
             raise RuntimeError(reason(error)) from error
         # copied, as the next run writes into the same memory
         return {name: np.array(result[index]) for index, name in enumerate(self.outputs)}
@@ -70,10 +70,10 @@ def open_session(model: Model) -> Session:
     core = ov.Core()
     try:
         network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
-        compiled = core.compile_model(network, "CPU", HINTS)
+        session = OpenVinoSession(lambda: core.compile_model(network, "CPU", HINTS))
     except Exception as error:  # RuntimeError, mostly
         raise refused(model, f"OpenVINO {VERSION}", reason(error)) from error
-    return OpenVinoSession(compiled)
+    return session
 
 
 def reason(error: Exception) -> str:
