@@ -42,8 +42,7 @@ class Located:
     """One output of a node: where it comes from, and which step of the model it is.
 
     how is 'same', 'scaled' (a multiple of the step) or 'differs'; reached says whether a tensor that is right
-    follows from it. position is the node's place in the file; depends are the positions of the nodes that it
-    reads."""
+    follows from it. position is the node's place in the file; inputs are the names of what it reads."""
 
     position: int
     node: str
@@ -52,7 +51,6 @@ class Located:
     shape: tuple[int, ...]
     match: Match
     reached: bool
-    depends: tuple[int, ...]
     inputs: tuple[str, ...]
 
     @property
@@ -89,7 +87,6 @@ def locate(
     matches = _matches(tensors, steps)
     good = {name for name, match in matches.items() if match.how != DIFFERS}
     reached = _leads_to(tensors, {name for name, match in matches.items() if match.how == SAME})
-    made_at = {name: index for index, node in enumerate(tensors.nodes) for name in node.output}
     found = [
         Located(
             position=index,
@@ -99,7 +96,6 @@ def locate(
             shape=tensors.values[name].shape,
             match=matches[name],
             reached=name in reached,
-            depends=tuple(made_at[source] for source in node.input if source in made_at),
             inputs=tuple(node.input),
         )
         for index, node in enumerate(tensors.nodes)
