@@ -14,14 +14,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 LAYERS = (
     {"errors", "progress"},
     {"recipe", "patching", "opsets"},
-    {"metadata", "interface", "steps"},
-    {"models", "passes", "artefact", "inspection", "faults"},
+    {"metadata", "interface", "steps", "about"},
+    {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},
     {"tracing", "verification"},
-    {"diagnosis"},
+    {"diagnosis", "targets"},
     {"results", "subjects"},
     {"verifying"},
     {"pipeline", "surgeon"},
-    {"goldens"},
+    {"goldens", "classification", "evaluation", "cards", "preset_export"},
     {"cli", "pytest_plugin"},
     {"__main__"},
 )
