@@ -39,6 +39,11 @@ def test_it_comes_back_from_a_file_as_it_went_in() -> None:
     assert metadata.read_recipe(metadata.write_recipe(RECIPE)) == RECIPE
 
 
+def test_names_of_classes_come_back_too() -> None:
+    named = dataclasses.replace(RECIPE, labels=("cat", "dog"))
+    assert metadata.read_recipe(metadata.write_recipe(named)) == named
+
+
 def test_the_json_is_canonical() -> None:
     text = RECIPE.to_json()
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))

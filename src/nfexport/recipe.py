@@ -94,7 +94,7 @@ class Recipe:
     image_size is (height, width) of the network's own picture, in pixels, and dynamic_size says whether the
     file takes others too; batch is a fixed size or 'dynamic'; passes run in the order given, surgery holds
     those that were applied to the finished file; labels names where the class names come from
-    ('imagenet-1k'), or is None when nobody knows.
+    ('imagenet-1k'), or holds the names themselves, or is None when nobody knows.
     """
 
     architecture: str
@@ -109,7 +109,7 @@ class Recipe:
     input_name: str
     outputs: tuple[Output, ...]
     preprocessing: Preprocessing
-    labels: str | None
+    labels: str | tuple[str, ...] | None
     versions: Mapping[str, str]
     dynamic_size: bool = False
     surgery: tuple[PassStep, ...] = ()
@@ -156,6 +156,8 @@ class Recipe:
             raw["surgery"] = tuple(PassStep(**step) for step in raw["surgery"])
             raw["outputs"] = tuple(Output(**output) for output in raw["outputs"])
             raw["image_size"] = tuple(raw["image_size"])
+            if isinstance(raw["labels"], list):
+                raw["labels"] = tuple(raw["labels"])
             return cls(**raw)
         except (TypeError, KeyError, AttributeError) as error:
             raise RecipeError(

@@ -153,7 +153,7 @@ class Console:
                 f"mean {_numbers(pre.mean)}, std {_numbers(pre.std)}, "
                 f"crop {pre.crop_pct:g} ({pre.crop_mode}), {pre.interpolation}",
             )
-            table.add_row("labels", recipe.labels or "unknown")
+            table.add_row("labels", _labels(recipe.labels))
             table.add_row("made with", ", ".join(f"{name} {v}" for name, v in sorted(recipe.versions.items())))
         else:
             table.add_row("recipe", "none" if facts.recipe_error is None else str(facts.recipe_error))
@@ -202,6 +202,13 @@ def _add_facts(table: Table, facts: FileFacts) -> None:
     table.add_row("nodes", f"{facts.node_count:,}")
     table.add_row("parameters", f"{facts.counted_parameters:,} in Conv, Gemm and MatMul; {facts.parameters:,} in all")
     table.add_row("size", f"{facts.total_size:,} bytes")
+
+
+def _labels(labels: str | tuple[str, ...] | None) -> str:
+    if isinstance(labels, tuple):
+        few = ", ".join(labels[:3])
+        return f"{few}, … ({len(labels)} in all)" if len(labels) > 3 else few
+    return labels or "unknown"
 
 
 def _size(image_size: tuple[int, int]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 
+from nfexport.about import About, Accuracy, read_about, read_evaluation
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.inspection import counting, recognise
 from nfexport.inspection.skim import DamagedError, Look, skim
@@ -42,7 +43,8 @@ class FileFacts:
     parameters are the elements of all floating initializers; counted_parameters those in the weights and
     biases of Conv, ConvTranspose, Gemm and MatMul alone. Of the convolutions, computed_conv_weights compute
     their weight at every inference, constant_conv_weights keep it in a Constant node. Nodes of subgraphs are
-    counted. recipe is None for a file that carries none, or one that recipe_error says cannot be read.
+    counted. recipe is None for a file that carries none, or one that recipe_error says cannot be read; about
+    and evaluation are what is said and was measured of the model, if the file carries it.
     """
 
     path: Path
@@ -66,6 +68,8 @@ class FileFacts:
     training_batch_norms: int
     recipe: Recipe | None
     recipe_error: RecipeError | None
+    about: About | None = None
+    evaluation: Accuracy | None = None
 
     @property
     def total_size(self) -> int:
@@ -85,13 +89,16 @@ class FileFacts:
             "outputs": [tensor.to_dict() for tensor in self.outputs],
             "recipe": None if self.recipe is None else json.loads(self.recipe.to_json()),
             "recipe_error": None if self.recipe_error is None else str(self.recipe_error),
+            "about": None if self.about is None else dataclasses.asdict(self.about),
+            "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
         }
 
 
 def inspect(path: str | Path) -> FileFacts:
     """Return the facts of an ONNX file, any producer's, without reading its weights.
 
-    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data."""
+    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data, and
+    RecipeError if what is said of the model cannot be read."""
     path = Path(path)
     model = read(path)
     graph = model.graph
@@ -100,7 +107,8 @@ def inspect(path: str | Path) -> FileFacts:
     convolutions = counting.convolution_weights(graph)
     external = external_files(path, tensors)
     stored = {tensor.name for tensor in graph.initializer}
-    recipe, recipe_error = _recipe(model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    recipe, recipe_error = _recipe(metadata)
     return FileFacts(
         path=path,
         file_size=path.stat().st_size,
@@ -123,6 +131,8 @@ def inspect(path: str | Path) -> FileFacts:
         training_batch_norms=counting.training_batch_norms(graph),
         recipe=recipe,
         recipe_error=recipe_error,
+        about=read_about(metadata),
+        evaluation=read_evaluation(metadata),
     )
 
 
@@ -176,9 +186,9 @@ def _interface(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorFacts, ...]
     )
 
 
-def _recipe(model: onnx.ModelProto) -> tuple[Recipe | None, RecipeError | None]:
+def _recipe(metadata: Mapping[str, str]) -> tuple[Recipe | None, RecipeError | None]:
     """A recipe that cannot be read is no reason to keep the other facts back."""
     try:
-        return read_recipe({entry.key: entry.value for entry in model.metadata_props}), None
+        return read_recipe(metadata), None
     except RecipeError as error:
         return None, error

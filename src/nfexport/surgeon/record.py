@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
+from nfexport.about import ABOUT_KEY, EVALUATION_KEY
 from nfexport.errors import PassError, RecipeError
 from nfexport.interface import IN_FRONT, callers_part, front_steps, steps_in_front
 from nfexport.metadata import DIGEST_KEY, RECIPE_KEY, read_recipe, write_recipe
@@ -74,9 +75,14 @@ def check_once(record: Record, steps: Sequence[PassStep]) -> None:
 def updated_metadata(record: Record, steps: Sequence[PassStep], metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata of the file after these steps.
 
-    A part of a model is no longer the model: after extract the recipe is left out."""
-    kept = {key: value for key, value in metadata.items() if key not in (RECIPE_KEY, DIGEST_KEY, SURGERY_KEY)}
-    if record.recipe is not None and not any(step.name == "extract" for step in steps):
+    A part of a model is no longer the model: after extract the recipe is left out, and what is said of the
+    model. An accuracy was measured of the file before."""
+    replaced = {RECIPE_KEY, DIGEST_KEY, SURGERY_KEY, EVALUATION_KEY}
+    extracted = any(step.name == "extract" for step in steps)
+    kept = {
+        key: value for key, value in metadata.items() if key not in replaced and not (extracted and key == ABOUT_KEY)
+    }
+    if record.recipe is not None and not extracted:
         return kept | write_recipe(updated_recipe(record.recipe, steps))
     done = [dataclasses.asdict(step) for step in (*record.steps, *steps)]
     return kept | {SURGERY_KEY: json.dumps(done, sort_keys=True, separators=(",", ":"))}

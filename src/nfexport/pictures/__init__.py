@@ -1,0 +1,1 @@
+"""From picture files to the tensors that a file takes, and class labels: Pillow and numpy, without torch."""
