@@ -16,7 +16,7 @@ LAYERS = (
     {"recipe", "patching", "opsets"},
     {"metadata", "interface", "steps", "about"},
     {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},
-    {"tracing", "verification"},
+    {"tracing", "verification", "openvino_ir"},
     {"diagnosis", "targets"},
     {"results", "subjects"},
     {"verifying"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,6 +82,28 @@ def staged_folder(target: Path) -> Iterator[Path]:
     finally:
         for leftover in (partial, former):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
+    """Yield a new folder beside the targets, which lie in one folder; on success the files of their names in it
+    take the targets' names, in order, on any error they are removed.
+
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    first = targets[0]
+    partial = first.with_name(f".{first.name}.{os.getpid()}.partial.d")
+    try:
+        partial.mkdir()
+        yield partial
+        for target in targets:
+            (partial / target.name).replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"'{first}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another file with -o",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -11,10 +11,11 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from nfexport import __version__
-from nfexport.artefact import check_target, staged, write_model
+from nfexport import __version__, openvino_ir
+from nfexport.about import About, write_about
+from nfexport.artefact import check_target, staged, staged_files, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import inspect
 from nfexport.interface import callers_part, steps_in_front
@@ -24,18 +25,21 @@ from nfexport.opsets import check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
-from nfexport.results import ExportResult
+from nfexport.results import ExportResult, IrResult
 from nfexport.steps import Front
-from nfexport.subjects import subject_of_recipe
+from nfexport.subjects import ir_subject, subject_of_recipe
 from nfexport.verifying import verify_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
+    from nfexport.models import LoadedModel
     from nfexport.models.heads import Asked
     from nfexport.passes.report import PassReport
     from nfexport.tracing import Exporter, TraceRequest
+    from nfexport.verification import Subject
+    from nfexport.verification.report import VerificationReport
 
 ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 
@@ -75,6 +79,11 @@ def export(
     precision: Literal["fp16", "fp16-weights"] | None = None,
     simplify: bool = False,
     strip: bool = False,
+    network: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
+    about: About | None = None,
+    to: Literal["onnx", "openvino"] = "onnx",
+    ir_precision: Literal["fp32", "fp16"] = "fp32",
     verify: bool = True,
     progress: Progress | None = None,
 ) -> ExportResult:
@@ -88,7 +97,10 @@ def export(
     say what stands in front of the network (see nfexport.steps.Front); outputs what it gives: 'logits',
     'probs', 'topk' (the best top_k), 'features' (the maps of feature_levels, or timm's own choice),
     'embedding', 'embedding-unpooled' (see nfexport.models.heads). output_name is that of a lone output;
-    rename gives any input or output another name.
+    rename gives any input or output another name. network overrides what timm's configuration says of the
+    pictures that the weights were trained on, by the fields of nfexport.recipe.Preprocessing (mean, std,
+    crop_pct, crop_mode, interpolation); labels are the names of the classes; about goes into the file as it
+    is. to 'openvino' writes OpenVINO's IR beside the file too, its weights in ir_precision.
     Raises NfexportError (see nfexport.errors); VerificationFailed if the file does not equal the model."""
     target = Path(output) if output is not None else Path(f"{model.rsplit('/', 1)[-1]}.onnx")
     check_target(target)
@@ -106,6 +118,10 @@ def export(
     )
     if dynamic_size and resize is not None:
         raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
+    if to == "openvino":
+        openvino_ir.check_openvino()
+    elif ir_precision != "fp32":
+        raise RecipeError(f"an IR in {ir_precision} was asked for, but no IR", fix="add --to openvino")
     stages = Stages(progress)
     with stages.stage("import"):
         from nfexport import tracing
@@ -122,7 +138,7 @@ def export(
         image_size=image_size,
     )
     with stages.stage("model"):
-        loaded = loading.load(spec)
+        loaded = _with_own(loading.load(spec), network, labels)
         if dynamic_size:
             from nfexport.models import flexible_size
 
@@ -174,21 +190,22 @@ def export(
     )
     graph.graph.name = recipe.model_name
     graph.metadata_props.update(write_recipe(recipe))
+    if (said := about or loaded.about) is not None:
+        graph.metadata_props.update(write_about(said))
     with staged(target) as partial:
         with stages.stage("write"):
             write_model(graph, partial)
             facts = dataclasses.replace(inspect(partial), path=target)
             _check(partial)
+        subject = subject_of_recipe(recipe, loaded)
         report = None
         if verify:
             with stages.stage("verify"):
-                (report,) = verify_file(partial, loaded, subject_of_recipe(recipe, loaded), stages=stages)
-            if not report.passed:
-                raise VerificationFailed(
-                    f"the exported file does not equal {recipe.model_name}: {report.summary()}",
-                    fix="nothing was written; try another --opset or --exporter, and report it",
-                    report=report,
-                )
+                (report,) = verify_file(partial, loaded, subject, stages=stages)
+            _demand(report, "the exported file", recipe)
+        ir_result = None
+        if to == "openvino":
+            ir_result = _write_ir(partial, target, ir_precision, recipe, loaded, subject if verify else None, stages)
     return ExportResult(
         path=target,
         recipe=recipe,
@@ -196,7 +213,62 @@ def export(
         passes=tuple(reports),
         verification=report,
         seconds=stages.seconds,
+        openvino=ir_result,
     )
+
+
+def _write_ir(
+    onnx_file: Path,
+    target: Path,
+    precision: Literal["fp32", "fp16"],
+    recipe: Recipe,
+    loaded: LoadedModel,
+    subject: Subject | None,
+    stages: Stages,
+) -> IrResult:
+    """Write OpenVINO's form of the file beside the target, verified in OpenVINO if there is a subject."""
+    graph_file, weights_file = openvino_ir.targets_of(target)
+    with staged_files([weights_file, graph_file]) as folder:
+        with stages.stage("convert"):
+            written = openvino_ir.convert(onnx_file, folder, target.stem, precision=precision)
+            size = written.stat().st_size + (folder / weights_file.name).stat().st_size
+        report = None
+        if subject is not None:
+            with stages.stage("verify-ir"):
+                (report,) = verify_file(
+                    written, loaded, ir_subject(subject, precision), stages=stages, runtimes=["openvino"]
+                )
+            _demand(report, "OpenVINO's form of the file", recipe)
+    return IrResult(path=graph_file, weights=weights_file, precision=precision, size=size, verification=report)
+
+
+def _demand(report: VerificationReport, what: str, recipe: Recipe) -> None:
+    """Raise VerificationFailed unless the report has passed."""
+    if not report.passed:
+        raise VerificationFailed(
+            f"{what} does not equal {recipe.model_name}: {report.summary()}",
+            fix="nothing was written; try another --opset or --exporter, and report it",
+            report=report,
+        )
+
+
+def _with_own(loaded: LoadedModel, network: Mapping[str, Any] | None, labels: Sequence[str] | None) -> LoadedModel:
+    """Return the model with what the user knows better than timm's configuration.
+
+    Raises RecipeError if no picture can be prepared so, or for another number of labels than of classes."""
+    from nfexport.models.sizes import checked
+
+    if network:
+        own = dataclasses.replace(loaded.preprocessing, **network)
+        loaded = dataclasses.replace(loaded, preprocessing=checked(own, loaded.in_channels))
+    if labels is not None:
+        if len(labels) != loaded.num_classes:
+            raise RecipeError(
+                f"there are {len(labels)} labels for the {loaded.num_classes} classes of {loaded.model_name}",
+                fix="pass one label for each class",
+            )
+        loaded = dataclasses.replace(loaded, labels=tuple(labels))
+    return loaded
 
 
 def _trace_and_pass(

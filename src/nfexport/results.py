@@ -20,10 +20,34 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class IrResult:
+    """OpenVINO's form of an exported file: graph (.xml) and weights (.bin), stored in 'fp32' or 'fp16'.
+
+    verification is None if it was not asked for."""
+
+    path: Path
+    weights: Path
+    precision: str
+    size: int
+    verification: VerificationReport | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON; size in bytes, of the two files together."""
+        return {
+            "path": str(self.path),
+            "weights": str(self.weights),
+            "precision": self.precision,
+            "size": self.size,
+            "verification": None if self.verification is None else self.verification.to_dict(),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportResult:
     """What an export made: the file, its recipe, its facts, and what each stage reports.
 
-    seconds maps each stage to its duration. verification is None if it was not asked for."""
+    seconds maps each stage to its duration. verification is None if it was not asked for, openvino if only
+    the ONNX file was."""
 
     path: Path
     recipe: Recipe
@@ -31,6 +55,7 @@ class ExportResult:
     passes: Sequence[PassReport]
     verification: VerificationReport | None
     seconds: dict[str, float]
+    openvino: IrResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values for JSON."""
@@ -42,6 +67,7 @@ class ExportResult:
             "file": self.facts.to_dict(),
             "passes": [dataclasses.asdict(report) for report in self.passes],
             "verification": None if self.verification is None else self.verification.to_dict(),
+            "openvino": None if self.openvino is None else self.openvino.to_dict(),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 

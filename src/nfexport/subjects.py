@@ -72,6 +72,14 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> Subject:
     )
 
 
+def ir_subject(subject: Subject, precision: str) -> Subject:
+    """Return what OpenVINO's form of a file claims, its weights stored in 'fp32' or 'fp16'.
+
+    Its constants have other names, so stored weights are not compared one by one."""
+    stored = "fp16-weights" if precision == "fp16" and subject.precision == "float32" else subject.precision
+    return dataclasses.replace(subject, precision=stored, weights_kept=False)
+
+
 def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, Subject]:
     """Build the model that the user names, for the pictures and classes of the file, and say what to compare.
 

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nfexport.errors import OnnxFileError, RecipeError
+from nfexport import openvino_ir
+from nfexport.errors import InputError, OnnxFileError, RecipeError
 from nfexport.inspection import inspect
 from nfexport.interface import moves_factors
+from nfexport.metadata import read_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.recipe import Recipe
 from nfexport.results import VerifyResult, disagreements
-from nfexport.subjects import NamedModel, load_named, subject_of_recipe
+from nfexport.subjects import NamedModel, ir_subject, load_named, subject_of_recipe
 
 if TYPE_CHECKING:
     from nfexport.diagnosis.diagnosing import Diagnosis
@@ -43,6 +45,8 @@ def verify(
 ) -> VerifyResult:
     """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
 
+    path is an ONNX file, or the .xml of OpenVINO's form of one, which runs in OpenVINO whatever the runtimes.
+
     checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
     rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
     compare a file with that has no recipe, or none that can be read. bisect looks at every tensor of the file
@@ -54,6 +58,19 @@ def verify(
     provider that is not there."""
     path = Path(path)
     stages = Stages(progress)
+    if openvino_ir.is_ir(path):
+        if (
+            named is not None
+            or bisect
+            or self_test
+            or providers
+            or tuple(runtimes) not in (("onnxruntime",), ("openvino",))
+        ):
+            raise InputError(
+                f"'{path}' is an IR, which OpenVINO alone runs",
+                fix="verify the ONNX file that it was converted from, or leave the other options out",
+            )
+        return _verify_ir(path, checkpoint, seed, tolerance, stages, observe)
     with stages.stage("read"):
         facts = inspect(path)
         recipe = facts.recipe
@@ -111,6 +128,55 @@ def verify(
         seconds=stages.seconds,
         diagnosis=diagnosis,
         self_test=trials,
+    )
+
+
+def _verify_ir(
+    path: Path,
+    checkpoint: str | Path | None,
+    seed: int,
+    tolerance: Tolerance | None,
+    stages: Stages,
+    observe: Observer | None,
+) -> VerifyResult:
+    """Compare OpenVINO's form of a file with the model of the recipe that it carries."""
+    with stages.stage("read"):
+        openvino_ir.check_openvino()
+        recipe = read_recipe(openvino_ir.read_metadata(path))
+        if recipe is None:
+            raise OnnxFileError(
+                f"'{path}' has no recipe, so there is no model to compare it with",
+                fix="convert a file that has one: nfexport MODEL --to openvino",
+            )
+        precision = openvino_ir.weights_precision(path)
+    with stages.stage("import"):
+        from nfexport.models import loading
+        from nfexport.models.torchvision_operators import import_timm
+
+        import_timm()
+    with stages.stage("model"):
+        loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+        subject = ir_subject(subject_of_recipe(recipe, loaded), precision)
+    with stages.stage("verify"):
+        reports = verify_file(
+            path,
+            loaded,
+            subject,
+            stages=stages,
+            seed=seed,
+            tolerance=tolerance,
+            runtimes=("openvino",),
+            observe=observe,
+        )
+    return VerifyResult(
+        path=path,
+        recipe=recipe,
+        model_name=loaded.model_name,
+        weights=loaded.weights,
+        image_size=loaded.image_size,
+        reports=reports,
+        disagreements=(),
+        seconds=stages.seconds,
     )
 
 

@@ -31,6 +31,8 @@ _STAGES = {
     "write": "writing",
     "read": "reading the file",
     "verify": "verifying",
+    "convert": "converting for OpenVINO",
+    "verify-ir": "verifying in OpenVINO",
 }
 
 
@@ -118,6 +120,11 @@ class Console:
             table.add_row("verified", "no (--no-verify)")
         else:
             self._add_verification(table, result.verification)
+        if result.openvino is not None:
+            ir = result.openvino
+            table.add_row("OpenVINO", f"[bold]{ir.path}[/] and {ir.weights.name}, {ir.precision}, {ir.size:,} bytes")
+            if ir.verification is not None:
+                self._add_verification(table, ir.verification)
         table.add_row("time", ", ".join(f"{stage} {s:.1f} s" for stage, s in result.seconds.items()))
         self.out.print(table)
 

@@ -138,6 +138,38 @@ def front_options(function: Function) -> Function:
     )
 
 
+NETWORK = {
+    "network_mean": "mean",
+    "network_std": "std",
+    "crop_pct": "crop_pct",
+    "crop_mode": "crop_mode",
+    "interpolation": "interpolation",
+}
+"""The options of network_options, and the fields of the preprocessing that they override."""
+
+
+def network_options(function: Function) -> Function:
+    """Add what a user knows better than timm's configuration: how the weights want their pictures."""
+    return _add(
+        function,
+        [
+            click.option(
+                "--network-mean", type=NumbersType(), help="Mean that the weights were trained with, in 0..1."
+            ),
+            click.option("--network-std", type=NumbersType(), help="Deviation that they were trained with, in 0..1."),
+            click.option("--crop-pct", type=float, help="Share of the picture that is kept. [default: timm's]"),
+            click.option("--crop-mode", type=click.Choice(["center", "squash", "border"]), help="How it is cropped."),
+            click.option("--interpolation", type=click.Choice(["bicubic", "bilinear"]), help="How it is resized."),
+        ],
+    )
+
+
+def network_overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of network_options out of a command's, and return those that were given, by field."""
+    given = {field: options.pop(name) for name, field in NETWORK.items()}
+    return {field: value for field, value in given.items() if value is not None}
+
+
 def back_options(function: Function) -> Function:
     """Add what stands behind the network, and the form of the file."""
     return _add(

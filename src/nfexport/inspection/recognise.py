@@ -22,6 +22,7 @@ MAGIC = {
         "fetch it with 'git lfs pull'",
     ),
     b"\x1f\x8b": ("a gzip archive", "unpack it first"),
+    b"<?xml": ("XML, as OpenVINO writes the graph of its IR", "name the .onnx file that it was converted from"),
     b"<": ("a web page, so the download has failed", "download the file again"),
 }
 """First bytes → what they belong to, and how to go on."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nfexport.about import About
 from nfexport.errors import CheckpointError, RecipeError, WeightsUnreachable
 from nfexport.models import checkpoints, hub, sizes
 from nfexport.models.digest import state_digest
@@ -23,7 +24,8 @@ from nfexport.recipe import Preprocessing, Recipe, Weights
 class LoadedModel:
     """A torch model in evaluation mode, in float32, and what is known of it.
 
-    image_size is (height, width) in pixels; labels names where the class names come from, if anybody knows."""
+    image_size is (height, width) in pixels; labels names where the class names come from, or holds them, if
+    anybody knows; about is what timm says of trained weights."""
 
     module: torch.nn.Module
     architecture: str
@@ -32,7 +34,8 @@ class LoadedModel:
     in_channels: int
     num_classes: int
     preprocessing: Preprocessing
-    labels: str | None
+    labels: str | tuple[str, ...] | None
+    about: About | None = None
 
     @property
     def model_name(self) -> str:
@@ -80,6 +83,9 @@ def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
         num_classes=int(getattr(module, "num_classes", cfg.num_classes)),
         preprocessing=sizes.preprocessing(cfg, size),
         labels=None if "num_classes" in arguments else _labels(cfg),
+        about=_about(resolved.cfg, f"{resolved.architecture}.{resolved.tag}")
+        if weights.kind == "pretrained"
+        else None,
     )
     return loaded, cfg
 
@@ -172,3 +178,15 @@ def _labels(cfg: Any) -> str | None:
 
     subset = infer_imagenet_subset(cfg.to_dict())
     return None if subset is None else str(subset)
+
+
+def _about(cfg: Any, name: str) -> About:
+    """Return what timm's configuration says of these weights."""
+    papers = cfg.paper_ids or ()
+    hub = cfg.hf_hub_id and (f"{cfg.hf_hub_id}{name}" if cfg.hf_hub_id.endswith("/") else cfg.hf_hub_id)
+    return About(
+        title=name,
+        licence=cfg.license,
+        origin=cfg.origin_url or hub or None,
+        citations=(papers,) if isinstance(papers, str) else tuple(papers),
+    )

@@ -73,6 +73,23 @@ def preprocessing(cfg: Any, size: tuple[int, int]) -> Preprocessing:
     )
 
 
+def checked(preprocessing: Preprocessing, in_channels: int) -> Preprocessing:
+    """Return the preprocessing. Raises RecipeError if no picture can be prepared so."""
+    for what, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+        if len(numbers) != in_channels:
+            raise RecipeError(
+                f"the network's {what} has {len(numbers)} numbers for {in_channels} channels",
+                fix=f"pass --network-{what} with one number for each channel",
+            )
+    if min(preprocessing.std) <= 0:
+        raise RecipeError("a standard deviation of 0 divides by nothing", fix="pass --network-std above 0")
+    if not 0 < preprocessing.crop_pct <= 1:
+        raise RecipeError(
+            f"a crop of {preprocessing.crop_pct:g} of the picture cannot be had", fix="pass --crop-pct up to 1"
+        )
+    return preprocessing
+
+
 def _own_size(cfg: Any) -> str:
     train, test = cfg.input_size[1], cfg.test_input_size[1] if cfg.test_input_size else None
     also = f", or {test}, its test size" if test and test != train else ""

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from nfexport.cli.options import BatchType, SizeType, reporting
-from nfexport.cli.pass_options import EMBEDDINGS, LevelsType, back_options, front_options
+from nfexport.cli.pass_options import (
+    EMBEDDINGS,
+    LevelsType,
+    back_options,
+    front_options,
+    network_options,
+    network_overrides,
+)
 
 
 @click.command(name="export", short_help="Export a timm model to ONNX.")
@@ -56,6 +63,21 @@ from nfexport.cli.pass_options import EMBEDDINGS, LevelsType, back_options, fron
     show_default=True,
     help="torch's exporter; auto takes TorchScript up to opset 17 and dynamo from 18.",
 )
+@network_options
+@click.option(
+    "--to",
+    type=click.Choice(["onnx", "openvino"]),
+    default="onnx",
+    show_default=True,
+    help="Write OpenVINO's IR (.xml, .bin) beside the file too.",
+)
+@click.option(
+    "--ir-precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="What the IR stores its weights in.",
+)
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
 @reporting
 def command(
@@ -89,6 +111,7 @@ def command(
             outputs=asked or ["logits"],
             feature_levels=feature_levels or (),
             rename=dict(rename),
+            network=network_overrides(options),
             **options,
         )
     if as_json:

@@ -100,7 +100,8 @@ def command(
             self_test=self_test,
             progress=progress,
         )
-    outcomes = assertions.check(inspect(file))
+    asserts = no_op or op_count or max_size
+    outcomes = assertions.check(inspect(file)) if asserts else ()
     write_pages(result, report=report, plot=plot)
     if junit is not None:
         write_junit(junit, result, outcomes)
