@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nfexport.inspection import FileFacts, inspect
     from nfexport.inspection.difference import Difference, diff
     from nfexport.pipeline import export
+    from nfexport.preset_export import export_preset
     from nfexport.recipe import Recipe
     from nfexport.results import ExportResult, VerifyResult
     from nfexport.subjects import NamedModel
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "export",
+    "export_preset",
     "verify",
     "surgery",
     "inspect",
@@ -54,6 +56,7 @@ __all__ = [
 
 _HOMES = {
     "export": "nfexport.pipeline",
+    "export_preset": "nfexport.preset_export",
     "verify": "nfexport.verifying",
     "ExportResult": "nfexport.results",
     "VerifyResult": "nfexport.results",

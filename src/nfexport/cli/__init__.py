@@ -17,6 +17,7 @@ from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {
     "export": "Export a timm model to ONNX (the default command).",
+    "preset": "List, show and export documented models.",
     "verify": "Compare an ONNX file with the model that it claims to be.",
     "surgery": "Apply graph passes to any ONNX file.",
     "inspect": "Show what is in an ONNX file.",

@@ -1,0 +1,123 @@
+"""`nfexport preset …`: models as others document them, by one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nfexport.cli.options import reporting
+
+FOLDERS = click.option(
+    "--preset-dir",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    envvar="NFEXPORT_PRESET_DIR",
+    help="Folder with presets of your own, several times for several.",
+)
+
+
+@click.group(name="preset", short_help="List, show and export documented models.")
+def command() -> None:
+    """Models as others document them: interface, figures and weights, by one name."""
+
+
+@command.command(name="list")
+@FOLDERS
+@reporting
+def list_(folders: tuple[Path, ...], as_json: bool, quiet: bool, verbose: bool) -> int:
+    """List the presets."""
+    from nfexport.cli.console import Console, print_json
+    from nfexport.cli.show_preset import show_presets
+    from nfexport.presets import list_presets
+
+    presets = list_presets(folders)
+    if as_json:
+        print_json([preset.to_dict() for preset in presets])
+    else:
+        show_presets(Console(quiet=quiet, verbose=verbose).out, presets)
+    return 0
+
+
+@command.command()
+@click.argument("name")
+@FOLDERS
+@reporting
+def show(name: str, folders: tuple[Path, ...], as_json: bool, quiet: bool, verbose: bool) -> int:
+    """Show the preset NAME: what it fixes."""
+    from nfexport.cli.console import Console, print_json
+    from nfexport.cli.show_preset import show_preset
+    from nfexport.presets import find_preset
+
+    preset = find_preset(name, folders)
+    if as_json:
+        print_json(preset.to_dict())
+    else:
+        show_preset(Console(quiet=quiet, verbose=verbose).out, preset)
+    return 0
+
+
+@command.command()
+@click.argument("name")
+@click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write. [default: NAME.onnx]")
+@click.option(
+    "--form",
+    type=click.Choice(["original", "converted"]),
+    help="original: RGB, normalised outside; converted: BGR in 0..255, everything inside. [default: the preset's]",
+)
+@click.option(
+    "--to",
+    type=click.Choice(["onnx", "openvino"]),
+    default="onnx",
+    show_default=True,
+    help="Write OpenVINO's IR (.xml, .bin) beside the file too.",
+)
+@click.option(
+    "--ir-precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="What the IR stores its weights in.",
+)
+@click.option("--pretrained", is_flag=True, help="Take the documented weights from the hub.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Take the weights from a .safetensors, .pth or .pt file."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights.")
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
+@FOLDERS
+@reporting
+def export(
+    name: str,
+    target: Path | None,
+    checkpoint: Path | None,
+    folders: tuple[Path, ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> int:
+    """Export the preset NAME to an ONNX file by its documented interface, and verify it.
+
+    Without --pretrained or --checkpoint the weights are seeded: right for a look at speed and interface, and
+    untrained.
+    """
+    from nfexport.cli.console import Console, print_json
+    from nfexport.preset_export import are_documented, export_preset
+    from nfexport.presets import find_preset
+
+    preset = find_preset(name, folders)
+    console = Console(quiet=quiet or as_json, verbose=verbose)
+    with console.live() as progress:
+        result = export_preset(preset, target, checkpoint=checkpoint, progress=progress, **options)
+    documented = None if checkpoint is None else are_documented(preset, checkpoint)
+    if as_json:
+        print_json({**result.to_dict(), "preset": preset.name, "documented_weights": documented})
+    else:
+        console.show_export(result)
+        if documented is not None:
+            which = "are" if documented else "are NOT"
+            console.out.print(f"the weights {which} {preset.weights.file}, which the preset documents")
+    return 0
