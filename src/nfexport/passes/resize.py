@@ -1,11 +1,12 @@
 """Take pictures of another size, and resize and crop them in the graph as timm's evaluation transform does.
 
-    y = crop(bytes(R · bytes(x · Cᵀ))),   bytes(v) = min(max(⌊v + ½⌋, 0), 255)       the width first, as Pillow
+    y = crop(bytes(R · bytes(x · Cᵀ))),   bytes(v) = min(max(⌊v + ½⌋, 0), 255)
 
 R and C are Pillow's weights (resampling has the formula). For pictures of one fixed size they are two
-constant matrices, cut to the rows and columns that the crop leaves: at every opset. For any size they are
-two Resize with antialias=1, exclude_outside=1, cubic_coeff_a=−0.5, and the sizes are computed in whole
-numbers in the graph: from opset 18, where Resize learned it. Pixels in 0..1 are scaled to bytes and back.
+constant matrices, cut to the rows and columns that the crop leaves, in Pillow's order of the axes: at every
+opset. For any size they are two Resize, the width first, with antialias=1, exclude_outside=1,
+cubic_coeff_a=−0.5, and the sizes are computed in whole numbers in the graph: from opset 18, where Resize
+learned it. Pixels in 0..1 are scaled to bytes and back.
 
 Refused: an interpolation that is neither bicubic nor bilinear, the crop mode 'border', a crop that is no
 square, a network without a fixed size, any size below opset 18, and a graph that casts, transposes or
@@ -81,7 +82,8 @@ def apply(
     else:
         dims = (int(from_size[0]), int(from_size[1]))
         form = resampling.geometry(dims, size, crop_pct, crop_mode)
-        value = _fixed_size(build, value, *resampling.matrices(dims, form, interpolation))
+        rows, columns = resampling.matrices(dims, form, interpolation)
+        value = _fixed_size(build, value, rows, columns, resampling.height_first(dims, form.resized))
     if value_range != BYTE:
         value = build.node("Div", value, build.number(BYTE / value_range))
     value.shape = ir.Shape(head.shape)
@@ -141,10 +143,19 @@ class _Builder:
 
 
 def _fixed_size(
-    build: _Builder, value: ir.Value, rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any]
+    build: _Builder,
+    value: ir.Value,
+    rows: np.ndarray[Any, Any],
+    columns: np.ndarray[Any, Any],
+    height_first: bool,
 ) -> ir.Value:
-    across = build.bytes(build.node("MatMul", value, build.floats(columns.T, "columns")))
-    return build.bytes(build.node("MatMul", build.floats(rows, "rows"), across))
+    def across(value: ir.Value) -> ir.Value:
+        return build.bytes(build.node("MatMul", value, build.floats(columns.T, "columns")))
+
+    def down(value: ir.Value) -> ir.Value:
+        return build.bytes(build.node("MatMul", build.floats(rows, "rows"), value))
+
+    return across(down(value)) if height_first else down(across(value))
 
 
 def _any_size(

@@ -124,6 +124,7 @@ class ServedForm:
             crop_mode=params["crop_mode"],
             interpolation=params["interpolation"],
             nudge=nudge,
+            width_first=params.get("from_size") is None,
         )
         return np.asarray(resized / r)
 
