@@ -71,8 +71,8 @@ def _named_by(word: str | Path) -> Iterator[Path]:
     elif path.exists():
         yield path
     elif glob.has_magic(str(word)):
-        names = sorted(glob.iglob(str(word), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        yield from (Path(name) for name in names if Path(name).is_file())
+        found = glob.iglob(str(word), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        yield from (file for file in sorted(map(Path, found)) if file.is_file())
 
 
 def _within(folder: Path) -> Iterator[Path]:
