@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -55,15 +56,16 @@ def _answers(
 ) -> Iterator[Answer | Skipped]:
     held: list[tuple[Path, Pixels] | Skipped] = []
     count = 0
-    for picture, found in read_ahead(form, pictures):
-        if isinstance(found, PictureError):
-            held.append(Skipped(picture=picture, error=found))
-        else:
-            held.append((picture, found))
-            count += 1
-        if count == at_once or not count:
-            yield from _run(session, form, held, fixed)
-            held, count = [], 0
+    with contextlib.closing(read_ahead(form, pictures)) as decoded:
+        for picture, found in decoded:
+            if isinstance(found, PictureError):
+                held.append(Skipped(picture=picture, error=found))
+            else:
+                held.append((picture, found))
+                count += 1
+            if count == at_once or not count:
+                yield from _run(session, form, held, fixed)
+                held, count = [], 0
     yield from _run(session, form, held, fixed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,11 +21,11 @@ MOST_THREADS = 8
 
 def read_ahead(
     form: PictureForm, pictures: Iterable[Path], *, ahead: int | None = None
-) -> Iterator[tuple[Path, Pixels | PictureError]]:
+) -> Generator[tuple[Path, Pixels | PictureError], None, None]:
     """Yield each picture with its pixels, or with the reason why it has none, in order.
 
     ahead is how many are decoded before they are asked for, twice the number of threads by default: that
-    many are in memory, however many pictures there are."""
+    many are in memory, however many pictures there are. Closing it ends the threads."""
     threads = min(os.cpu_count() or 1, MOST_THREADS)
     ahead = 2 * threads if ahead is None else ahead
     waiting: collections.deque[tuple[Path, Future[Pixels]]] = collections.deque()

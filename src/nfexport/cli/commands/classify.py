@@ -106,7 +106,7 @@ def command(
             if isinstance(answer, Skipped):
                 skipped += 1
                 printer.skip(answer)
-                click.echo(f"nfexport: {answer.error}", err=True)
+                click.echo(f"nfexport: {answer.error}", file=sys.stderr)  # above the progress, where that is shown
             else:
                 read += 1
                 printer.show(predict(answer) if predict else Prediction(picture=answer.picture, classes=()))
