@@ -65,6 +65,16 @@ def test_a_table_for_each_picture(exported: Path, photos: Path, capsys: pytest.C
     assert lines[1].split()[-1] == str(best.index)
 
 
+def test_verbose_says_what_ran_and_quiet_nothing(
+    exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["classify", str(exported), "photos/a.png", "-v"]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["file", "model", "runtime", "photos/a.png"]
+    assert run(["classify", str(exported), "photos/a.png", "-q"]) == EXIT_OK
+    assert capsys.readouterr() == ("", "")
+
+
 def test_csv_has_one_row_a_class(exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["classify", str(exported), "photos/*.png", "--csv", "--top", "3", "--batch", "2"]) == EXIT_OK
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

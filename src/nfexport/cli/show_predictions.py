@@ -46,8 +46,10 @@ class Quiet:
 class Tables(Quiet):
     """For people: a heading and a table for each picture, at the end what was written."""
 
-    def __init__(self, out: IO[str]) -> None:
+    def __init__(self, out: IO[str], head: Mapping[str, Any]) -> None:
         self._out = RichConsole(file=out, highlight=False, soft_wrap=True)
+        for name, value in head.items():
+            self._out.print(f"[cyan]{name:<8}[/]  {escape(value)}")
 
     def show(self, prediction: Prediction) -> None:
         if not prediction.classes:

@@ -98,7 +98,7 @@ def command(
     read = skipped = 0
     with contextlib.ExitStack() as stack:
         takers = _takers(opened, embed, save_features, stack)
-        printer = _printer(opened, as_json=as_json, as_csv=as_csv, quiet=quiet)
+        printer = _printer(opened, as_json=as_json, as_csv=as_csv, quiet=quiet, verbose=verbose)
         # results on a terminal show how far it is
         talks = (as_json or as_csv or predict is not None) and sys.stdout.isatty()
         progress = stack.enter_context(Console(quiet=quiet or talks, verbose=verbose).live())
@@ -158,17 +158,17 @@ def _takers(
     return takers
 
 
-def _printer(opened: OpenFile, *, as_json: bool, as_csv: bool, quiet: bool) -> Printer:
+def _printer(opened: OpenFile, *, as_json: bool, as_csv: bool, quiet: bool, verbose: bool) -> Printer:
     from nfexport.cli.show_predictions import CsvRows, JsonDocument, Quiet, Tables
 
+    session = opened.session
+    head: Mapping[str, Any] = {
+        "file": str(opened.path),
+        "model": opened.description.model_name,
+        "runtime": f"{session.runtime} {session.version}",
+    }
     if as_json:
-        session = opened.session
-        head: Mapping[str, Any] = {
-            "file": str(opened.path),
-            "model": opened.description.model_name,
-            "runtime": f"{session.runtime} {session.version}",
-        }
         return JsonDocument(sys.stdout, head)
     if as_csv:
         return CsvRows(sys.stdout)
-    return Quiet() if quiet else Tables(sys.stdout)
+    return Quiet() if quiet else Tables(sys.stdout, head if verbose else {})
