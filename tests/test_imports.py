@@ -88,6 +88,9 @@ def packages_loaded_by(code: str) -> set[str]:
         ("import nfexport.pytest_plugin", set()),
         ("import nfexport.goldens.checking", {"onnx", "numpy"}),
         ("import nfexport; nfexport.inspect", {"onnx", "numpy"}),
+        ("import nfexport; nfexport.classify", {"onnx", "numpy"}),
+        ("import nfexport.pictures.labels as l; assert l.label_names('imagenet-1k', 1000)", set()),
+        ("from nfexport.cli import run; run(['classify', '--help'])", set()),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),
         ("from nfexport.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
         ("import nfexport.models, nfexport.verification", set()),
@@ -104,9 +107,10 @@ def test_that_test_can_fail() -> None:
 def test_public_names_stay_what_they_are_after_their_packages_were_imported() -> None:
     """A submodule of the same name would replace the function at the second access."""
     code = (
-        "import nfexport, nfexport.inspection, nfexport.verification, nfexport.pipeline\n"
-        "assert callable(nfexport.export) and callable(nfexport.verify) and callable(nfexport.inspect)\n"
-        "assert callable(nfexport.export) and callable(nfexport.verify) and callable(nfexport.inspect)"
+        "import nfexport, nfexport.inspection, nfexport.verification, nfexport.pipeline, nfexport.classification\n"
+        "for _ in range(2):\n"
+        "    for name in ('export', 'verify', 'inspect', 'classify'):\n"
+        "        assert callable(getattr(nfexport, name))"
     )
     packages_loaded_by(code)
 

@@ -5,6 +5,7 @@
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
     nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
+    nfexport.classify("nfnet_f0.onnx", "photos/")         what is on these pictures? (without torch)
 
 Names are resolved when they are first used, so that importing nfexport costs nothing.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from nfexport.classification.classifying import Prediction, classify
     from nfexport.errors import NfexportError
     from nfexport.goldens.checking import GoldenCheck
     from nfexport.goldens.checking import check as check_golden
@@ -41,6 +43,7 @@ __all__ = [
     "diff",
     "record_golden",
     "check_golden",
+    "classify",
     "Recipe",
     "ExportResult",
     "VerifyResult",
@@ -50,6 +53,7 @@ __all__ = [
     "Difference",
     "GoldenResult",
     "GoldenCheck",
+    "Prediction",
     "NfexportError",
     "__version__",
 ]
@@ -71,6 +75,8 @@ _HOMES = {
     "check_golden": "nfexport.goldens.checking:check",
     "GoldenResult": "nfexport.goldens.recording",
     "GoldenCheck": "nfexport.goldens.checking",
+    "classify": "nfexport.classification.classifying",
+    "Prediction": "nfexport.classification.classifying",
     "Recipe": "nfexport.recipe",
     "NfexportError": "nfexport.errors",
 }

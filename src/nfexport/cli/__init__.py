@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
     "golden": "Record what a file is and computes, and check it without torch.",
+    "classify": "Say what is on pictures, by an exported file, without torch.",
     "makefile": "Print the path of the make rules for other repositories.",
     "list": "List architectures and their trained weights.",
 }
@@ -30,7 +31,8 @@ COMMANDS = {
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification failed, an assertion or golden check failed, or two files differ
+  1  verification failed, an assertion or golden check failed, two files differ,
+     or pictures could not be read
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 

@@ -7,8 +7,11 @@ Source: timm, data/dataset.py (ImageDataset, input_img_mode).
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +35,8 @@ def decode(source: Path | bytes, *, channels: int = 3) -> Image.Image:
     if channels not in MODES:
         raise PictureError(f"{name} has 1 or 3 channels, the file takes {channels}", fix="feed arrays instead")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's half-way warning about size, and notes on damaged EXIF
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-                return picture.convert(MODES[channels])
+        with _QUIET(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            return picture.convert(MODES[channels])
     except FileNotFoundError as error:
         raise PictureError(f"there is no picture {name}", fix="check the path") from error
     except UnidentifiedImageError as error:
@@ -48,6 +49,38 @@ def decode(source: Path | bytes, *, channels: int = 3) -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise PictureError(f"{name} cannot be decoded ({reason})", fix="fetch or convert it again") from error
+
+
+class _Quiet:
+    """Leaves Pillow's warnings out, of half-way sizes and of damaged EXIF, for as long as any thread decodes.
+
+    warnings.catch_warnings alone would not do: two threads that leave in the order in which they entered put
+    back each other's filters, and the process stays without warnings."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught: warnings.catch_warnings[None] | None = None
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._inside += 1
+            if self._caught is None:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside and self._caught is not None:
+                    self._caught.__exit__(None, None, None)
+                    self._caught = None
+
+
+_QUIET = _Quiet()
 
 
 def to_array(picture: Image.Image) -> NDArray[np.uint8]:
