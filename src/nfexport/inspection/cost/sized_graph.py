@@ -160,6 +160,10 @@ def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         _skip_identities(model.graph)
+        # onnx gives up on a file that forgets to import the domain of a custom operator
+        imported = {entry.domain for entry in model.opset_import}
+        for domain in sorted({node.domain for node in model.graph.node} - imported - {"", "ai.onnx"}):
+            model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # what onnx raises differs between its versions
         reason = str(error).partition("\n")[0]
