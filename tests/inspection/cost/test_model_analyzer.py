@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from tests.inspection.cost.graphs import PICTURE, cost_of, floats, node, numbers, only
+from nfexport.inspection.cost import count_cost
+from tests.inspection.cost.graphs import PICTURE, cost_of, floats, model, node, numbers, only
 
 AN_ELEMENT = {
     "Add": 1,
@@ -149,6 +150,11 @@ def test_something_like_a_gelu_counts_by_its_nodes() -> None:
     assert cost_of(nodes, GELU_CONSTANTS).flops == 4 * PICTURE
 
 
+def test_a_gelu_whose_inside_is_read_elsewhere_counts_by_its_nodes() -> None:
+    nodes = [*ERF, *ENDINGS["x(1+erf), halved"][:1], node("Mul", "m half", "g"), node("Mul", "g d", "out")]
+    assert cost_of(nodes, GELU_CONSTANTS).flops == 5 * PICTURE  # Div, Add and three Mul
+
+
 def test_nodes_on_constants_alone_are_folded() -> None:
     """Weight standardisation without eps: the weight is computed from w, and counts with its own shape."""
     nodes = [
@@ -221,6 +227,12 @@ def test_scales_in_a_row_are_one() -> None:
 def test_scales_behind_a_convolution_are_folded() -> None:
     nodes = [node("Conv", "image w", "x"), node("Mul", "x c", "y"), node("Mul", "y c", "out")]
     assert cost_of(nodes, [WEIGHT, numbers("c", 2)]).flops == PRODUCT
+
+
+def test_a_scale_behind_an_output_of_the_graph_is_not_folded() -> None:
+    proto = model([node("Conv", "image w", "x"), node("Mul", "x c", "out")], [WEIGHT, numbers("c", 2)])
+    proto.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, None))
+    assert count_cost(proto).flops == PRODUCT + 4 * 64
 
 
 STATISTICS = [floats(name, 4) for name in ("s", "b", "m", "v")]
