@@ -109,7 +109,7 @@ def test_messages_lose_codes_and_signatures(raw: str, cleaned: str) -> None:
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="there is no runtime 'tract'; use one of onnxruntime, opencv, "):
+    with pytest.raises(InputError, match="there is no runtime 'tract'; use one of migraphx, onnxruntime, "):
         open_session(b"", runtime="tract")
 
 

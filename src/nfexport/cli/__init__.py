@@ -21,6 +21,7 @@ COMMANDS = {
     "surgery": "Apply graph passes to any ONNX file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
+    "check": "Say what a runtime cannot take of an ONNX file.",
     "golden": "Record what a file is and computes, and check it without torch.",
     "makefile": "Print the path of the make rules for other repositories.",
     "list": "List architectures and their trained weights.",
@@ -29,7 +30,7 @@ COMMANDS = {
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification failed, an assertion or golden check failed, or two files differ
+  1  verification, an assertion, a golden or target check failed, or two files differ
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 
