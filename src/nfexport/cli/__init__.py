@@ -30,7 +30,7 @@ COMMANDS = {
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification, an assertion, a golden or target check failed, or two files differ
+  1  verification failed, an assertion, golden or target check failed, or two files differ
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 

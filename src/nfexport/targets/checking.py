@@ -76,7 +76,7 @@ def _limits(model: onnx.ModelProto, table: Table, advisor: Advisor) -> Iterator[
         yield _of_file(table, problem, advisor.flag(f"--opset {limits.known_opset}"), caution=True)
     if limits.max_ir_version is not None and model.ir_version > limits.max_ir_version:
         problem = f"IR version {model.ir_version} is newer than {limits.max_ir_version}, the newest that {what} takes"
-        yield _of_file(table, problem, advisor.flag(f"--opset {opset}"))
+        yield _of_file(table, problem, advisor.flag(f"--opset {opset} --no-verify"))
     if limits.dynamic is None:
         return
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -154,7 +154,8 @@ def _attempt(path: Path, table: Table) -> tuple[str | None, str | None, list[Fin
     except MissingPackage as error:
         return None, error.problem, []
     except OnnxFileError as error:
-        return table.runtime, None, [_of_file(table, error.problem, "see what is listed above, or " + error.fix)]
+        fix = "mend what is listed for its nodes; if nothing is, try another opset with --opset"
+        return table.runtime, None, [_of_file(table, error.problem, fix)]
     except InputError as error:
         return None, error.problem, []
     return f"{session.runtime} {session.version}", None, []

@@ -16,7 +16,7 @@ from nfexport.cli.options import reporting
     "names",
     multiple=True,
     metavar="NAME",
-    help="migraphx, onnxruntime, openvino or tensorrt, several times for several. [default: all]",
+    help="A runtime such as tensorrt, several times for several. [default: all that there is a table for]",
 )
 @click.option("--try/--no-try", "attempt", default=True, show_default=True, help="Load FILE where that is installed.")
 @reporting

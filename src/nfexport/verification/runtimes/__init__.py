@@ -3,9 +3,9 @@
 To add one, add a file: `runtimes/NAME.py` with `open_session(model)` that returns a Session. It is then
 known as NAME, and its own packages are imported when it is first asked for. If they are optional, add an
 extra NAME to pyproject.toml and the two to EXTRAS, so that who lacks them is told what to install; what pip
-cannot install has its way in ELSEWHERE. Sessions
-refuse with OnnxFileError, stop with RuntimeError, and compute in float32 where a file says float32: what a
-runtime does faster and less exactly by default is turned off in its file, with the reason.
+cannot install has its way in ELSEWHERE. Sessions refuse with OnnxFileError, stop with RuntimeError, and compute
+in float32 where a file says float32: what a runtime does faster and less exactly by default is turned off in
+its file, with the reason.
 """
 
 from __future__ import annotations
