@@ -126,6 +126,6 @@ def test_without_either_it_says_where_it_comes_from(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "migraphx", None)
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
     with pytest.raises(
-        MissingPackage, match="'migraphx' cannot be imported .*; install ROCm with MIGraphX, which is on"
+        MissingPackage, match=r"'migraphx' cannot be imported .*; install ROCm with MIGraphX, which is on"
     ):
         open_session(b"", runtime="migraphx")
