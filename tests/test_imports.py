@@ -84,6 +84,7 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['verify', '--help'])", set()),
         ("from nfexport.cli import run; run(['golden', 'check', '--help'])", set()),
         ("from nfexport.cli import run; run(['golden', 'record', '--help'])", set()),
+        ("from nfexport.cli import run; run(['check', '--help'])", set()),
         ("from nfexport.cli import run; run(['makefile'])", set()),
         ("import nfexport.pytest_plugin", set()),
         ("import nfexport.goldens.checking", {"onnx", "numpy"}),

@@ -39,7 +39,7 @@ def verify(model: bytes, runtime: str) -> VerificationReport:
 
 
 def test_every_file_is_a_runtime_of_this_suite() -> None:
-    assert runtimes() == ("onnxruntime", "opencv", "openvino", "reference")
+    assert runtimes() == ("migraphx", "onnxruntime", "opencv", "openvino", "reference")
 
 
 @pytest.mark.parametrize("runtime", each())

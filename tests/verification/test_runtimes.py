@@ -109,7 +109,7 @@ def test_messages_lose_codes_and_signatures(raw: str, cleaned: str) -> None:
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="there is no runtime 'tract'; use one of onnxruntime, opencv, "):
+    with pytest.raises(InputError, match="there is no runtime 'tract'; use one of migraphx, onnxruntime, "):
         open_session(b"", runtime="tract")
 
 
@@ -117,7 +117,7 @@ def test_a_runtime_is_added_by_adding_a_file(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "echo.py").write_text("def open_session(model):\n    return ('echo', model)\n")
     (tmp_path / "absent.py").write_text("import a_package_that_is_not_installed\n")
     monkeypatch.setattr(runtimes, "__path__", [*runtimes.__path__, str(tmp_path)])
-    assert runtimes.runtimes() == ("absent", "echo", "onnxruntime", "opencv", "openvino", "reference")
+    assert runtimes.runtimes() == ("absent", "echo", "migraphx", "onnxruntime", "opencv", "openvino", "reference")
     try:
         assert open_session(b"x", runtime="echo") == ("echo", b"x")
         with pytest.raises(MissingPackage, match=r"'absent' cannot be imported .*; pip install absent"):

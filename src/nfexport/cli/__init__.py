@@ -22,6 +22,7 @@ COMMANDS = {
     "surgery": "Apply graph passes to any ONNX file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
+    "check": "Say what a runtime cannot take of an ONNX file.",
     "golden": "Record what a file is and computes, and check it without torch.",
     "classify": "Say what is on pictures, by an exported file, without torch.",
     "makefile": "Print the path of the make rules for other repositories.",
@@ -31,8 +32,8 @@ COMMANDS = {
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification failed, an assertion or golden check failed, two files differ,
-     or pictures could not be read
+  1  verification failed, an assertion, golden or target check failed, two files
+     differ, or pictures could not be read
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 

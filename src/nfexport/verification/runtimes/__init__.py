@@ -2,9 +2,10 @@
 
 To add one, add a file: `runtimes/NAME.py` with `open_session(model)` that returns a Session. It is then
 known as NAME, and its own packages are imported when it is first asked for. If they are optional, add an
-extra NAME to pyproject.toml and the two to EXTRAS, so that who lacks them is told what to install. Sessions
-refuse with OnnxFileError, stop with RuntimeError, and compute in float32 where a file says float32: what a
-runtime does faster and less exactly by default is turned off in its file, with the reason.
+extra NAME to pyproject.toml and the two to EXTRAS, so that who lacks them is told what to install; what pip
+cannot install has its way in ELSEWHERE. Sessions refuse with OnnxFileError, stop with RuntimeError, and compute
+in float32 where a file says float32: what a runtime does faster and less exactly by default is turned off in
+its file, with the reason.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from nfexport.errors import InputError, MissingPackage
 
 EXTRAS = {"opencv": "opencv-python-headless", "openvino": "openvino"}
 """The optional package behind a runtime; the extra of nfexport that installs it has the runtime's name."""
+
+ELSEWHERE = {"migraphx": "install ROCm with MIGraphX, which is on no package index, and put its module on PYTHONPATH"}
+"""How to get a runtime that pip does not install."""
 
 Model = Path | str | bytes
 """A file, or the bytes of one. Files with external data, or past 2 GiB, are opened by path."""
@@ -60,7 +64,8 @@ def open_session(model: Model, *, runtime: str = "onnxruntime", providers: Seque
     except ImportError as error:
         package = f"'nfexport[{runtime}]'" if runtime in EXTRAS else runtime
         raise MissingPackage(
-            f"the runtime '{runtime}' cannot be imported ({one_line(str(error))})", fix=f"pip install {package}"
+            f"the runtime '{runtime}' cannot be imported ({one_line(str(error))})",
+            fix=ELSEWHERE.get(runtime, f"pip install {package}"),
         ) from error
     options = {"providers": tuple(providers)} if runtime == "onnxruntime" and providers else {}
     session: Session = module.open_session(model, **options)

@@ -1,0 +1,40 @@
+"""`nfexport check FILE --target …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nfexport.cli.options import reporting
+
+
+@click.command(name="check", short_help="Say what a runtime cannot take of an ONNX file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A runtime such as tensorrt, several times for several. [default: all that there is a table for]",
+)
+@click.option("--try/--no-try", "attempt", default=True, show_default=True, help="Load FILE where that is installed.")
+@reporting
+def command(file: Path, names: tuple[str, ...], attempt: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """List the operators, opsets and attributes of FILE that a target cannot take, and the flag that helps.
+
+    After the tables of operators that each target documents; ONNX Runtime, OpenVINO and MIGraphX load the
+    file as well where they are installed. Exits with 1 if a target refuses the file or would compute
+    something else.
+    """
+    from nfexport.cli.console import Console, print_json
+    from nfexport.cli.show_check import show_check
+    from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
+    from nfexport.targets import check
+
+    result = check(file, names, attempt=attempt)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        show_check(result, Console(quiet=quiet, verbose=verbose))
+    return EXIT_OK if result.passed else EXIT_VERIFICATION

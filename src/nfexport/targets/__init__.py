@@ -1,0 +1,12 @@
+"""What the runtimes that a file is made for cannot take, from tables: one TOML file a target, in tables/.
+
+To add a target, add `tables/NAME.toml`; it is then known as NAME. docs/targets.md says what it holds.
+"""
+
+from __future__ import annotations
+
+from nfexport.targets.checking import check
+from nfexport.targets.findings import CheckResult, Finding, TargetCheck
+from nfexport.targets.table import Table, load, targets
+
+__all__ = ["check", "CheckResult", "TargetCheck", "Finding", "targets", "load", "Table"]

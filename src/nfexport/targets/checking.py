@@ -1,0 +1,166 @@
+"""Check a file against the tables of targets, and in the runtimes that are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+
+from nfexport.errors import InputError, MissingPackage, OnnxFileError
+from nfexport.inspection.counting import initializers
+from nfexport.inspection.facts import external_files
+from nfexport.inspection.tensors import dtype_name, shape_of
+from nfexport.targets.advice import Advisor
+from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck
+from nfexport.targets.rules import hangs_on_constants, problem_of
+from nfexport.targets.table import ANY, Table, load, targets
+from nfexport.targets.uses import DEFAULT_DOMAIN, Use, opset_of, read_model, uses
+
+
+def check(path: str | Path, names: Sequence[str] = (), *, attempt: bool = True) -> CheckResult:
+    """Return what each target cannot take of an ONNX file, any producer's, from its table.
+
+    names are targets (see targets()), all of them if none is given. With attempt the file is loaded as well
+    in each target's runtime that is installed here, and its refusal is a finding. The file is read without
+    its weights, the runtimes read it by its path.
+    Raises InputError for an unknown target, and OnnxFileError if the file is missing, no ONNX file, damaged,
+    or lacks its external data."""
+    path = Path(path)
+    tables = [load(name) for name in dict.fromkeys(names or targets())]
+    model = read_model(path)
+    external_files(path, initializers(model.graph))
+    advisor = Advisor.of(path, model)
+    found = list(uses(model))
+    return CheckResult(
+        path=path, targets=tuple(_check_one(path, model, table, found, advisor, attempt) for table in tables)
+    )
+
+
+def _check_one(
+    path: Path, model: onnx.ModelProto, table: Table, found: Sequence[Use], advisor: Advisor, attempt: bool
+) -> TargetCheck:
+    findings = [
+        *_limits(model, table, advisor),
+        *_types(model, table),
+        *(finding for use in found for finding in _node(use, table, advisor)),
+    ]
+    tried: str | None = None
+    not_tried: str | None = "--no-try" if not attempt else "nfexport has no runtime for it"
+    if attempt and table.runtime is not None:
+        tried, not_tried, refusal = _attempt(path, table)
+        findings += refusal
+    return TargetCheck(
+        target=table.name,
+        title=table.title,
+        version=table.version,
+        source=table.source.url,
+        findings=tuple(findings),
+        tried=tried,
+        not_tried=None if tried else not_tried,
+    )
+
+
+def _limits(model: onnx.ModelProto, table: Table, advisor: Advisor) -> Iterator[Finding]:
+    limits = table.limits
+    opset = opset_of(model.opset_import)
+    what = f"{table.title} {table.version}"
+    if limits.min_opset is not None and 0 < opset < limits.min_opset:
+        problem = f"opset {opset} is older than {limits.min_opset}, the oldest that {what} takes"
+        yield _of_file(table, problem, advisor.flag(f"--opset {limits.min_opset}"))
+    if limits.max_opset is not None and opset > limits.max_opset:
+        problem = f"opset {opset} is newer than {limits.max_opset}, the newest that {what} takes"
+        yield _of_file(table, problem, advisor.flag(f"--opset {limits.max_opset}"))
+    if limits.known_opset is not None and opset > limits.known_opset:
+        problem = f"opset {opset} is newer than {limits.known_opset}, the newest that the table knows"
+        yield _of_file(table, problem, advisor.flag(f"--opset {limits.known_opset}"), caution=True)
+    if limits.max_ir_version is not None and model.ir_version > limits.max_ir_version:
+        problem = f"IR version {model.ir_version} is newer than {limits.max_ir_version}, the newest that {what} takes"
+        yield _of_file(table, problem, advisor.flag(f"--opset {opset} --no-verify"))
+    if limits.dynamic is None:
+        return
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        named = [size for size in shape_of(value) or () if isinstance(size, str)]
+        if named and value.name not in stored:
+            problem = f"the size {', '.join(named)} of the input '{value.name}' is open: {limits.dynamic}"
+            yield _of_file(table, problem, advisor.flag("--batch 1"), caution=True)
+
+
+def _types(model: onnx.ModelProto, table: Table) -> Iterator[Finding]:
+    """Yield one finding for each element type that is not taken, at the first tensor that has it."""
+    if not table.limits.types:
+        return
+    graph = model.graph
+    tensors = [(value.name, value.type.tensor_type.elem_type) for value in (*graph.input, *graph.value_info)]
+    tensors += [(tensor.name, tensor.data_type) for tensor in initializers(graph)]
+    tensors += [(value.name, value.type.tensor_type.elem_type) for value in graph.output]
+    seen = set()
+    for name, data_type in tensors:
+        dtype = dtype_name(data_type)
+        if data_type and dtype not in table.limits.types and dtype not in seen:
+            seen.add(dtype)
+            problem = f"the tensor '{name}' is {dtype}, an element type that {table.title} does not take"
+            yield _of_file(table, problem, "export the model in float32, or in float16 with --precision fp16")
+
+
+def _node(use: Use, table: Table, advisor: Advisor) -> Iterator[Finding]:
+    refusal = _refusal(use, table)
+    if refusal is not None:
+        flag = table.flags.get(use.operator)
+        fix = advisor.flag(flag) if flag is not None else advisor.cut(next(iter(use.node.input), ""))
+        yield Finding(target=table.name, node=use.label, operator=use.operator, problem=refusal, fix=fix)
+        return
+    for rule in table.rules:
+        problem = problem_of(rule, use)
+        if problem is None:
+            continue
+        flag = rule.flag
+        if rule.flag_of_constants is not None and hangs_on_constants(use):
+            flag = rule.flag_of_constants
+        yield Finding(
+            target=table.name,
+            node=use.label,
+            operator=use.operator,
+            problem=problem,
+            fix=advisor.flag(flag) if flag else rule.advice or advisor.cut(next(iter(use.node.input), "")),
+            effect=rule.effect,
+        )
+
+
+def _refusal(use: Use, table: Table) -> str | None:
+    operator = use.node.op_type
+    if use.node.domain not in DEFAULT_DOMAIN:
+        taken = table.domains.get(use.node.domain)
+        if taken is None:
+            return f"{table.title} takes no operators of the domain {use.node.domain}"
+        return None if operator in taken or ANY in taken else f"{table.title} does not take it"
+    if operator not in table.operators:
+        return f"{table.title} does not take it"
+    if use.opset < table.since.get(operator, 0):
+        return f"{table.title} takes it from opset {table.since[operator]} on, and this is {use.opset}"
+    if use.opset > table.until.get(operator, use.opset):
+        return f"{table.title} takes it up to opset {table.until[operator]}, and this is {use.opset}"
+    return None
+
+
+def _attempt(path: Path, table: Table) -> tuple[str | None, str | None, list[Finding]]:
+    """Return which runtime was tried, or why none was, and its refusal."""
+    from nfexport.verification.runtimes import open_session
+
+    assert table.runtime is not None
+    try:
+        session = open_session(path, runtime=table.runtime)
+    except MissingPackage as error:
+        return None, error.problem, []
+    except OnnxFileError as error:
+        fix = "mend what is listed for its nodes; if nothing is, try another opset with --opset"
+        return table.runtime, None, [_of_file(table, error.problem, fix)]
+    except InputError as error:
+        return None, error.problem, []
+    return f"{session.runtime} {session.version}", None, []
+
+
+def _of_file(table: Table, problem: str, fix: str, *, caution: bool = False) -> Finding:
+    effect: Effect = "caution" if caution else "refused"
+    return Finding(target=table.name, node=None, operator=None, problem=problem, fix=fix, effect=effect)
