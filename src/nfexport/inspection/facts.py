@@ -136,13 +136,14 @@ def inspect(path: str | Path) -> FileFacts:
     )
 
 
-def read(path: Path, look: Look | None = None) -> onnx.ModelProto:
-    """Return the model without the values of its initializers, after a look at them.
+def read(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelProto:
+    """Return the model without the values of its initializers, after a look at them; those of up to `keep`
+    bytes stay.
 
     Raises OnnxFileError as inspect does."""
     recognise.check_readable(path)
     try:
-        model = skim(path, look)
+        model = skim(path, look, keep=keep)
     except OSError as error:
         raise OnnxFileError(f"'{path}' cannot be read ({error.strerror})", fix="check its permissions") from error
     except DamagedError as damage:

@@ -30,9 +30,9 @@ class DamagedError(ValueError):
     """The bytes are no protobuf message, or end too soon."""
 
 
-def skim(path: Path, look: Look | None = None) -> onnx.ModelProto:
+def skim(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelProto:
     """Return the model with the raw_data of its initializers left out, after a look at them; names, types and
-    dims stay.
+    dims stay. Initializers of up to `keep` bytes keep their values: shapes hang on targets of Reshape and pads.
 
     Raises DamagedError if the file is not a complete protobuf message or an initializer does not have the
     bytes that its shape takes, and OSError if it cannot be read."""
@@ -42,7 +42,7 @@ def skim(path: Path, look: Look | None = None) -> onnx.ModelProto:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as data,
     ):
-        rest = b"".join(_model(data, sizes, look))
+        rest = b"".join(_model(data, sizes, look, keep))
     model = onnx.ModelProto()
     try:
         model.ParseFromString(rest)
@@ -56,30 +56,36 @@ def skim(path: Path, look: Look | None = None) -> onnx.ModelProto:
     return model
 
 
-def _model(data: memoryview, sizes: list[int | None], look: Look | None) -> Iterator[bytes]:
+def _model(data: memoryview, sizes: list[int | None], look: Look | None, keep: int) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, 0, len(data)):
         if number == GRAPH:
-            yield _field(GRAPH, b"".join(_graph(data, payload, end, sizes, look)))
+            yield _field(GRAPH, b"".join(_graph(data, payload, end, sizes, look, keep)))
         else:
             yield bytes(data[start:end])
 
 
-def _graph(data: memoryview, first: int, last: int, sizes: list[int | None], look: Look | None) -> Iterator[bytes]:
+def _graph(
+    data: memoryview, first: int, last: int, sizes: list[int | None], look: Look | None, keep: int
+) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, first, last):
         if number == INITIALIZER:
             sizes.append(None)
-            yield _field(INITIALIZER, b"".join(_tensor(data, payload, end, sizes, look)))
+            yield _field(INITIALIZER, b"".join(_tensor(data, payload, end, sizes, look, keep)))
         else:
             yield bytes(data[start:end])
 
 
-def _tensor(data: memoryview, first: int, last: int, sizes: list[int | None], look: Look | None) -> Iterator[bytes]:
+def _tensor(
+    data: memoryview, first: int, last: int, sizes: list[int | None], look: Look | None, keep: int
+) -> Iterator[bytes]:
     for number, start, payload, end in _fields(data, first, last):
         if number == RAW_DATA:
             sizes[-1] = end - payload
             if look is not None:
                 with data[payload:end] as values:
                     look(len(sizes) - 1, values)
+            if end - payload <= keep:
+                yield bytes(data[start:end])
         else:
             yield bytes(data[start:end])
 

@@ -1,0 +1,8 @@
+"""What an inference with an ONNX file costs: operations, activations and parameters, by either of two rules."""
+
+from __future__ import annotations
+
+from nfexport.inspection.cost.count import count_cost
+from nfexport.inspection.cost.values import Cost, LayerCost, Rule
+
+__all__ = ["count_cost", "Cost", "LayerCost", "Rule"]

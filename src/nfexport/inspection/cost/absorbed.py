@@ -1,0 +1,98 @@
+"""Find what a runtime's conversion works into its neighbours, so that it costs nothing at an inference.
+
+    Mul(c₁) → Mul(c₂)            one product with c₁·c₂
+    Mul(c) → [zero Pad →] Conv   in the weight: c scales its input channels
+    Conv → Mul(c)                in the weight and bias: c scales the output channels
+    Conv → BatchNormalization    in the weight and bias
+
+c is constant, one number or one a channel, and Div(c) counts as Mul(1/c); there is one reader at each arrow.
+OpenVINO does so when it reads a file, and its Model Analyzer counts what is left.
+"""
+
+from __future__ import annotations
+
+import math
+
+from nfexport.inspection.cost.sized_graph import Node, SizedGraph, attribute
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def find_absorbed(graph: SizedGraph, busy: set[int]) -> set[int]:
+    """Return the ids of the nodes that vanish; busy are those that belong to an activation function."""
+    gone: set[int] = set()
+    for node in graph.active():
+        if id(node) in busy:
+            continue
+        if _is_scale(graph, node):
+            after = graph.only_reader(node.output[0])
+            if after is not None and id(after) not in busy and (_is_scale(graph, after) or _is_fed(graph, node, after)):
+                gone.add(id(node))
+            elif _follows_convolution(graph, _data(graph, node), gone):
+                gone.add(id(node))
+        elif node.op_type == "BatchNormalization" and is_inference_form(node):
+            if _follows_convolution(graph, node.input[0], gone):
+                gone.add(id(node))
+    return gone
+
+
+def is_inference_form(node: Node) -> bool:
+    """Say whether a BatchNormalization uses its running statistics."""
+    training = attribute(node, "training_mode")
+    return not (training is not None and training.i) and sum(bool(name) for name in node.output) == 1
+
+
+def _is_scale(graph: SizedGraph, node: Node) -> bool:
+    if node.op_type not in ("Mul", "Div") or (operands := graph.operands(node)) is None:
+        return False
+    data, constant = operands
+    if node.op_type == "Div" and constant != node.input[1]:
+        return False
+    factor, shape = graph.shape(constant), graph.shape(data)
+    if factor is None or math.prod(factor) == 1:
+        return factor is not None
+    if shape is None or len(shape) < 2 or len(factor) > len(shape):
+        return False
+    aligned = (1,) * (len(shape) - len(factor)) + factor
+    return math.prod(aligned) == aligned[1] == shape[1]
+
+
+def _data(graph: SizedGraph, node: Node) -> str:
+    operands = graph.operands(node)
+    assert operands is not None
+    return operands[0]
+
+
+def _is_fed(graph: SizedGraph, node: Node, after: Node) -> bool:
+    """Say whether the result is all that a convolution reads, with zeros around it or without."""
+    name = node.output[0]
+    if after.op_type == "Pad" and after.input[0] == name and _pads_zeros(graph, after):
+        name = after.output[0]
+        padded = graph.only_reader(name)
+        if padded is None:
+            return False
+        after = padded
+    return after.op_type in CONVOLUTIONS and after.input[0] == name and graph.is_constant(after.input[1])
+
+
+def _pads_zeros(graph: SizedGraph, pad: Node) -> bool:
+    mode, value = attribute(pad, "mode"), attribute(pad, "value")
+    if (mode is not None and mode.s != b"constant") or (value is not None and value.f):
+        return False
+    if len(pad.input) < 3 or not pad.input[2]:
+        return True
+    number = graph.number(pad.input[2])
+    return number == 0
+
+
+def _follows_convolution(graph: SizedGraph, name: str, gone: set[int]) -> bool:
+    """Say whether a convolution writes the value for one reader, directly or through what vanishes."""
+    writer = graph.writer(name)
+    while writer is not None and graph.only_reader(name) is not None:
+        if writer.op_type in CONVOLUTIONS:
+            return graph.is_constant(writer.input[1])
+        if id(writer) not in gone or writer.op_type not in ("Mul", "Div", "BatchNormalization"):
+            return False
+        name = writer.input[0] if writer.op_type == "BatchNormalization" else _data(graph, writer)
+        writer = graph.writer(name)
+    return False

@@ -1,0 +1,109 @@
+"""Give every symbolic dim of a file's inputs a number, so that all shapes become known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx
+
+from nfexport.errors import InputError, RecipeError
+from nfexport.metadata import read_recipe
+from nfexport.recipe import Recipe
+
+Dim = onnx.TensorShapeProto.Dimension
+
+MOST_CHANNELS = 4
+"""A picture has 1, 3 or 4 channels: tells NHWC from NCHW where nothing else does."""
+
+
+def fix_sizes(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) -> dict[str, tuple[int, ...]]:
+    """Write numbers in place of the symbolic dims of inputs, also where other values name them; return the
+    shapes of the inputs.
+
+    The first dim is the batch; the others of a picture are its height and width, by default those of the
+    recipe. A dim that the file fixes stays, and batch 1 then means the file's own.
+    Raises InputError if the file fixes another batch or size than asked, or has a dim that nothing tells."""
+    if batch < 1:
+        raise InputError(f"a batch of {batch} is no batch", fix="pass a number from 1 up")
+    recipe = _recipe(model)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    symbols: dict[str, int] = {}
+    for value in inputs:
+        _fix_input(value, batch, size, recipe, symbols)
+    for value in (*model.graph.value_info, *model.graph.output):
+        _replace(value.type.tensor_type.shape.dim, symbols)
+    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in inputs}
+
+
+def _recipe(model: onnx.ModelProto) -> Recipe | None:
+    try:
+        return read_recipe({entry.key: entry.value for entry in model.metadata_props})
+    except RecipeError:
+        return None  # inspect says so; here it only means that nothing tells the size
+
+
+def _fix_input(
+    value: onnx.ValueInfoProto,
+    batch: int,
+    size: tuple[int, int] | None,
+    recipe: Recipe | None,
+    symbols: dict[str, int],
+) -> None:
+    if not value.type.tensor_type.HasField("shape"):
+        raise InputError(
+            f"input '{value.name}' states no shape, so nothing can be counted",
+            fix="export the file with the shape of its input",
+        )
+    dims = value.type.tensor_type.shape.dim
+    wanted: dict[int, int] = {0: batch} if dims else {}
+    if len(dims) == 4:
+        spatial = (1, 2) if _is_nhwc(dims, recipe) else (2, 3)
+        asked = size or (recipe.image_size if recipe is not None else None)
+        if size is not None:
+            _check_fixed(value.name, tuple(dims[axis].dim_value for axis in spatial), size)
+        if asked is not None:
+            wanted.update(zip(spatial, asked, strict=True))
+    if dims and dims[0].dim_value and batch not in (1, dims[0].dim_value):
+        raise InputError(
+            f"the file fixes the batch of input '{value.name}' at {dims[0].dim_value}",
+            fix="leave --batch out, or export with a dynamic batch",
+        )
+    for axis, dim in enumerate(dims):
+        if dim.dim_value:
+            continue
+        if axis not in wanted and dim.dim_param not in symbols:
+            picture = len(dims) == 4
+            raise InputError(
+                f"dim {axis} of input '{value.name}' ({dim.dim_param or 'unnamed'}) has no number, and nothing tells one",
+                fix="pass --size HxW" if picture else "export the file with a fixed shape",
+            )
+        number = wanted.get(axis, symbols.get(dim.dim_param, 0))
+        if dim.dim_param:
+            symbols.setdefault(dim.dim_param, number)
+        dim.dim_value = number
+
+
+def _is_nhwc(dims: Iterable[Dim], recipe: Recipe | None) -> bool:
+    if recipe is not None:
+        return recipe.preprocessing.layout == "nhwc"
+    _, second, _, last = (dim.dim_value for dim in dims)
+    return 0 < last <= MOST_CHANNELS and not 0 < second <= MOST_CHANNELS
+
+
+def _check_fixed(name: str, fixed: tuple[int, ...], size: tuple[int, int]) -> None:
+    if any(number and number != asked for number, asked in zip(fixed, size, strict=True)):
+        raise InputError(
+            f"the file fixes the size of input '{name}' at {' × '.join(str(number or '?') for number in fixed)}",
+            fix="leave --size out, or export with --dynamic-size",
+        )
+
+
+def _replace(dims: Iterable[Dim], symbols: dict[str, int]) -> None:
+    for dim in dims:
+        if dim.HasField("dim_value"):
+            continue
+        number = symbols.get(dim.dim_param)
+        dim.Clear()  # a name that no input has, such as 'batch*4', is left to shape inference
+        if number is not None:
+            dim.dim_value = number
