@@ -5,6 +5,7 @@
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
     nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
+    nfexport.card("nfnet_f0.onnx")                        its model card, in Markdown
 
 Names are resolved when they are first used, so that importing nfexport costs nothing.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from nfexport.cards.rendering import card
     from nfexport.errors import NfexportError
     from nfexport.goldens.checking import GoldenCheck
     from nfexport.goldens.checking import check as check_golden
@@ -39,6 +41,7 @@ __all__ = [
     "diff",
     "record_golden",
     "check_golden",
+    "card",
     "Recipe",
     "ExportResult",
     "VerifyResult",
@@ -66,6 +69,7 @@ _HOMES = {
     "Difference": "nfexport.inspection.difference",
     "record_golden": "nfexport.goldens.recording:record",
     "check_golden": "nfexport.goldens.checking:check",
+    "card": "nfexport.cards.rendering",
     "GoldenResult": "nfexport.goldens.recording",
     "GoldenCheck": "nfexport.goldens.checking",
     "Recipe": "nfexport.recipe",

@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
     "golden": "Record what a file is and computes, and check it without torch.",
+    "card": "Write the model card of an ONNX file.",
     "makefile": "Print the path of the make rules for other repositories.",
     "list": "List architectures and their trained weights.",
 }
