@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console as RichConsole
+from rich.markup import escape
 from rich.table import Table
 
+from nfexport.cli.show_cost import add_cost
 from nfexport.cli.show_diagnosis import add_diagnosis, add_self_test
+from nfexport.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from nfexport.inspection import FileFacts
     from nfexport.inspection.assertions import Outcome
+    from nfexport.inspection.cost import Cost
     from nfexport.models import ArchitectureEntry
     from nfexport.results import ExportResult, VerifyResult
     from nfexport.verification.report import VerificationReport
@@ -139,7 +143,8 @@ class Console:
         table.add_row("result", "[green]passed[/]" if result.passed else "[red]FAILED[/]")
         self.out.print(table)
 
-    def show_facts(self, facts: FileFacts) -> None:
+    def show_facts(self, facts: FileFacts, cost: Cost | InputError | None = None) -> None:
+        """Show the facts of a file and what an inference costs, or why that cannot be said."""
         table = _facts_table()
         table.add_row("file", f"[bold]{facts.path}[/]")
         if facts.recipe is not None:
@@ -158,6 +163,10 @@ class Console:
         else:
             table.add_row("recipe", "none" if facts.recipe_error is None else str(facts.recipe_error))
         _add_facts(table, facts)
+        if isinstance(cost, InputError):
+            table.add_row("cost", escape(str(cost)))
+        elif cost is not None:
+            add_cost(table, cost)
         table.add_row("operators", ", ".join(f"{name} {count}" for name, count in facts.operator_counts.items()))
         self.out.print(table)
 

@@ -25,14 +25,17 @@ def find_absorbed(graph: SizedGraph, busy: set[int]) -> set[int]:
         if id(node) in busy:
             continue
         if _is_scale(graph, node):
-            after = graph.only_reader(node.output[0])
-            if after is not None and id(after) not in busy and (_is_scale(graph, after) or _is_fed(graph, node, after)):
-                gone.add(id(node))
-            elif _follows_convolution(graph, _data(graph, node), gone):
-                gone.add(id(node))
-        elif node.op_type == "BatchNormalization" and is_inference_form(node):
-            if _follows_convolution(graph, node.input[0], gone):
-                gone.add(id(node))
+            vanishes = _meets_scale_or_convolution(graph, node, busy) or _follows_convolution(
+                graph, _data(graph, node), gone
+            )
+        else:
+            vanishes = (
+                node.op_type == "BatchNormalization"
+                and is_inference_form(node)
+                and _follows_convolution(graph, node.input[0], gone)
+            )
+        if vanishes:
+            gone.add(id(node))
     return gone
 
 
@@ -63,16 +66,21 @@ def _data(graph: SizedGraph, node: Node) -> str:
     return operands[0]
 
 
-def _is_fed(graph: SizedGraph, node: Node, after: Node) -> bool:
-    """Say whether the result is all that a convolution reads, with zeros around it or without."""
+def _meets_scale_or_convolution(graph: SizedGraph, node: Node, busy: set[int]) -> bool:
+    """Say whether the result is all that another scale reads, or a convolution with zeros around it or without."""
     name = node.output[0]
-    if after.op_type == "Pad" and after.input[0] == name and _pads_zeros(graph, after):
+    after = graph.only_reader(name)
+    if after is not None and after.op_type == "Pad" and after.input[0] == name and _pads_zeros(graph, after):
         name = after.output[0]
-        padded = graph.only_reader(name)
-        if padded is None:
-            return False
-        after = padded
-    return after.op_type in CONVOLUTIONS and after.input[0] == name and graph.is_constant(after.input[1])
+        after = graph.only_reader(name)
+    elif after is not None and id(after) not in busy and _is_scale(graph, after):
+        return True
+    return (
+        after is not None
+        and after.op_type in CONVOLUTIONS
+        and after.input[0] == name
+        and graph.is_constant(after.input[1])
+    )
 
 
 def _pads_zeros(graph: SizedGraph, pad: Node) -> bool:

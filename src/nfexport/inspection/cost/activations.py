@@ -1,7 +1,7 @@
 """Find activation functions that a graph writes as several nodes.
 
-    Swish    x · sigmoid(x), or x · sigmoid(c·x)
-    Gelu     x/2 · (1 + erf(x/√2)), or x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), in any order of the factors
+Swish    x · sigmoid(x), or x · sigmoid(c·x)
+Gelu     x/2 · (1 + erf(x/√2)), or x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), in any order of the factors
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def _gelu(graph: SizedGraph, curve: Node) -> Activation | None:
         return None
     group = [*inner, *nodes]
     inside = {id(node) for node in group}
-    if any(id(reader) not in inside for node in group if node is not step for reader in graph.readers(node.output[0])):
+    readers = (reader for node in group if node is not step for reader in graph.readers(node.output[0]))
+    if any(id(reader) not in inside for reader in readers):
         return None
     return Activation(op="Gelu", nodes=tuple(group), last=step)
 
@@ -115,5 +116,4 @@ def _between(graph: SizedGraph, x: str, curve: Node) -> list[Node] | None:
 
 
 def _other(node: Node, name: str) -> str:
-    first, second = node.input
-    return second if first == name else first
+    return str(node.input[1] if node.input[0] == name else node.input[0])

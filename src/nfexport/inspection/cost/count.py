@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import onnx
-import onnx.shape_inference
 
-from nfexport.errors import InputError
-from nfexport.inspection.cost import fvcore, model_analyzer
-from nfexport.inspection.cost.sized_graph import Node, SizedGraph, has_subgraph
+from nfexport.errors import InputError, RecipeError
+from nfexport.inspection.cost import fvcore, model_analyzer, products
+from nfexport.inspection.cost.sized_graph import Node, SizedGraph, has_subgraph, label
 from nfexport.inspection.cost.sizes import fix_sizes
 from nfexport.inspection.cost.values import RULES, Cost, LayerCost, Rule
 from nfexport.inspection.cost.zero_mean import zero_mean_weights
 from nfexport.inspection.facts import read
+from nfexport.metadata import read_recipe
+from nfexport.recipe import Recipe
 
-KEPT = 4096
-"""Bytes up to which constants are read: shapes hang on targets of Reshape, pads, axes and scales."""
+KEPT = 2**14
+"""Bytes up to which constants are read: shapes hang on targets of Reshape, pads, axes and scales; and a vector
+of 4096 ones tells a normalisation without a scale of its own."""
 
 UNKNOWN = frozenset(
     {
@@ -50,17 +52,25 @@ def count_cost(
         proto.CopyFrom(model)
     else:
         proto = read(Path(model), keep=KEPT)
-    inputs = fix_sizes(proto, batch=batch, size=size)
+    recipe = _recipe(proto)
+    inputs = fix_sizes(proto, batch=batch, size=size, recipe=recipe)
     graph = SizedGraph(proto)
-    notes = []
+    notes: list[str] = []
     if rule == "omz":
         rows = model_analyzer.layers(graph)
     else:
-        folded = _standardised_weights(path, proto, graph)
+        folded = _folded_standardisation(path, proto, graph)
         rows = fvcore.layers(graph, folded)
-        notes = _notes(proto, graph, folded)
+        notes = list(_notes(graph, folded, recipe))
     layers, uncounted = _collect(rows, graph)
     return Cost(rule=rule, inputs=inputs, layers=layers, uncounted=uncounted, notes=tuple(notes))
+
+
+def _recipe(model: onnx.ModelProto) -> Recipe | None:
+    try:
+        return read_recipe({entry.key: entry.value for entry in model.metadata_props})
+    except RecipeError:
+        return None  # inspect says so; here it only means that nothing tells the size
 
 
 def _collect(
@@ -84,26 +94,33 @@ def _unknown(graph: SizedGraph) -> Iterator[str]:
             yield node.op_type
 
 
-def _stored_weights(graph: SizedGraph) -> set[str]:
-    return {
-        node.input[1]
-        for node in graph.active()
-        if node.op_type in fvcore.CONVOLUTIONS and node.input[1] in graph.stored
-    }
+def _folded_standardisation(path: Path | None, model: onnx.ModelProto, graph: SizedGraph) -> dict[str, bool]:
+    names = {node.input[1] for node in _convolutions(graph) if node.input[1] in graph.stored}
+    return zero_mean_weights(path, model, names) if path is not None and names else {}
 
 
-def _standardised_weights(path: Path | None, model: onnx.ModelProto, graph: SizedGraph) -> set[str]:
-    names = _stored_weights(graph)
-    return zero_mean_weights(path, model, names) if path is not None and names else set()
+def _convolutions(graph: SizedGraph) -> list[Node]:
+    return [node for node in graph.active() if node.op_type in fvcore.CONVOLUTIONS]
 
 
-def _notes(model: onnx.ModelProto, graph: SizedGraph, folded: set[str]) -> list[str]:
-    notes = []
-    convolutions = [node for node in graph.active() if node.op_type in fvcore.CONVOLUTIONS]
+def _notes(graph: SizedGraph, folded: Mapping[str, bool], recipe: Recipe | None) -> Iterator[str]:
+    convolutions = _convolutions(graph)
     if folded:
         users = sum(node.input[1] in folded for node in convolutions)
-        notes.append(
-            f"{users} of {len(convolutions)} convolutions have filters of mean 0, so their weight standardisation was "
-            "folded: it is counted as timm does; the gains that were folded are not in the parameters"
+        yield (
+            f"weight standardisation was folded: {users} of {len(convolutions)} convolutions have filters of mean 0, "
+            "and are counted as standardised; gains are not among the parameters"
         )
-    return notes
+        steps = recipe.passes if recipe is not None else ()
+        if convolutions[0].input[1] not in folded and any(step.params.get("fold") is True for step in steps):
+            yield (
+                f"'{label(convolutions[0])}' holds the normalisation of the picture too, and is not counted as "
+                "standardised"
+            )
+    normalised = any(node.op_type == "BatchNormalization" for node in graph.active())
+    standardised = folded or any(fvcore.is_standardised(graph, node) for node in convolutions)
+    if not normalised and not standardised and any(products.has_bias(node) for node in convolutions):
+        yield (
+            "a batch norm that was folded into a convolution cannot be told from its bias: timm counts 2 MACs an "
+            "element for each, and two parameters a channel for one"
+        )

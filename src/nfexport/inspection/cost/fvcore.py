@@ -6,7 +6,8 @@
     resize                                       nearest 1 an output element, linear 4; cubic nothing
     all else                                     nothing
 
-Weight standardisation is a batch norm, with its own statistics, of the weight: 5 a weight. Activations are the
+Weight standardisation is a batch norm, with its own statistics, of the weight: 5 a weight with a gain, 4 without
+(BiT). Activations are the
 outputs of convolutions, linear layers and matrix products. Parameters are the stored floating constants of more
 than one element, less the running statistics of batch norms; a single number may be a parameter or a constant
 of the code, which a file does not tell.
@@ -17,7 +18,7 @@ benchmark.py, which replaces the last pooling by a mean, so that it counts nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 
 from nfexport.inspection.cost import products
 from nfexport.inspection.cost.absorbed import is_inference_form
@@ -26,21 +27,23 @@ from nfexport.inspection.cost.values import LayerCost
 
 STANDARDISATION = "weight standardisation"
 A_NORMALISED = 5
+WITHOUT_GAIN = 4
 A_BATCH_NORM = 2
 NORMALISATIONS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization")
 RESIZING = {b"nearest": 1, b"linear": 4}
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
-def layers(graph: SizedGraph, folded: Collection[str]) -> Iterator[tuple[Node, LayerCost | None]]:
+def layers(graph: SizedGraph, folded: Mapping[str, bool]) -> Iterator[tuple[Node, LayerCost | None]]:
     """Yield each node that costs something or has parameters with its cost; None for one whose shapes are not
     known.
 
-    folded are the stored weights that were standardised before they were stored."""
+    folded are the stored weights that were standardised before they were stored, and whether with a gain."""
     counted: set[str] = set()
     for node in graph.active():
         if node.op_type in CONVOLUTIONS and (node.input[1] in folded or is_standardised(graph, node)):
-            yield node, _standardisation(graph, node)
+            gain = folded[node.input[1]] if node.input[1] in folded else _has_gain(graph, node.input[1])
+            yield node, _standardisation(graph, node, gain=gain)
         own = _parameters(graph, node, counted)
         elements, shape = graph.elements(node.output[0]), graph.shape(node.output[0])
         cost: int | None = 0
@@ -80,11 +83,24 @@ def is_standardised(graph: SizedGraph, convolution: Node) -> bool:
     )
 
 
-def _standardisation(graph: SizedGraph, node: Node) -> LayerCost | None:
+def _has_gain(graph: SizedGraph, weight: str) -> bool:
+    """Say whether each filter is scaled by a number of its own. An exporter writes ones for the scale of a
+    BatchNormalization that has none."""
+    for node in graph.computation(weight):
+        if node.op_type == "BatchNormalization":
+            return graph.number(node.input[1]) != 1
+    shape = graph.shape(weight)
+    return shape is not None and any(
+        graph.is_floating(name) and math.prod(graph.stored[name].dims) == shape[0] > 1
+        for name in graph.sources(weight)
+    )
+
+
+def _standardisation(graph: SizedGraph, node: Node, *, gain: bool) -> LayerCost | None:
     shape = graph.shape(node.input[1])
     if shape is None:
         return None
-    cost = A_NORMALISED * math.prod(shape)
+    cost = (A_NORMALISED if gain else WITHOUT_GAIN) * math.prod(shape)
     return LayerCost(name=label(node), op=STANDARDISATION, shape=shape, macs=cost, flops=2 * cost)
 
 
@@ -107,11 +123,10 @@ def _subtracts_mean(graph: SizedGraph, node: Node) -> bool:
     mean = graph.writer(node.input[1])
     if mean is None or mean.op_type != "ReduceMean" or mean.input[0] != node.input[0]:
         return False
-    return any(reader.op_type not in ("Mul", "Pow") or _scales(node, reader) for reader in graph.readers(node.output[0]))
-
-
-def _scales(node: Node, reader: Node) -> bool:
-    return reader.op_type == "Mul" and list(reader.input) != [node.output[0]] * 2
+    return any(
+        reader.op_type != "Pow" and not (reader.op_type == "Mul" and set(reader.input) == {node.output[0]})
+        for reader in graph.readers(node.output[0])
+    )
 
 
 def _parameters(graph: SizedGraph, node: Node, counted: set[str]) -> int:

@@ -32,6 +32,7 @@ OPERATIONS: Mapping[str, int] = {
 }
 """Operator → operations an output element. A normalisation is 5, with its scale and shift 7."""
 
+NORMALISED = 5
 POOLINGS = ("AveragePool", "MaxPool", "LpPool")
 DATA_ALONE = ("Concat", "Gather")
 """Cost nothing, but their constants are parameters."""
@@ -77,7 +78,7 @@ def _layer(graph: SizedGraph, node: Node, op: str, counted: set[str], *, absorbe
         kernel = attribute(node, "kernel_shape")
         operations = elements * (math.prod(kernel.ints) if kernel is not None else 1)
     else:
-        operations = elements * OPERATIONS.get(op, 0)
+        operations = elements * (NORMALISED if _is_plain(graph, node) else OPERATIONS.get(op, 0))
     return LayerCost(
         name=label(node),
         op=op,
@@ -87,6 +88,14 @@ def _layer(graph: SizedGraph, node: Node, op: str, counted: set[str], *, absorbe
         activations=elements if op in products.PRODUCTS else 0,
         parameters=shape[1] if absorbed else _parameters(graph, node, op, counted),
     )
+
+
+def _is_plain(graph: SizedGraph, node: Node) -> bool:
+    """Say whether an InstanceNormalization has ones for its scale and zeros for its shift: exporters write a
+    GroupNorm so, with a Mul and an Add behind it."""
+    if node.op_type != "InstanceNormalization":
+        return False
+    return graph.number(node.input[1]) == 1 and graph.number(node.input[2]) == 0
 
 
 def _leaves_bias(graph: SizedGraph, node: Node, gone: set[int]) -> bool:
@@ -101,7 +110,7 @@ def _leaves_bias(graph: SizedGraph, node: Node, gone: set[int]) -> bool:
 
 
 def _parameters(graph: SizedGraph, node: Node, op: str, counted: set[str]) -> int:
-    if op in ("Swish", "Clip", "MaxPool", "AveragePool"):
+    if op in ("Swish", "Clip") or op in POOLINGS or _is_plain(graph, node):
         return 0
     if op == "BatchNormalization":
         names = [name for name in node.input[1:3] if graph.is_constant(name)]

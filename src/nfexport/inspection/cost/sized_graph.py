@@ -10,6 +10,7 @@ import onnx.inliner
 import onnx.numpy_helper
 import onnx.shape_inference
 
+from nfexport.errors import InputError
 from nfexport.inspection.counting import stored_constants
 from nfexport.inspection.tensors import dtype_name, is_floating
 
@@ -25,14 +26,10 @@ class SizedGraph:
     """The top level of a model's graph: who writes and reads each value, its shape, and what is constant.
 
     A value is constant if it is stored, or computed from constants alone: a runtime folds those nodes before
-    the first inference. Local functions are inlined first."""
+    the first inference. Local functions are inlined first. Raises InputError if onnx refuses the model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        graph = model.graph
-        self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+        graph = _with_shapes(model).graph
         self.stored: Mapping[str, onnx.TensorProto] = stored_constants(graph)
         self.nodes: tuple[Node, ...] = tuple(graph.node)
         self._shapes: dict[str, Shape] = {}
@@ -92,14 +89,17 @@ class SizedGraph:
         return name in self._floating
 
     def number(self, name: str) -> float | None:
-        """The value of a stored constant of one element; None for others, and where the value was left out."""
+        """The number that a stored constant holds in each of its elements; None where they differ, are none, or
+        were left out."""
         tensor = self.stored.get(name)
-        if tensor is None or math.prod(tensor.dims) != 1:
+        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
             return None
         try:
-            return float(onnx.numpy_helper.to_array(tensor).item())
-        except (ValueError, TypeError):
+            values = onnx.numpy_helper.to_array(tensor)
+            first = float(values.flat[0])
+        except (ValueError, TypeError, IndexError):
             return None
+        return first if bool((values == values.flat[0]).all()) else None
 
     def writer(self, name: str) -> Node | None:
         """The node that writes a value; None for inputs and initializers."""
@@ -126,7 +126,8 @@ class SizedGraph:
         return None
 
     def sources(self, name: str) -> list[str]:
-        """Return the stored constants that a constant value is computed from, each once, in order of names."""
+        """Return the stored constants whose numbers a constant value is computed from, each once, in order of
+        names; the running statistics of a BatchNormalization are none of them."""
         found: set[str] = set()
         seen: set[str] = set()
         pending = [name]
@@ -137,8 +138,9 @@ class SizedGraph:
             seen.add(current)
             if current in self.stored:
                 found.add(current)
-            elif (node := self.writer(current)) is not None:
-                pending.extend(source for source in node.input if source)
+            elif (node := self.writer(current)) is not None and node.op_type not in OF_SHAPES_ALONE:
+                statistics = 3 if node.op_type == "BatchNormalization" else len(node.input)
+                pending.extend(source for source in node.input[:statistics] if source)
         return sorted(found)
 
     def computation(self, name: str) -> list[Node]:
@@ -151,6 +153,34 @@ class SizedGraph:
                 found[id(node)] = node
                 pending.extend(node.input)
         return list(found.values())
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        _skip_identities(model.graph)
+        # onnx gives up on a file that forgets to import the domain of a custom operator
+        imported = {entry.domain for entry in model.opset_import}
+        for domain in sorted({node.domain for node in model.graph.node} - imported - {"", "ai.onnx"}):
+            model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as error:  # what onnx raises differs between its versions
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"the shapes of the graph cannot be inferred ({reason})", fix="check the file with onnx.checker"
+        ) from error
+
+
+def _skip_identities(graph: onnx.GraphProto) -> None:
+    """Let the readers of a stored constant's Identity read the constant, whose values shape inference sees."""
+    names = {name: name for name in stored_constants(graph)}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in names:
+                node.input[index] = names[name]
+        if node.op_type == "Identity" and node.input[0] in names:
+            names[node.output[0]] = names[node.input[0]]
 
 
 def has_subgraph(node: Node) -> bool:

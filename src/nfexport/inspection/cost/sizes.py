@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import onnx
 
-from nfexport.errors import InputError, RecipeError
-from nfexport.metadata import read_recipe
+from nfexport.errors import InputError
 from nfexport.recipe import Recipe
 
 Dim = onnx.TensorShapeProto.Dimension
@@ -16,7 +15,9 @@ MOST_CHANNELS = 4
 """A picture has 1, 3 or 4 channels: tells NHWC from NCHW where nothing else does."""
 
 
-def fix_sizes(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) -> dict[str, tuple[int, ...]]:
+def fix_sizes(
+    model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None, recipe: Recipe | None
+) -> dict[str, tuple[int, ...]]:
     """Write numbers in place of the symbolic dims of inputs, also where other values name them; return the
     shapes of the inputs.
 
@@ -25,7 +26,6 @@ def fix_sizes(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | Non
     Raises InputError if the file fixes another batch or size than asked, or has a dim that nothing tells."""
     if batch < 1:
         raise InputError(f"a batch of {batch} is no batch", fix="pass a number from 1 up")
-    recipe = _recipe(model)
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
     symbols: dict[str, int] = {}
@@ -34,13 +34,6 @@ def fix_sizes(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | Non
     for value in (*model.graph.value_info, *model.graph.output):
         _replace(value.type.tensor_type.shape.dim, symbols)
     return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in inputs}
-
-
-def _recipe(model: onnx.ModelProto) -> Recipe | None:
-    try:
-        return read_recipe({entry.key: entry.value for entry in model.metadata_props})
-    except RecipeError:
-        return None  # inspect says so; here it only means that nothing tells the size
 
 
 def _fix_input(
@@ -64,19 +57,18 @@ def _fix_input(
             _check_fixed(value.name, tuple(dims[axis].dim_value for axis in spatial), size)
         if asked is not None:
             wanted.update(zip(spatial, asked, strict=True))
-    if dims and dims[0].dim_value and batch not in (1, dims[0].dim_value):
+    if dims and dims[0].dim_value > 0 and batch not in (1, dims[0].dim_value):
         raise InputError(
             f"the file fixes the batch of input '{value.name}' at {dims[0].dim_value}",
             fix="leave --batch out, or export with a dynamic batch",
         )
     for axis, dim in enumerate(dims):
-        if dim.dim_value:
+        if dim.dim_value > 0:
             continue
         if axis not in wanted and dim.dim_param not in symbols:
-            picture = len(dims) == 4
             raise InputError(
-                f"dim {axis} of input '{value.name}' ({dim.dim_param or 'unnamed'}) has no number, and nothing tells one",
-                fix="pass --size HxW" if picture else "export the file with a fixed shape",
+                f"dim {axis} of input '{value.name}' ({dim.dim_param or 'unnamed'}) has no number, and none is told",
+                fix="pass --size HxW" if len(dims) == 4 else "export the file with a fixed shape",
             )
         number = wanted.get(axis, symbols.get(dim.dim_param, 0))
         if dim.dim_param:
@@ -92,16 +84,17 @@ def _is_nhwc(dims: Iterable[Dim], recipe: Recipe | None) -> bool:
 
 
 def _check_fixed(name: str, fixed: tuple[int, ...], size: tuple[int, int]) -> None:
-    if any(number and number != asked for number, asked in zip(fixed, size, strict=True)):
+    if any(number > 0 and number != asked for number, asked in zip(fixed, size, strict=True)):
+        stated = " × ".join(str(number) if number > 0 else "?" for number in fixed)
         raise InputError(
-            f"the file fixes the size of input '{name}' at {' × '.join(str(number or '?') for number in fixed)}",
+            f"the file fixes the size of input '{name}' at {stated}",
             fix="leave --size out, or export with --dynamic-size",
         )
 
 
 def _replace(dims: Iterable[Dim], symbols: dict[str, int]) -> None:
     for dim in dims:
-        if dim.HasField("dim_value"):
+        if dim.dim_value > 0:
             continue
         number = symbols.get(dim.dim_param)
         dim.Clear()  # a name that no input has, such as 'batch*4', is left to shape inference
