@@ -59,17 +59,34 @@ def test_the_command_prints_or_writes_the_same_card(
     assert found["card"]["specification"]["file_size"] == files["converted"].stat().st_size
 
 
-@pytest.mark.parametrize("nested", [True, False])
+def evaluation_of(file: Path, **changes: object) -> str:
+    """Return what `nfexport evaluate --json` prints, as far as a card reads it."""
+    recipe = nfexport.inspect(file).recipe
+    assert recipe is not None
+    score = {"runtime": "onnxruntime", "version": "1.31.1", "top1": 91.25, "top5": 99.5, "seconds": 3.0}
+    whole = {"data": "/pictures/shapes", "pictures": 400, "recipe_sha256": recipe.digest, "runtimes": [score]}
+    return json.dumps({**whole, **changes})
+
+
 def test_an_evaluation_may_come_from_a_file(
-    nested: bool, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    accuracy = {"top1": 91.25, "top5": 99.5, "pictures": 400, "dataset": "shapes", "seconds": 3}
     path = tmp_path / "evaluation.json"
-    path.write_text(json.dumps({"path": "x", "accuracy": accuracy} if nested else accuracy))
+    path.write_text(evaluation_of(files["original"]))
     assert run(["card", str(files["original"]), "--evaluation", str(path)]) == EXIT_OK
     text = capsys.readouterr().out
     assert "| Top 1  | 91.25% |\n| Top 5  | 99.50% |" in text
-    assert "Measured with this file on 400 pictures of shapes." in text
+    assert "Measured with this file on 400 pictures of shapes (nfexport evaluate, onnxruntime 1.31.1)." in text
+
+
+def test_an_evaluation_of_another_file_is_refused(
+    files: dict[str, Path], foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(evaluation_of(files["original"]))
+    for other in (files["converted"], foreign):
+        assert run(["card", str(other), "--evaluation", str(path)]) == EXIT_INPUT
+        assert "is that of a file with another recipe; evaluate this file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -78,8 +95,8 @@ def test_an_evaluation_may_come_from_a_file(
         (None, "cannot be read (No such file or directory); check the path"),
         ("{", "is not JSON; pass what 'nfexport evaluate FILE … --json' printed"),
         ("[]", "holds no accuracy in per cent"),
-        ('{"top1": 834}', "holds no accuracy in per cent"),
-        ('{"path": "x"}', "holds no 'top1'"),
+        ('{"runtimes": []}', "holds no accuracy in per cent"),
+        ('{"runtimes": [{"top1": 834, "top5": 1}], "data": "", "pictures": 1}', "holds no accuracy in per cent"),
     ],
 )
 def test_an_evaluation_that_is_none_is_refused_in_a_sentence(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from nfexport.about import Accuracy
 from nfexport.errors import InputError
@@ -12,10 +12,11 @@ from nfexport.errors import InputError
 FIX = "pass what 'nfexport evaluate FILE … --json' printed"
 
 
-def read_accuracy(path: Path) -> Accuracy:
-    """Return the accuracy in a JSON file: its entry 'accuracy', or the object itself.
+def read_accuracy(path: Path, *, recipe_digest: str | None) -> Accuracy:
+    """Return the accuracy in the first runtime of an evaluation; its data set is named by its folder.
 
-    Raises InputError if it is missing, no JSON, or holds no top1 in per cent."""
+    recipe_digest is that of the file which the card is for, None if it has no recipe. Raises InputError if the
+    evaluation is missing, is none, or is that of another file."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -23,14 +24,28 @@ def read_accuracy(path: Path) -> Accuracy:
         raise InputError(f"the evaluation '{path}' cannot be read ({reason})", fix="check the path") from error
     except ValueError as error:
         raise InputError(f"the evaluation '{path}' is not JSON", fix=FIX) from error
-    found = raw.get("accuracy", raw) if isinstance(raw, dict) else None
-    if not isinstance(found, dict) or not all(_is_share(found.get(key)) for key in ("top1", "top5") if key in found):
-        raise InputError(f"the evaluation '{path}' holds no accuracy in per cent", fix=FIX)
-    if found.get("top1") is None:
-        raise InputError(f"the evaluation '{path}' holds no 'top1'", fix=FIX)
-    names = {field.name for field in dataclasses.fields(Accuracy)}
-    return Accuracy(**{key: value for key, value in found.items() if key in names})
+    try:
+        score = raw["runtimes"][0]
+        accuracy = Accuracy(
+            top1=_share(score["top1"]),
+            top5=None if score["top5"] is None else _share(score["top5"]),
+            dataset=PurePath(raw["data"]).name or None,
+            pictures=int(raw["pictures"]),
+            source=f"nfexport evaluate, {score['runtime']} {score['version']}",
+        )
+        measured = raw["recipe_sha256"]
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise InputError(f"the evaluation '{path}' holds no accuracy in per cent", fix=FIX) from error
+    if measured != recipe_digest:
+        raise InputError(
+            f"the evaluation '{path}' is that of a file with another recipe",
+            fix="evaluate this file: nfexport evaluate FILE … --json",
+        )
+    return accuracy
 
 
-def _is_share(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100)
+def _share(value: Any) -> float:
+    """Return a share in per cent, rounded as a file keeps it. Raises ValueError if it is none."""
+    if isinstance(value, bool) or not 0 <= value <= 100:
+        raise ValueError(value)
+    return round(float(value), 4)

@@ -25,15 +25,18 @@ def card(path: str | Path, style: str = "omz", *, evaluation: str | Path | None 
 
     style names a template ('omz' as in the Open Model Zoo, 'hf' as on the Hugging Face hub). evaluation is a
     file that `nfexport evaluate --json` printed, in place of the accuracy that the ONNX file carries.
-    Raises InputError for another style, OnnxFileError if the file cannot be read, and MissingPackage without
-    Jinja2."""
+    Raises InputError for another style or an evaluation of another file, OnnxFileError if the file cannot be
+    read, and MissingPackage without Jinja2."""
     check_style(style)
     return render(describe_file(Path(path), evaluation=evaluation), style)
 
 
 def describe_file(path: Path, *, evaluation: str | Path | None = None) -> Card:
     """Return what the card of a file says, as a value. Raises what card does."""
-    return describe(inspect(path), evaluated=None if evaluation is None else read_accuracy(Path(evaluation)))
+    facts = inspect(path)
+    digest = None if facts.recipe is None else facts.recipe.digest
+    measured = None if evaluation is None else read_accuracy(Path(evaluation), recipe_digest=digest)
+    return describe(facts, evaluated=measured)
 
 
 def render(card: Card, style: str) -> str:
