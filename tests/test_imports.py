@@ -86,12 +86,14 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['golden', 'record', '--help'])", set()),
         ("from nfexport.cli import run; run(['check', '--help'])", set()),
         ("from nfexport.cli import run; run(['makefile'])", set()),
+        ("from nfexport.cli import run; run(['card', '--help'])", set()),
         ("import nfexport.pytest_plugin", set()),
         ("import nfexport.goldens.checking", {"onnx", "numpy"}),
         ("import nfexport; nfexport.inspect", {"onnx", "numpy"}),
         ("import nfexport; nfexport.classify", {"onnx", "numpy"}),
         ("import nfexport.pictures.labels as l; assert l.label_names('imagenet-1k', 1000)", set()),
         ("from nfexport.cli import run; run(['classify', '--help'])", set()),
+        ("import nfexport; nfexport.card", {"onnx", "numpy"}),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),
         ("from nfexport.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
         ("import nfexport.models, nfexport.verification", set()),
@@ -112,6 +114,11 @@ def test_public_names_stay_what_they_are_after_their_packages_were_imported() ->
         "for _ in range(2):\n"
         "    for name in ('export', 'verify', 'inspect', 'classify'):\n"
         "        assert callable(getattr(nfexport, name))"
+        "import nfexport, nfexport.inspection, nfexport.verification, nfexport.pipeline\n"
+        "assert callable(nfexport.export) and callable(nfexport.verify) and callable(nfexport.inspect)\n"
+        "assert callable(nfexport.export) and callable(nfexport.verify) and callable(nfexport.inspect)\n"
+        "import nfexport.cards.rendering\n"
+        "assert callable(nfexport.card) and callable(nfexport.card)"
     )
     packages_loaded_by(code)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from nfexport.interface import callers_part
+from nfexport.interface import callers_part, networks_part, steps_in_front
 from nfexport.recipe import PassStep, Preprocessing
 from nfexport.steps import Front
 from nfexport.verification.inputs import draw
@@ -53,6 +55,16 @@ def test_pictures_for_a_file_are_what_its_network_is_to_see(front: Front) -> Non
     # half a level of a byte, in units of the smallest deviation
     coarse = 0.51 / 255 / 0.224 if front.input_dtype == "uint8" else 2e-3 if front.input_dtype == "float16" else 1e-5
     np.testing.assert_allclose(seen.exact, picture, atol=coarse)
+
+
+@pytest.mark.parametrize("front", [*FRONTS, Front(normalize="nodes", channels="bgr", resize="any"), Front()])
+def test_the_networks_part_follows_from_the_callers(front: Front) -> None:
+    steps = steps_in_front(front.steps(network=NETWORK, channels=3, opset=18))
+    found = networks_part(callers_part(NETWORK, steps), steps)
+    assert dataclasses.replace(found, mean=NETWORK.mean, std=NETWORK.std) == NETWORK
+    np.testing.assert_allclose((found.mean, found.std), (NETWORK.mean, NETWORK.std), atol=1e-15)  # float64
+    if front.mean is None and front.normalize:
+        assert found == NETWORK  # the network's own numbers come back to the bit
 
 
 def test_statistics_above_one_are_in_bytes() -> None:

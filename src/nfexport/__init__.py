@@ -6,6 +6,7 @@
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
     nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
     nfexport.classify("nfnet_f0.onnx", "photos/")         what is on these pictures? (without torch)
+    nfexport.card("nfnet_f0.onnx")                        its model card, in Markdown
 
 Names are resolved when they are first used, so that importing nfexport costs nothing.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from nfexport.cards.rendering import card
     from nfexport.classification.classifying import Prediction, classify
     from nfexport.errors import NfexportError
     from nfexport.goldens.checking import GoldenCheck
@@ -44,6 +46,7 @@ __all__ = [
     "record_golden",
     "check_golden",
     "classify",
+    "card",
     "Recipe",
     "ExportResult",
     "VerifyResult",
@@ -73,6 +76,7 @@ _HOMES = {
     "Difference": "nfexport.inspection.difference",
     "record_golden": "nfexport.goldens.recording:record",
     "check_golden": "nfexport.goldens.checking:check",
+    "card": "nfexport.cards.rendering",
     "GoldenResult": "nfexport.goldens.recording",
     "GoldenCheck": "nfexport.goldens.checking",
     "classify": "nfexport.classification.classifying",

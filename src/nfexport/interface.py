@@ -68,6 +68,37 @@ def callers_part(network: Preprocessing, steps: Iterable[PassStep]) -> Preproces
     return result
 
 
+def networks_part(caller: Preprocessing, steps: Iterable[PassStep]) -> Preprocessing:
+    """Return the network's own preprocessing, when this is left to the caller of a file that does these steps.
+
+    The inverse of callers_part:  m = mean / r + M · std,  s = std · S;  the steps are those from the network
+    outwards. What was exact there is exact here: 0 and 1 give M and S."""
+    result = caller
+    for step in reversed(tuple(steps)):
+        if step.name == "normalize":
+            result = _behind_normalize(result, step)
+        elif step.name == "channels":
+            result = dataclasses.replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
+        elif step.name == "resize":
+            crop = {name: step.params[name] for name in ("crop_pct", "crop_mode", "interpolation")}
+            result = dataclasses.replace(result, **crop)
+        elif step.name == "input-form":
+            result = dataclasses.replace(result, dtype="float32", layout="nchw")
+    return result
+
+
+def _behind_normalize(caller: Preprocessing, step: PassStep) -> Preprocessing:
+    r = float(step.params.get("value_range", 1.0))
+    low, high = caller.value_range
+    pairs = list(zip(caller.mean, caller.std, step.params["mean"], step.params["std"], strict=True))
+    return dataclasses.replace(
+        caller,
+        mean=tuple(mean / r + inside * std for mean, std, inside, _ in pairs),
+        std=tuple(std * inside for _, std, _, inside in pairs),
+        value_range=(low / r, high / r),
+    )
+
+
 def _before_normalize(network: Preprocessing, step: PassStep) -> Preprocessing:
     r = float(step.params.get("value_range", 1.0))
     low, high = network.value_range

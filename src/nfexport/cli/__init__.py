@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "Say what a runtime cannot take of an ONNX file.",
     "golden": "Record what a file is and computes, and check it without torch.",
     "classify": "Say what is on pictures, by an exported file, without torch.",
+    "card": "Write the model card of an ONNX file.",
     "makefile": "Print the path of the make rules for other repositories.",
     "list": "List architectures and their trained weights.",
 }

@@ -1,0 +1,88 @@
+"""What a file gives, in the words of the Open Model Zoo's documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nfexport.cards.inputs import tensor
+from nfexport.cards.value import OutputEntry
+from nfexport.inspection import TensorFacts
+from nfexport.recipe import Output, Recipe
+
+LETTERS = {"B": "batch size", "C": "channel", "H": "height", "W": "width"}
+MANY_CLASSES = 20
+NAMES = {"imagenet-1k": "ImageNet classes"}
+
+
+def output_entries(recipe: Recipe | None, given: Sequence[TensorFacts]) -> tuple[OutputEntry, ...]:
+    """Return an entry for each output of the file, in its order."""
+    kinds = {} if recipe is None else {output.name: output for output in recipe.outputs}
+    return tuple(
+        _unknown(entry) if recipe is None or entry.name not in kinds else _entry(recipe, kinds[entry.name], entry)
+        for entry in given
+    )
+
+
+def classes(recipe: Recipe) -> str:
+    """Say which classes a classifier tells apart."""
+    labels = recipe.labels
+    if isinstance(labels, str):
+        return NAMES.get(labels, f"{labels} classes")
+    if labels is None:
+        return f"{recipe.num_classes} classes, whose names the file does not tell"
+    if len(labels) <= MANY_CLASSES:
+        return f"its {len(labels)} classes ({', '.join(labels)})"
+    return f"its {len(labels)} classes, whose names its recipe holds"
+
+
+def _unknown(entry: TensorFacts) -> OutputEntry:
+    return OutputEntry(tensor=tensor(entry), what="What it means is unknown", legend=())
+
+
+def _entry(recipe: Recipe, output: Output, entry: TensorFacts) -> OutputEntry:
+    what, letters, meaning = _meaning(recipe, output, entry)
+    shown = tensor(entry, letters)
+    legend = {**LETTERS, **meaning}
+    return OutputEntry(
+        tensor=shown,
+        what=what,
+        legend=tuple((letter, legend[letter]) for letter in shown.letters or ()),
+    )
+
+
+def _meaning(
+    recipe: Recipe, output: Output, entry: TensorFacts
+) -> tuple[str, tuple[str, ...] | None, dict[str, str]]:
+    """Return what the output is, the letters of its axes, and what those stand for if not as everywhere."""
+    classifier = f"Object classifier according to {classes(recipe)}"
+    best = f"of the {output.k} best classes"
+    match output.kind:
+        case "probs":
+            return classifier, ("B", "C"), {"C": "predicted probabilities for each class in [0, 1] range"}
+        case "logits":
+            scores = "logits for each class: scores of any size, whose softmax gives probabilities"
+            return classifier, ("B", "C"), {"C": scores}
+        case "topk-values":
+            meaning = f"predicted probabilities {best} in [0, 1] range, largest first"
+            return f"{classifier}: the best {output.k}", ("B", "K"), {"K": meaning}
+        case "topk-indices":
+            return f"{classifier}: the best {output.k}", ("B", "K"), {"K": f"indices {best}, counted from 0"}
+        case "features":
+            return f"Feature map {output.level}", ("B", "C", "H", "W"), {}
+        case "embedding":
+            return "Embedding, the pooled features in front of the classifier", ("B", "C"), {"C": "features"}
+    return "Embedding, the features before they are pooled", _letters_of_map(recipe, entry), {}
+
+
+def _letters_of_map(recipe: Recipe, entry: TensorFacts) -> tuple[str, ...] | None:
+    """Return the layout of unpooled features where the shape of the picture tells it: networks of timm give
+    maps with the channels first, maps with the channels last, or tokens."""
+    shape = entry.shape or ()
+    height, width = recipe.image_size
+    if len(shape) != 4 or not all(isinstance(dim, int) for dim in shape[1:]):
+        return None
+    first, second, third = (int(dim) for dim in shape[1:])
+    is_nchw, is_nhwc = second * width == third * height, first * width == second * height
+    if is_nchw == is_nhwc:
+        return None
+    return ("B", "C", "H", "W") if is_nchw else ("B", "H", "W", "C")
