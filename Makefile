@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 MODEL ?= nfnet_f0
 FLAGS ?= --opset 11 --fold-ws
 
-.PHONY: export test test-slow sweep mutations bench check format clean help
+CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
+
+.PHONY: export test test-slow sweep mutations bench cards check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,6 +30,12 @@ mutations: $(VENV)/.ready     ## put every fault into exported files: is each no
 bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
 	$(BIN)/python benchmarks/folding.py
 	$(BIN)/python benchmarks/scales.py
+
+cards: $(VENV)/.ready         ## write the model cards of the presets again, into docs/cards/
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for card in $(CARDS); do \
+		name=$${card%.*} && $(BIN)/nfexport preset export "$$name" --no-verify -q -o "$$folder/$$name.onnx" && \
+		$(BIN)/nfexport card "$$folder/$$name.onnx" --style "$${card##*.}" -q -o "docs/cards/$$name.md" || exit 1; \
+	done
 
 check: $(VENV)/.ready         ## linter, formatter and type checker
 	$(BIN)/ruff check .
