@@ -155,7 +155,7 @@ class Network:
 
     def _bisect(self, mutant: onnx.ModelProto, fault: Fault, case: int, foreign: frozenset[str]) -> dict[str, Any]:
         if case not in self.steps:
-            self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.subject, scaled=False)
+            self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.subject)
         array, steps = self.cases[case].array, self.steps[case]
         culprit = bisect(mutant, array, self.subject, steps, foreign=foreign).culprit
         named = None if culprit is None else culprit.node

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nfexport import openvino_ir
 from nfexport.errors import InputError, OnnxFileError, RecipeError
 from nfexport.inspection import inspect
-from nfexport.interface import moves_factors
 from nfexport.metadata import read_recipe
 from nfexport.progress import Progress, Stages
-from nfexport.recipe import Recipe
 from nfexport.results import VerifyResult, disagreements
 from nfexport.subjects import NamedModel, ir_subject, load_named, subject_of_recipe
 
@@ -113,7 +111,7 @@ def verify(
     diagnosis, trials = None, None
     if bisect:
         with stages.stage("bisect"):
-            diagnosis = _diagnose(path, loaded, subject, reports, recipe, stages)
+            diagnosis = _diagnose(path, loaded, subject, reports, stages)
     if self_test:
         with stages.stage("self-test"):
             trials = _try_faults(path, loaded, subject, seed, stages)
@@ -196,16 +194,14 @@ def _diagnose(
     loaded: LoadedModel,
     subject: Subject,
     reports: Sequence[VerificationReport],
-    recipe: Recipe | None,
     stages: Stages,
 ) -> Diagnosis:
     from nfexport.diagnosis.diagnosing import diagnose
     from nfexport.models import heads
 
     report = next((report for report in reports if not report.passed), reports[0])
-    scaled = recipe is not None and moves_factors(recipe)
     with heads.giving(loaded.module, subject.outputs):
-        return diagnose(loaded.module, path, subject, report, scaled=scaled, progress=stages.progress.step)
+        return diagnose(loaded.module, path, subject, report, progress=stages.progress.step)
 
 
 def _try_faults(path: Path, loaded: LoadedModel, subject: Subject, seed: int, stages: Stages) -> SelfTest:

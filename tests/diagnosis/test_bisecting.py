@@ -40,6 +40,7 @@ class Exported:
             image_size=loaded.image_size,
             in_channels=3,
             preprocessing=loaded.preprocessing,
+            factors_moved=bool(options.get("fold_scales")),
         )
         case = default_cases(
             seed=0,
@@ -49,8 +50,7 @@ class Exported:
             preprocessing=loaded.preprocessing,
         )[0]
         self.array = case.array
-        scaled = bool(options.get("fold_scales"))
-        self.steps = steps_of(loaded.module, self.array, self.subject, scaled=scaled)
+        self.steps = steps_of(loaded.module, self.array, self.subject)
 
     def differs(self, model: onnx.ModelProto) -> bool:
         """Say whether a file's answers are others than those of the right one."""

@@ -78,6 +78,14 @@ def test_where_is_told_on_request_and_offered_on_failure(
     assert "111 of 111 tensors in the file are steps of the model" in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_recipe_says_that_tensors_may_be_multiples(tmp_path: Path) -> None:
+    nfexport.export("test_nfnet", tmp_path / "m.onnx", fold_ws=True, fold_scales=True, image_size=96, verify=False)
+    result = nfexport.verify(tmp_path / "m.onnx", bisect=True)
+    assert result.diagnosis is not None
+    assert result.diagnosis.bisection.culprit is None
+    assert result.diagnosis.bisection.count("scaled") > 5
+
+
 def test_a_self_test_notices_each_fault(right: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", str(right), "--self-test", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["self_test"]

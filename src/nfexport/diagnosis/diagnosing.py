@@ -53,18 +53,16 @@ def diagnose(
     subject: Subject,
     report: VerificationReport,
     *,
-    scaled: bool,
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Compare a file with its model tensor by tensor on the worst batch of a report, in ONNX Runtime.
 
-    module and subject: as verify_in_runtimes wants them. scaled: constant factors were moved through the file's
-    network. Raises OnnxFileError if ONNX Runtime refuses the file."""
+    module and subject: as verify_in_runtimes wants them. Raises OnnxFileError if ONNX Runtime refuses the file."""
     say = progress or (lambda _: None)
     case = _worst_case(cases_for(subject, report.seed), report)
     proto = load(model)
     say(f"running PyTorch on '{case.name}', every step")
-    steps = steps_of(module, case.array, subject, scaled=scaled, on_weights=computes_weights(proto))
+    steps = steps_of(module, case.array, subject, on_weights=computes_weights(proto))
     say(f"comparing every tensor on '{case.name}'")
     foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
     bisection = bisect(proto, case.array, subject, steps, case=case.name, foreign=foreign)
