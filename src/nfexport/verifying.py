@@ -205,10 +205,9 @@ def _diagnose(
 
 
 def _try_faults(path: Path, loaded: LoadedModel, subject: Subject, seed: int, stages: Stages) -> SelfTest:
-    import onnx
-
     from nfexport.models import heads
+    from nfexport.verification.declared import load
     from nfexport.verification.self_test import self_test
 
     with heads.giving(loaded.module, subject.outputs):
-        return self_test(loaded.module, onnx.load(path), subject, seed=seed, progress=stages.progress.step)
+        return self_test(loaded.module, load(path), subject, seed=seed, progress=stages.progress.step)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from nfexport.diagnosis.bisecting import Bisection, bisect, steps_of
 from nfexport.diagnosis.experiments import conclusions
-from nfexport.diagnosis.exposing import computes_weights, load
+from nfexport.diagnosis.exposing import computes_weights
+from nfexport.verification.declared import load
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.report import VerificationReport
 from nfexport.verification.runtimes import Model, open_session

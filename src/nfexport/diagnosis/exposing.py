@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -53,11 +52,6 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
         weights={tensor.name: tensor for tensor in model.graph.initializer},
         outputs=frozenset(value.name for value in model.graph.output),
     )
-
-
-def load(path: Path | str | bytes) -> onnx.ModelProto:
-    """Read a file with its weights, wherever they lie."""
-    return onnx.load_from_string(path) if isinstance(path, bytes) else onnx.load(path)
 
 
 def computes_weights(model: onnx.ModelProto) -> bool:
