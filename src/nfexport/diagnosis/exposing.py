@@ -30,16 +30,8 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
     """Run a model, its weights inside it, as its graph stands, with every tensor as an output.
 
     The runtime's optimisations are off: what is fused has no tensors, and a node's name has to be that of the
-    node that ran. Raises OnnxFileError if ONNX Runtime refuses the model or stops."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    outputs = {value.name for value in exposed.graph.output}
-    for node in exposed.graph.node:
-        for name in node.output:
-            if name and name not in outputs:
-                outputs.add(name)
-                exposed.graph.output.append(onnx.ValueInfoProto(name=name))
-    session = onnxruntime.open_session(exposed.SerializeToString(), optimise=False)
+    node that ran. The model is left as it was. Raises OnnxFileError if ONNX Runtime refuses it or stops."""
+    session = onnxruntime.open_session(_exposed(model), optimise=False)
     try:
         values = session.run(feeds)
     except RuntimeError as error:
@@ -52,6 +44,20 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
         weights={tensor.name: tensor for tensor in model.graph.initializer},
         outputs=frozenset(value.name for value in model.graph.output),
     )
+
+
+def _exposed(model: onnx.ModelProto) -> bytes:
+    """Return the bytes of the model with every tensor as an output."""
+    own = len(model.graph.output)
+    names = [value.name for value in model.graph.output]
+    names += [name for node in model.graph.node for name in node.output if name]
+    try:
+        # added to the model itself for as long as it takes: a copy would hold its weights once more
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in list(dict.fromkeys(names))[own:])
+        data: bytes = model.SerializeToString()
+        return data
+    finally:
+        del model.graph.output[own:]
 
 
 def computes_weights(model: onnx.ModelProto) -> bool:
