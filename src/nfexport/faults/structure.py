@@ -197,8 +197,8 @@ def wrong_softmax(model: onnx.ModelProto) -> Iterator[Fault]:
         )
 
 
-def wrong_transposition(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Heads and tokens, or height and width, in each other's place, where the shapes allow it."""
+def swapped_parts(model: onnx.ModelProto) -> Iterator[Fault]:
+    """The two parts of a Concat in each other's place, such as a class token behind the others."""
     for position, node in nodes(model, "Concat"):
         if len(node.input) == 2 and len(set(node.input)) == 2:
 
@@ -228,6 +228,6 @@ KINDS: tuple[Callable[[onnx.ModelProto], Iterator[Fault]], ...] = (
     skipped_gates,
     other_activations,
     wrong_softmax,
-    wrong_transposition,
+    swapped_parts,
     mixed_batch,
 )
