@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nfexport.diagnosis.bisecting import Bisection, bisect, steps_of
 from nfexport.diagnosis.experiments import conclusions
-from nfexport.diagnosis.exposing import computes_weights
+from nfexport.inspection.counting import convolution_weights
 from nfexport.verification.declared import load
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.report import VerificationReport
@@ -65,7 +65,8 @@ def diagnose(
     case = _worst_case([case for case, _ in computed] or cases_for(subject, report.seed), report)
     proto = load(model)
     say(f"running PyTorch on '{case.name}', every step")
-    steps = steps_of(module, case.array, subject, on_weights=computes_weights(proto))
+    computes_weights = convolution_weights(proto.graph)["computed"] > 0
+    steps = steps_of(module, case.array, subject, on_weights=computes_weights)
     say(f"comparing every tensor on '{case.name}'")
     foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
     bisection = bisect(proto, case.array, subject, steps, case=case.name, foreign=foreign)

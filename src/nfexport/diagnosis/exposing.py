@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from nfexport.errors import OnnxFileError
 from nfexport.verification.runtimes import onnxruntime
 
-FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tensors:
@@ -58,10 +56,3 @@ def _exposed(model: onnx.ModelProto) -> bytes:
         return data
     finally:
         del model.graph.output[own:]
-
-
-def computes_weights(model: onnx.ModelProto) -> bool:
-    """Say whether a convolution's weight is computed at every inference."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    stored |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
-    return any(node.op_type == "Conv" and node.input[1] not in stored for node in model.graph.node)
