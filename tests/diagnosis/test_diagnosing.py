@@ -14,9 +14,11 @@ import pytest
 
 import nfexport
 from nfexport.cli import run
+from nfexport.diagnosis.diagnosing import diagnose
 from nfexport.faults import all_faults, inject
 from nfexport.passes import normalize
-from nfexport.verification import FixedTolerance, reference
+from nfexport.verification import FixedTolerance, Subject, reference, verify_session_against
+from tests.verification.toy import INTERFACE, mixing
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,15 @@ def test_a_second_normalisation_is_named(right: Path, tmp_path: Path) -> None:
     assert "the file agrees if its input is not normalised: it normalises once more than the recipe says" in (
         result.diagnosis.findings
     )
+
+
+def test_what_shows_in_the_other_order_alone_is_tried_in_both() -> None:
+    """In the order in which PyTorch ran the batch this file agrees, optimised or not."""
+    module, model = mixing()
+    subject = Subject(**INTERFACE, batch="dynamic")
+    report = verify_session_against(module, model, subject)
+    assert report.worst.name.endswith("entries reversed")
+    assert diagnose(module, model, subject, report).findings == ()
 
 
 def test_where_is_told_on_request_and_offered_on_failure(
