@@ -47,6 +47,6 @@ def open_session(model: Model) -> Session:
     proto, declared = read(model, reader=READER)
     try:
         evaluator = ReferenceEvaluator(proto)
-    except Exception as error:  # NotImplementedError, RuntimeError and more
+    except Exception as error:  # RuntimeError, AttributeError, KeyError: they share no base but this one
         raise refused(model, READER, one_line(str(error))) from error
     return ReferenceSession(evaluator, declared)
