@@ -10,14 +10,10 @@ the CPU at its defaults. Writes a Markdown table, and the same numbers as JSON b
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
-import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -28,32 +24,12 @@ import onnxruntime
 import torch
 
 import nfexport
+from measuring import main
 from nfexport import models
 from nfexport.models.spec import ModelSpec
 
 DEFAULT_MODELS = ("nfnet_f0", "dm_nfnet_f0", "nfnet_l0", "eca_nfnet_l0", "nf_regnet_b1", "resnetv2_50x1_bit")
 VARIANTS = ("torch.onnx", "unfolded", "folded")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=DEFAULT_MODELS)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/folding.md"))
-    options = parser.parse_args()
-    results = []
-    for name in options.models:
-        with tempfile.TemporaryDirectory() as folder:
-            results.append(measure(name, Path(folder), options.rounds))
-        print(row(results[-1]), flush=True)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    machine = describe_machine()
-    options.output.with_suffix(".json").write_text(
-        json.dumps({"machine": machine, "rounds": options.rounds, "results": results}, indent=1) + "\n"
-    )
-    options.output.write_text(markdown(results, machine, options.rounds), encoding="utf-8")
-    print(f"wrote {options.output}")
-    return 0
 
 
 def measure(name: str, folder: Path, rounds: int) -> dict[str, Any]:
@@ -112,21 +88,6 @@ def plain_export(module: torch.nn.Module, image_size: tuple[int, int], file: Pat
     file.write_bytes(buffer.getvalue())
 
 
-def describe_machine() -> dict[str, Any]:
-    model = "unknown"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else platform.machine()
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-    }
-
-
 def row(result: dict[str, Any]) -> str:
     before, after = result["torch.onnx"], result["folded"]
     cells = [result["model"], f"{result['image_size'][0]}"]
@@ -152,4 +113,19 @@ def markdown(results: list[dict[str, Any]], machine: dict[str, Any], rounds: int
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        main(
+            __doc__,
+            models=DEFAULT_MODELS,
+            rounds=7,
+            output=Path("benchmarks/results/folding.md"),
+            measure=measure,
+            row=row,
+            markdown=markdown,
+            software={
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "onnxruntime": onnxruntime.__version__,
+            },
+        )
+    )

@@ -26,7 +26,7 @@ import onnx
 import nfexport
 from nfexport.diagnosis.bisecting import bisect, steps_of
 from nfexport.errors import NfexportError
-from nfexport.faults import Fault, all_faults, inject
+from nfexport.faults import Fault, all_faults, at_fault, inject
 from nfexport.faults.standardisation import refolded
 from nfexport.models import ModelSpec, load
 from nfexport.recipe import Output
@@ -155,21 +155,11 @@ class Network:
 
     def _bisect(self, mutant: onnx.ModelProto, fault: Fault, case: int, foreign: frozenset[str]) -> dict[str, Any]:
         if case not in self.steps:
-            self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.subject, scaled=False)
+            self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.subject)
         array, steps = self.cases[case].array, self.steps[case]
         culprit = bisect(mutant, array, self.subject, steps, foreign=foreign).culprit
         named = None if culprit is None else culprit.node
         return {"named": named, "located": named in at_fault(mutant, fault)}
-
-
-def at_fault(mutant: onnx.ModelProto, fault: Fault) -> set[str]:
-    """Return the names that are right: the node with the fault, inserted ones, and their direct consumers."""
-    own = "" if fault.inserted else fault.node
-    guilty = [node for node in mutant.graph.node if node.name == own or node.name.startswith("fault_")]
-    tensors = {name for node in guilty for name in node.output}
-    return {node.name for node in guilty} | {
-        node.name for node in mutant.graph.node if not tensors.isdisjoint(node.input)
-    }
 
 
 def run(title: str, every: int, locate: bool) -> list[dict[str, Any]]:

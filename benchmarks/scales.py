@@ -9,12 +9,8 @@ not installed (`pip install openvino`). Writes a Markdown table, and the same nu
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,28 +20,10 @@ import numpy as np
 import onnxruntime
 
 import nfexport
+from measuring import main
 
 MODELS = ("nfnet_f0", "dm_nfnet_f0", "nfnet_l0")
 Run = Callable[[], Any]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=MODELS)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/scales.md"))
-    options = parser.parse_args()
-    results = []
-    for name in options.models:
-        with tempfile.TemporaryDirectory() as folder:
-            results.append(measure(name, Path(folder), options.rounds))
-        print(json.dumps(results[-1]), flush=True)
-    machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()}
-    options.output.with_suffix(".json").write_text(
-        json.dumps({"machine": machine, "rounds": options.rounds, "results": results}, indent=1) + "\n"
-    )
-    options.output.write_text(markdown(results, machine, options.rounds), encoding="utf-8")
-    return 0
 
 
 def measure(name: str, folder: Path, rounds: int) -> dict[str, Any]:
@@ -91,27 +69,31 @@ def sessions(path: Path, size: tuple[int, int]) -> dict[str, Run]:
     return runs | {"openvino": lambda: request.infer({0: picture})}
 
 
+def row(result: dict[str, Any]) -> str:
+    pairs = [f"{result['plain nodes']} → {result['folded nodes']}"]
+    for runtime in ("onnxruntime", "openvino"):
+        before, after = result.get(f"{runtime} plain"), result.get(f"{runtime} folded")
+        pairs.append(f"{before} → {after} ({before / after:.2f}×)" if before and after else "not installed")
+    return f"| {result['model']} | {result['size']} | {' | '.join(pairs)} |"
+
+
 def markdown(results: list[dict[str, Any]], machine: dict[str, Any], rounds: int) -> str:
-    lines = ["| model | px | nodes | ONNX Runtime, ms | OpenVINO, ms |", "|---|---|---|---|---|"]
-    for r in results:
-        pairs = [f"{r['plain nodes']} → {r['folded nodes']}"]
-        for runtime in ("onnxruntime", "openvino"):
-            before, after = r.get(f"{runtime} plain"), r.get(f"{runtime} folded")
-            pairs.append(f"{before} → {after} ({before / after:.2f}×)" if before and after else "not installed")
-        lines.append(f"| {r['model']} | {r['size']} | {' | '.join(pairs)} |")
+    lines = ["| model | px | nodes | ONNX Runtime, ms | OpenVINO, ms |", "|---|---|---|---|---|", *map(row, results)]
     about = f"Without → with `--fold-scales`; medians of {rounds} interleaved inferences, batch 1, opset 11, "
     about += f"{machine['cores']} cores of {machine['processor']}."
     return "\n".join([*lines, "", about, ""])
 
 
-def processor() -> str:
-    """Return the processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(
+        main(
+            __doc__,
+            models=MODELS,
+            rounds=15,
+            output=Path("benchmarks/results/scales.md"),
+            measure=measure,
+            row=row,
+            markdown=markdown,
+            software={"system": platform.system()},
+        )
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from nfexport import __version__
 from nfexport.cli import run
 from nfexport.errors import EXIT_OK
 from nfexport.goldens.checking import check
-from nfexport.goldens.layout import find_goldens
+from nfexport.goldens.feeding import subject_to_dict
+from nfexport.goldens.layout import MANIFEST, find_goldens
+from nfexport.verification.subject import Subject
+from tests.verification.toy import INTERFACE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FLAGS = sorted(GOLDEN.glob("*.flags"))
@@ -33,6 +37,13 @@ def test_an_export_is_what_it_was(flags: Path, tmp_path: Path) -> None:
     if recorded == {**here, "nfexport": __version__}:
         # other versions trace other graphs; another machine may round a folded weight the other way
         assert {change.kind for change in outcome.forgiven} <= {"weights"}, outcome.forgiven
+
+
+@pytest.mark.parametrize("golden", list(find_goldens(GOLDEN)), ids=lambda path: path.stem)
+def test_what_a_golden_says_of_its_batches_stays(golden: Path) -> None:
+    """A new field of Subject that has no part in drawing them would change each golden when it is recorded."""
+    recorded = json.loads((golden / MANIFEST).read_text(encoding="utf-8"))["subject"]
+    assert set(recorded) == set(subject_to_dict(Subject(**INTERFACE, batch="dynamic")))
 
 
 def test_each_golden_has_its_flags_and_all_are_small() -> None:

@@ -75,6 +75,7 @@ def test_statistics_above_one_are_in_bytes() -> None:
             ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         )
     )
+    # a division by 255 rounds at 1e-16
     np.testing.assert_allclose(bytes_["mean"], ones["mean"], rtol=1e-12)
     np.testing.assert_allclose(bytes_["std"], ones["std"], rtol=1e-12)
 

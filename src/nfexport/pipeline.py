@@ -21,7 +21,7 @@ from nfexport.inspection import inspect
 from nfexport.interface import callers_part, steps_in_front
 from nfexport.metadata import write_recipe
 from nfexport.models.spec import ModelSpec
-from nfexport.opsets import check_opset
+from nfexport.opsets import DEFAULT_OPSET, check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
@@ -51,7 +51,7 @@ def export(
     model: str,
     output: str | Path | None = None,
     *,
-    opset: int = 17,
+    opset: int = DEFAULT_OPSET,
     exporter: ExporterChoice = "auto",
     fold_ws: bool = False,
     fold_scales: bool = False,

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 from nfexport import openvino_ir
 from nfexport.errors import InputError, OnnxFileError, RecipeError
 from nfexport.inspection import inspect
-from nfexport.interface import moves_factors
 from nfexport.metadata import read_recipe
 from nfexport.progress import Progress, Stages
-from nfexport.recipe import Recipe
 from nfexport.results import VerifyResult, disagreements
 from nfexport.subjects import NamedModel, ir_subject, load_named, subject_of_recipe
+from nfexport.verification.tolerance import default_tolerance
 
 if TYPE_CHECKING:
     from nfexport.diagnosis.diagnosing import Diagnosis
     from nfexport.models import LoadedModel
     from nfexport.verification import Subject
+    from nfexport.verification.inputs import InputCase
+    from nfexport.verification.reference import Reference
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.self_test import SelfTest
     from nfexport.verification.tolerance import Tolerance
-    from nfexport.verification.verifier import Observer
+    from nfexport.verification.verifier import Computed, Observer
 
 
 def verify(
@@ -98,6 +99,7 @@ def verify(
         else:
             assert named is not None
             loaded, subject = load_named(named, facts)
+    computed: list[Computed] = []
     with stages.stage("verify"):
         reports = verify_file(
             path,
@@ -108,15 +110,15 @@ def verify(
             tolerance=tolerance,
             runtimes=tuple(dict.fromkeys(runtimes)),
             providers=providers,
-            observe=observe,
+            observe=_keeping(computed, observe, tolerance) if bisect or self_test else observe,
         )
     diagnosis, trials = None, None
     if bisect:
         with stages.stage("bisect"):
-            diagnosis = _diagnose(path, loaded, subject, reports, recipe, stages)
+            diagnosis = _diagnose(path, loaded, subject, reports, computed, stages)
     if self_test:
         with stages.stage("self-test"):
-            trials = _try_faults(path, loaded, subject, seed, stages)
+            trials = _try_faults(path, loaded, subject, seed, computed, stages)
     return VerifyResult(
         path=path,
         recipe=recipe,
@@ -191,28 +193,44 @@ def verify_file(
         return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
 
 
+def _keeping(computed: list[Computed], observe: Observer | None, tolerance: Tolerance | None) -> Observer:
+    """Return an observer that keeps what PyTorch computes for the looks that follow, by the default rule.
+
+    A tolerance of another unit has another yardstick, and is not kept."""
+
+    def keep(subject: Subject, case: InputCase, reference: Reference) -> None:
+        if observe is not None:
+            observe(subject, case, reference)
+        if tolerance is None or tolerance.unit == default_tolerance(subject.precision).unit:
+            computed.append((case, reference))
+
+    return keep
+
+
 def _diagnose(
     path: Path,
     loaded: LoadedModel,
     subject: Subject,
     reports: Sequence[VerificationReport],
-    recipe: Recipe | None,
+    computed: Sequence[Computed],
     stages: Stages,
 ) -> Diagnosis:
     from nfexport.diagnosis.diagnosing import diagnose
     from nfexport.models import heads
 
     report = next((report for report in reports if not report.passed), reports[0])
-    scaled = recipe is not None and moves_factors(recipe)
     with heads.giving(loaded.module, subject.outputs):
-        return diagnose(loaded.module, path, subject, report, scaled=scaled, progress=stages.progress.step)
+        return diagnose(loaded.module, path, subject, report, computed=computed, progress=stages.progress.step)
 
 
-def _try_faults(path: Path, loaded: LoadedModel, subject: Subject, seed: int, stages: Stages) -> SelfTest:
-    import onnx
-
+def _try_faults(
+    path: Path, loaded: LoadedModel, subject: Subject, seed: int, computed: Sequence[Computed], stages: Stages
+) -> SelfTest:
     from nfexport.models import heads
+    from nfexport.verification.declared import load
     from nfexport.verification.self_test import self_test
 
     with heads.giving(loaded.module, subject.outputs):
-        return self_test(loaded.module, onnx.load(path), subject, seed=seed, progress=stages.progress.step)
+        return self_test(
+            loaded.module, load(path), subject, seed=seed, computed=computed, progress=stages.progress.step
+        )

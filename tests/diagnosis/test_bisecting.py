@@ -11,7 +11,7 @@ import pytest
 
 import nfexport
 from nfexport.diagnosis.bisecting import Bisection, bisect, steps_of
-from nfexport.faults import Fault, all_faults, inject
+from nfexport.faults import Fault, all_faults, at_fault, inject
 from nfexport.models import ModelSpec, load
 from nfexport.recipe import Output
 from nfexport.verification.inputs import default_cases
@@ -40,6 +40,7 @@ class Exported:
             image_size=loaded.image_size,
             in_channels=3,
             preprocessing=loaded.preprocessing,
+            factors_moved=bool(options.get("fold_scales")),
         )
         case = default_cases(
             seed=0,
@@ -49,8 +50,7 @@ class Exported:
             preprocessing=loaded.preprocessing,
         )[0]
         self.array = case.array
-        scaled = bool(options.get("fold_scales"))
-        self.steps = steps_of(loaded.module, self.array, self.subject, scaled=scaled)
+        self.steps = steps_of(loaded.module, self.array, self.subject)
 
     def differs(self, model: onnx.ModelProto) -> bool:
         """Say whether a file's answers are others than those of the right one."""
@@ -101,15 +101,6 @@ def test_weights_that_are_computed_are_followed_too(tmp_path: Path) -> None:
     assert found.culprit.operator == "Add"
 
 
-def named(mutant: onnx.ModelProto, fault: Fault) -> set[str]:
-    """Return the nodes that are right to name: that with the fault, and those that read it."""
-    own = "" if fault.inserted else fault.node
-    guilty = [node for node in mutant.graph.node if node.name == own or node.name.startswith("fault_")]
-    tensors = {name for node in guilty for name in node.output}
-    readers = {node.name for node in mutant.graph.node if not tensors.isdisjoint(node.input)}
-    return readers | {node.name for node in guilty}
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_kind_of_fault_is_located(name: str, exported: Callable[[str], Exported]) -> None:
     """One place of each kind; `make mutations` tries all of them on larger networks."""
@@ -125,7 +116,7 @@ def test_each_kind_of_fault_is_located(name: str, exported: Callable[[str], Expo
         if not network.differs(mutant):
             continue  # such as a padding that is counted where there is none
         culprit = network.bisect(mutant).culprit
-        if culprit is None or culprit.node not in named(mutant, fault):
+        if culprit is None or culprit.node not in at_fault(mutant, fault):
             wrong.append((kind, fault.node, None if culprit is None else culprit.node))
     assert wrong == []
 

@@ -14,8 +14,11 @@ import pytest
 
 import nfexport
 from nfexport.cli import run
+from nfexport.diagnosis.diagnosing import diagnose
 from nfexport.faults import all_faults, inject
 from nfexport.passes import normalize
+from nfexport.verification import FixedTolerance, Subject, reference, verify_session_against
+from tests.verification.toy import INTERFACE, mixing
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,15 @@ def test_a_second_normalisation_is_named(right: Path, tmp_path: Path) -> None:
     )
 
 
+def test_what_shows_in_the_other_order_alone_is_tried_in_both() -> None:
+    """In the order in which PyTorch ran the batch this file agrees, optimised or not."""
+    module, model = mixing()
+    subject = Subject(**INTERFACE, batch="dynamic")
+    report = verify_session_against(module, model, subject)
+    assert report.worst.name.endswith("entries reversed")
+    assert diagnose(module, model, subject, report).findings == ()
+
+
 def test_where_is_told_on_request_and_offered_on_failure(
     right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,12 +90,51 @@ def test_where_is_told_on_request_and_offered_on_failure(
     assert "111 of 111 tensors in the file are steps of the model" in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_recipe_says_that_tensors_may_be_multiples(tmp_path: Path) -> None:
+    nfexport.export("test_nfnet", tmp_path / "m.onnx", fold_ws=True, fold_scales=True, image_size=96, verify=False)
+    result = nfexport.verify(tmp_path / "m.onnx", bisect=True)
+    assert result.diagnosis is not None
+    assert result.diagnosis.bisection.culprit is None
+    assert result.diagnosis.bisection.count("scaled") > 5
+
+
 def test_a_self_test_notices_each_fault(right: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", str(right), "--self-test", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["self_test"]
     assert result["passed"]
     assert len(result["trials"]) >= 8
     assert all(trial["excess"] > 5 for trial in result["trials"])
+
+
+@pytest.fixture
+def units(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The rounding of each batch that PyTorch runs on, in order."""
+    ran: list[float] = []
+    evaluate = reference.evaluate
+
+    def counted(*args, unit: float, **options) -> reference.Reference:
+        ran.append(unit)
+        return evaluate(*args, unit=unit, **options)
+
+    monkeypatch.setattr(reference, "evaluate", counted)
+    return ran
+
+
+def test_pytorch_runs_once_on_each_batch(right: Path, units: list[float]) -> None:
+    seen: list[str] = []
+    result = nfexport.verify(
+        right, bisect=True, self_test=True, observe=lambda subject, case, reference: seen.append(case.name)
+    )
+    assert result.passed
+    assert len(units) == len(seen) == 4
+
+
+def test_a_bound_of_another_arithmetic_is_no_yardstick(tmp_path: Path, units: list[float]) -> None:
+    """A fixed bound is measured in float32; what is looked at inside a file of float16 is not."""
+    nfexport.export("test_nfnet", tmp_path / "m.onnx", image_size=96, fold_ws=True, precision="fp16", verify=False)
+    bound = FixedTolerance(rtol=1.0, atol=1e3)
+    assert nfexport.verify(tmp_path / "m.onnx", tolerance=bound, bisect=True).passed
+    assert units == [*[2.0**-23] * 4, 2.0**-10]
 
 
 def test_a_verification_that_notices_nothing_fails_its_self_test(
@@ -122,11 +173,11 @@ def test_a_page_that_cannot_be_written_stops_before_the_work(
 
 
 def test_a_runtime_that_is_wrong_is_told_from_a_file_that_is(right: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nfexport.verification.runtimes import reference
+    from nfexport.verification.runtimes.reference import ReferenceSession
 
-    run_right = reference.ReferenceSession.run
+    run_right = ReferenceSession.run
     monkeypatch.setattr(
-        reference.ReferenceSession,
+        ReferenceSession,
         "run",
         lambda self, feeds: {name: array * 1.01 for name, array in run_right(self, feeds).items()},
     )

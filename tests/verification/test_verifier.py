@@ -12,7 +12,7 @@ import torch
 from nfexport.errors import OnnxFileError
 from nfexport.recipe import Output
 from nfexport.verification import FixedTolerance, Subject, VerificationReport, verify_session_against
-from tests.verification.toy import INTERFACE, Toy, to_onnx, toy, weights
+from tests.verification.toy import INTERFACE, mixing, to_onnx, toy, weights
 
 
 def verify(model: bytes, module: torch.nn.Module | None = None, **changes) -> VerificationReport:
@@ -100,31 +100,10 @@ def test_a_file_that_is_specialised_to_one_batch_size_fails_on_the_other() -> No
     json.dumps(report.to_dict(), allow_nan=False)
 
 
-class FirstEntryTouchesTheOthers(Toy):
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return super().forward(image + 1e-3 * image[:1])
-
-
-def test_entries_that_influence_one_another_show_when_the_batch_is_reversed(tmp_path) -> None:
+def test_entries_that_influence_one_another_show_when_the_batch_is_reversed() -> None:
     """PyTorch and the file agree here: both mix the entries. Only the reversed batch tells."""
-    from onnx import TensorProto, helper, load_from_string
-
-    model = load_from_string(to_onnx(weights(toy())))
-    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [1e-3])
-    index = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
-    model.graph.initializer.extend([scale, index])
-    before = [
-        helper.make_node("Gather", ["image", "zero"], ["first"], axis=0),
-        helper.make_node("Mul", ["first", "scale"], ["little"]),
-        helper.make_node("Add", ["image", "little"], ["mixed"]),
-    ]
-    model.graph.node[0].input[0] = "mixed"
-    nodes = [*before, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    mixing = FirstEntryTouchesTheOthers()
-    mixing.load_state_dict(toy().state_dict())
-    report = verify(model.SerializeToString(), mixing.eval())
+    module, model = mixing()
+    report = verify(model, module)
     assert [case.name for case in report.cases if not case.comparison.passed] == [
         "normal+gradient+blocks, entries reversed",
         "flat+noise, entries reversed",

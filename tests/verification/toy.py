@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, load_from_string, numpy_helper
 
 from nfexport.recipe import Output, Preprocessing
 
@@ -38,6 +38,33 @@ class Toy(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x = torch.relu(self.conv(image)).mean((2, 3))
         return self.head(x)
+
+
+class FirstEntryTouchesTheOthers(Toy):
+    """A network whose answers hang on the order of a batch."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image + 1e-3 * image[:1])
+
+
+def mixing() -> tuple[FirstEntryTouchesTheOthers, bytes]:
+    """Return that network, and a file that mixes the entries as it does."""
+    module = FirstEntryTouchesTheOthers()
+    module.load_state_dict(toy().state_dict())
+    model = load_from_string(to_onnx(weights(toy())))
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [1e-3])
+    index = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
+    model.graph.initializer.extend([scale, index])
+    before = [
+        helper.make_node("Gather", ["image", "zero"], ["first"], axis=0),
+        helper.make_node("Mul", ["first", "scale"], ["little"]),
+        helper.make_node("Add", ["image", "little"], ["mixed"]),
+    ]
+    model.graph.node[0].input[0] = "mixed"
+    nodes = [*before, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return module.eval(), bytes(model.SerializeToString())
 
 
 def toy() -> Toy:

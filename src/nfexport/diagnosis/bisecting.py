@@ -62,17 +62,14 @@ class Bisection:
         }
 
 
-def steps_of(
-    module: torch.nn.Module, array: NDArray[Any], subject: Subject, *, scaled: bool, on_weights: bool = True
-) -> Steps:
+def steps_of(module: torch.nn.Module, array: NDArray[Any], subject: Subject, *, on_weights: bool = True) -> Steps:
     """Run the module on a batch that the file takes, and return its steps, ready to be searched.
 
-    on_weights: the file computes its weights. scaled: constant factors were moved through the file's network,
-    so that tensors may be multiples."""
+    on_weights: the file computes its weights."""
     picture = subject.form.to_network(array)
     rule = default_tolerance(subject.precision)
     steps = capture(module, picture.exact, picture.float32, unit=rule.unit, on_weights=on_weights)
-    return Steps(steps, rule, scaled=scaled)
+    return Steps(steps, rule, scaled=subject.factors_moved)
 
 
 def bisect(

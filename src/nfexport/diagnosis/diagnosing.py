@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from nfexport.diagnosis.bisecting import Bisection, bisect, steps_of
 from nfexport.diagnosis.experiments import conclusions
-from nfexport.diagnosis.exposing import computes_weights, load
+from nfexport.inspection.counting import convolution_weights
+from nfexport.verification.declared import load
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.report import VerificationReport
 from nfexport.verification.runtimes import Model, open_session
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import default_tolerance, measure, per_picture
-from nfexport.verification.verifier import cases_for, reference_for
+from nfexport.verification.verifier import Computed, cases_for, reference_for
 
 if TYPE_CHECKING:
     import torch
@@ -53,23 +54,25 @@ def diagnose(
     subject: Subject,
     report: VerificationReport,
     *,
-    scaled: bool,
+    computed: Sequence[Computed] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Compare a file with its model tensor by tensor on the worst batch of a report, in ONNX Runtime.
 
-    module and subject: as verify_in_runtimes wants them. scaled: constant factors were moved through the file's
-    network. Raises OnnxFileError if ONNX Runtime refuses the file."""
+    module and subject: as verify_in_runtimes wants them. computed: the batches of the report, all of them, where
+    PyTorch ran on them before, by the default rule. Raises OnnxFileError if ONNX Runtime refuses the file."""
     say = progress or (lambda _: None)
-    case = _worst_case(cases_for(subject, report.seed), report)
+    case = _worst_case([case for case, _ in computed] or cases_for(subject, report.seed), report)
     proto = load(model)
     say(f"running PyTorch on '{case.name}', every step")
-    steps = steps_of(module, case.array, subject, scaled=scaled, on_weights=computes_weights(proto))
+    computes_weights = convolution_weights(proto.graph)["computed"] > 0
+    steps = steps_of(module, case.array, subject, on_weights=computes_weights)
     say(f"comparing every tensor on '{case.name}'")
     foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
     bisection = bisect(proto, case.array, subject, steps, case=case.name, foreign=foreign)
     rule = default_tolerance(subject.precision)
-    reference = reference_for(module, case, subject, rule)
+    known = (reference for other, reference in computed if other is case)
+    reference = next(known, None) or reference_for(module, case, subject, rule)
     output = next(output for output in subject.outputs if output.kind != "topk-indices").name
     expected = reference.expected[output]
     findings = list(bisection.hints)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
 from nfexport.verification.runtimes import onnxruntime
-
-FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,16 +28,8 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
     """Run a model, its weights inside it, as its graph stands, with every tensor as an output.
 
     The runtime's optimisations are off: what is fused has no tensors, and a node's name has to be that of the
-    node that ran. Raises OnnxFileError if ONNX Runtime refuses the model or stops."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    outputs = {value.name for value in exposed.graph.output}
-    for node in exposed.graph.node:
-        for name in node.output:
-            if name and name not in outputs:
-                outputs.add(name)
-                exposed.graph.output.append(onnx.ValueInfoProto(name=name))
-    session = onnxruntime.open_session(exposed.SerializeToString(), optimise=False)
+    node that ran. The model is left as it was. Raises OnnxFileError if ONNX Runtime refuses it or stops."""
+    session = onnxruntime.open_session(_exposed(model), optimise=False)
     try:
         values = session.run(feeds)
     except RuntimeError as error:
@@ -55,13 +44,15 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
     )
 
 
-def load(path: Path | str | bytes) -> onnx.ModelProto:
-    """Read a file with its weights, wherever they lie."""
-    return onnx.load_from_string(path) if isinstance(path, bytes) else onnx.load(path)
-
-
-def computes_weights(model: onnx.ModelProto) -> bool:
-    """Say whether a convolution's weight is computed at every inference."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    stored |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
-    return any(node.op_type == "Conv" and node.input[1] not in stored for node in model.graph.node)
+def _exposed(model: onnx.ModelProto) -> bytes:
+    """Return the bytes of the model with every tensor as an output."""
+    own = len(model.graph.output)
+    names = [value.name for value in model.graph.output]
+    names += [name for node in model.graph.node for name in node.output if name]
+    try:
+        # added to the model itself for as long as it takes: a copy would hold its weights once more
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in list(dict.fromkeys(names))[own:])
+        data: bytes = model.SerializeToString()
+        return data
+    finally:
+        del model.graph.output[own:]

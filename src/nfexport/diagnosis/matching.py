@@ -65,11 +65,7 @@ class Steps:
                 return found
             best = min(best, found, key=lambda match: match.excess)
         if self._scaled:
-            for candidate in sorted(candidates, key=lambda candidate: candidate.angle(probe))[:4]:
-                found = self._compare_scaled(tensor, candidate.step)
-                if found.how == SCALED:
-                    return found
-            for candidate in candidates:
+            for candidate in sorted(candidates, key=lambda candidate: candidate.angle(probe)):
                 found = self._compare_scaled(tensor, candidate.step)
                 if found.how == SCALED:
                     return found

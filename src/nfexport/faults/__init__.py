@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import onnx
 
-from nfexport.faults.fault import Fault
+from nfexport.faults.fault import INSERTED, Fault
 
-__all__ = ["Fault", "all_faults", "inject"]
+__all__ = ["Fault", "all_faults", "inject", "at_fault"]
 
 
 def all_faults(model: onnx.ModelProto) -> Iterator[Fault]:
@@ -30,3 +30,13 @@ def inject(model: onnx.ModelProto, fault: Fault) -> onnx.ModelProto:
     copy.CopyFrom(model)
     fault.change(copy)
     return copy
+
+
+def at_fault(mutant: onnx.ModelProto, fault: Fault) -> set[str]:
+    """Return the nodes that a diagnosis of a model with this fault is right to name: the node with the fault, or
+    those that were inserted, and their direct consumers."""
+    own = "" if fault.inserted else fault.node
+    guilty = [node for node in mutant.graph.node if node.name == own or node.name.startswith(f"{INSERTED}_")]
+    tensors = {name for node in guilty for name in node.output}
+    readers = [node for node in mutant.graph.node if not tensors.isdisjoint(node.input)]
+    return {node.name for node in (*guilty, *readers)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,11 @@ from onnx import helper, numpy_helper
 INSERTED = "fault"
 """Name of inserted nodes and tensors, with a number behind."""
 
+Change = Callable[[onnx.ModelProto], None]
+Link = tuple[str, list[Any], dict[str, Any]]
+"""A node to be inserted: its operator, its inputs, where '' is what comes in, another string the name of a tensor
+and a number or array a constant, and its attributes."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fault:
@@ -22,7 +27,7 @@ class Fault:
 
     kind: str
     node: str
-    change: Callable[[onnx.ModelProto], None]
+    change: Change
     inserted: bool = False
 
 
@@ -72,43 +77,40 @@ def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
     node.attribute.append(helper.make_attribute(name, value))
 
 
-def insert_before(
-    model: onnx.ModelProto,
-    position: int,
-    index: int,
-    operators: list[tuple[str, list[str | NDArray[Any]], dict[str, Any]]],
-) -> None:
-    """Put a chain of nodes before input `index` of a node: each is an operator, its inputs, where '' is what
-    comes in and an array a constant, and its attributes."""
+def insert_before(model: onnx.ModelProto, position: int, index: int, chain: Sequence[Link]) -> None:
+    """Put a chain of nodes before input `index` of a node."""
     node = model.graph.node[position]
-    node.input[index] = _chain(model, position, node.input[index], operators)
+    node.input[index] = _insert(model, position, node.input[index], chain)
 
 
-def insert_after(
-    model: onnx.ModelProto, position: int, operators: list[tuple[str, list[str | NDArray[Any]], dict[str, Any]]]
-) -> None:
+def insert_after(model: onnx.ModelProto, position: int, chain: Sequence[Link]) -> None:
     """Put a chain of nodes behind the first output of a node; the chain's end takes over its name."""
     node = model.graph.node[position]
     name, node.output[0] = node.output[0], f"{INSERTED}/{node.output[0]}"
-    end = _chain(model, position + 1, node.output[0], operators)
-    model.graph.node[position + len(operators)].output[0] = name
-    assert end
+    _insert(model, position + 1, node.output[0], chain)
+    model.graph.node[position + len(chain)].output[0] = name
 
 
-def _chain(
-    model: onnx.ModelProto,
-    position: int,
-    source: str,
-    operators: list[tuple[str, list[str | NDArray[Any]], dict[str, Any]]],
-) -> str:
-    for number, (operator, given, attributes) in enumerate(operators):
+def inserting_before(position: int, index: int, *chain: Link) -> Change:
+    """Return the change that insert_before makes."""
+    return lambda model: insert_before(model, position, index, chain)
+
+
+def inserting_after(position: int, *chain: Link) -> Change:
+    """Return the change that insert_after makes."""
+    return lambda model: insert_after(model, position, chain)
+
+
+def _insert(model: onnx.ModelProto, position: int, source: str, chain: Sequence[Link]) -> str:
+    """Put a chain of nodes at a position, and return the name of what its end gives."""
+    for number, (operator, given, attributes) in enumerate(chain):
         names = []
         for place, item in enumerate(given):
             if isinstance(item, str):
                 names.append(source if item == "" else item)
             else:
                 names.append(f"{INSERTED}_{number}/{place}")
-                model.graph.initializer.append(numpy_helper.from_array(item, names[-1]))
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(item), names[-1]))
         output = f"{INSERTED}_{number}/output"
         node = helper.make_node(operator, names, [output], name=f"{INSERTED}_{number}", **attributes)
         model.graph.node.insert(position + number, node)

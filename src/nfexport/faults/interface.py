@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import onnx
 
-from nfexport.faults.fault import Fault, initializers, insert_after, nodes
-from nfexport.faults.structure import _arrays, _before
+from nfexport.faults.fault import Fault, Link, initializers, inserting_after, inserting_before, nodes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's: of the size that a normalisation has, whatever the model's own is."""
@@ -20,7 +18,7 @@ def wrong_pictures(model: onnx.ModelProto) -> Iterator[Fault]:
     known = initializers(model)
     names = {value.name for value in model.graph.input} - set(known)
     mean, std = (np.asarray(numbers, np.float32).reshape(1, 3, 1, 1) for numbers in (MEAN, STD))
-    chains: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
+    chains: dict[str, list[Link]] = {
         "BGR for RGB": [("Gather", ["", np.array([2, 1, 0])], {"axis": 1})],
         "normalised twice": [("Sub", ["", mean], {}), ("Div", ["", std], {})],
         "mean not subtracted": [("Add", ["", mean / std], {})],
@@ -33,7 +31,7 @@ def wrong_pictures(model: onnx.ModelProto) -> Iterator[Fault]:
         if weight is None or len(weight.dims) != 4 or weight.dims[1] != 3 or not _near(model, node.input[0], names):
             continue
         for kind, chain in chains.items():
-            yield Fault(kind=kind, node=node.name, change=_before(position, 0, *chain), inserted=True)
+            yield Fault(kind=kind, node=node.name, change=inserting_before(position, 0, *chain), inserted=True)
         return
 
 
@@ -61,18 +59,16 @@ def wrong_answers(model: onnx.ModelProto) -> Iterator[Fault]:
             continue
         order = np.arange(classes)
         order[[0, 1]] = 1, 0
-        chains: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
+        chains: dict[str, list[Link]] = {
             "a Softmax too many": [("Softmax", [""], {"axis": 1})],
             "two classes swapped": [("Gather", ["", order], {"axis": 1})],
             "answers in float16": [("Cast", [""], {"to": 10}), ("Cast", [""], {"to": 1})],
         }
         for kind, chain in chains.items():
             last = made[value.name]
-            yield Fault(kind=kind, node=model.graph.node[last].name, change=_after(last, chain), inserted=True)
-
-
-def _after(position: int, chain: list[tuple[str, list[Any], dict[str, Any]]]) -> Callable[[onnx.ModelProto], None]:
-    return lambda model: insert_after(model, position, _arrays(chain))
+            yield Fault(
+                kind=kind, node=model.graph.node[last].name, change=inserting_after(last, *chain), inserted=True
+            )
 
 
 KINDS: tuple[Callable[[onnx.ModelProto], Iterator[Fault]], ...] = (wrong_pictures, wrong_answers)

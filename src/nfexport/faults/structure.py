@@ -10,18 +10,19 @@ import numpy as np
 import onnx
 
 from nfexport.faults.fault import (
+    INSERTED,
+    Change,
     Fault,
+    Link,
     attribute,
     initializers,
-    insert_after,
     insert_before,
+    inserting_after,
+    inserting_before,
     nodes,
     set_attribute,
     set_own_values,
 )
-
-Change = Callable[[onnx.ModelProto], None]
-Link = tuple[str, list[Any], dict[str, Any]]
 
 
 def shifted_padding(model: onnx.ModelProto) -> Iterator[Fault]:
@@ -109,20 +110,9 @@ def scaled_branches(model: onnx.ModelProto) -> Iterator[Fault]:
                 yield Fault(
                     kind="a branch of a sum at 0.99",
                     node=node.name,
-                    change=_before(position, index, ("Mul", ["", np.float32(0.99)], {})),
+                    change=inserting_before(position, index, ("Mul", ["", np.float32(0.99)], {})),
                     inserted=True,
                 )
-
-
-def _before(position: int, index: int, *chain: tuple[str, list[Any], dict[str, Any]]) -> Change:
-    return lambda model: insert_before(model, position, index, _arrays(chain))
-
-
-def _arrays(chain: Any) -> list[Any]:
-    return [
-        (operator, [item if isinstance(item, str) else np.asarray(item) for item in given], attributes)
-        for operator, given, attributes in chain
-    ]
 
 
 def skipped_gates(model: onnx.ModelProto) -> Iterator[Fault]:
@@ -133,13 +123,13 @@ def skipped_gates(model: onnx.ModelProto) -> Iterator[Fault]:
 
                 def change(copy: onnx.ModelProto, position: int = position, index: int = index) -> None:
                     gate = copy.graph.node[position]
-                    kept = f"fault/{gate.output[0]}"
+                    kept = f"{INSERTED}/{gate.output[0]}"
                     one = np.zeros((), np.float32)
                     copy.graph.initializer.append(onnx.numpy_helper.from_array(one, kept))
                     # times 0 and plus the other, so that the shape stays that of the product
                     other = gate.input[1 - index]
                     zero = onnx.helper.make_node(
-                        "Mul", [gate.input[index], kept], [f"{kept}/zero"], name="fault_zero"
+                        "Mul", [gate.input[index], kept], [f"{kept}/zero"], name=f"{INSERTED}_zero"
                     )
                     copy.graph.node.insert(position, zero)
                     gate = copy.graph.node[position + 1]
@@ -175,14 +165,12 @@ def _tanh(position: int) -> Change:
             model,
             position,
             0,
-            _arrays(
-                [
-                    ("Pow", ["", cube], {}),
-                    ("Mul", ["", factor], {}),
-                    ("Add", ["", source], {}),
-                    ("Mul", ["", outer], {}),
-                ]
-            ),
+            [
+                ("Pow", ["", cube], {}),
+                ("Mul", ["", factor], {}),
+                ("Add", ["", source], {}),
+                ("Mul", ["", outer], {}),
+            ],
         )
 
     return change
@@ -209,8 +197,8 @@ def wrong_softmax(model: onnx.ModelProto) -> Iterator[Fault]:
         )
 
 
-def wrong_transposition(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Heads and tokens, or height and width, in each other's place, where the shapes allow it."""
+def swapped_parts(model: onnx.ModelProto) -> Iterator[Fault]:
+    """The two parts of a Concat in each other's place, such as a class token behind the others."""
     for position, node in nodes(model, "Concat"):
         if len(node.input) == 2 and len(set(node.input)) == 2:
 
@@ -224,20 +212,11 @@ def wrong_transposition(model: onnx.ModelProto) -> Iterator[Fault]:
 def mixed_batch(model: onnx.ModelProto) -> Iterator[Fault]:
     """Each entry of the batch takes a thousandth of the mean of all, behind each third convolution."""
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    # opset 18 made the axes an input
+    mean: Link = ("ReduceMean", [""], {"axes": [0]}) if opset < 18 else ("ReduceMean", ["", np.array([0])], {})
     for position, node in list(nodes(model, "Conv"))[::3]:
-
-        def change(copy: onnx.ModelProto, position: int = position) -> None:
-            name = copy.graph.node[position].output[0]
-            # opset 18 made the axes an input
-            mean: Link = (
-                ("ReduceMean", [""], {"axes": [0]}) if opset < 18 else ("ReduceMean", ["", np.array([0])], {})
-            )
-            insert_after(
-                copy,
-                position,
-                _arrays([mean, ("Mul", ["", np.float32(1e-3)], {}), ("Add", ["", f"fault/{name}"], {})]),
-            )
-
+        own = f"{INSERTED}/{node.output[0]}"
+        change = inserting_after(position, mean, ("Mul", ["", np.float32(1e-3)], {}), ("Add", ["", own], {}))
         yield Fault(kind="entries of the batch mixed", node=node.name, change=change, inserted=True)
 
 
@@ -249,6 +228,6 @@ KINDS: tuple[Callable[[onnx.ModelProto], Iterator[Fault]], ...] = (
     skipped_gates,
     other_activations,
     wrong_softmax,
-    wrong_transposition,
+    swapped_parts,
     mixed_batch,
 )

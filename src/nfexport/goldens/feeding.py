@@ -91,7 +91,7 @@ def _check_drawn(array: Array | None, tensor: Tensor, folder: Path) -> Array:
 def subject_to_dict(subject: Subject) -> dict[str, Any]:
     """Return what determines the batches of a file, with the seed, as plain values."""
     fields = dataclasses.asdict(subject)
-    return {key: value for key, value in fields.items() if key not in ("outputs", "precision")}
+    return {key: value for key, value in fields.items() if key not in ("outputs", "precision", "factors_moved")}
 
 
 def draw(manifest: Manifest) -> Sequence[Mapping[str, Array]]:

@@ -67,6 +67,6 @@ def _skeleton(architecture: str) -> torch.nn.Module:
         try:
             with torch.device("meta"):
                 model: torch.nn.Module = timm.create_model(architecture)
-        except (RuntimeError, NotImplementedError):
+        except RuntimeError:  # also as NotImplementedError: a tensor on meta has no numbers to ask for
             model = timm.create_model(architecture)
     return model

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,37 @@ class Declared:
                 raise RuntimeError(f"the input '{name}' is {list(shape)}, it is fed {list(array.shape)}")
 
 
+class DeclaredSession(abc.ABC):
+    """A Session of a runtime that takes what it is fed unchecked: the file's own declaration is checked first."""
+
+    providers: tuple[str, ...] = ()
+
+    def __init__(self, declared: Declared) -> None:
+        self._declared = declared
+        self.inputs: Mapping[str, tuple[int | str, ...]] = declared.inputs
+        self.outputs: tuple[str, ...] = declared.outputs
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self._declared.check_feeds(feeds)
+        return dict(zip(self.outputs, self._compute(feeds), strict=True))
+
+    @abc.abstractmethod
+    def _compute(self, feeds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """Return the outputs in order, as arrays that the next run leaves alone. Raises RuntimeError with the
+        runtime's reason, in one line."""
+
+
+def load(model: Model) -> onnx.ModelProto:
+    """Return a file with its weights, wherever they lie. Raises what onnx does."""
+    return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(Path(model))
+
+
 def read(model: Model, *, reader: str) -> tuple[onnx.ModelProto, Declared]:
     """Return a file, weights and all, and what it declares. reader names the runtime for messages.
 
     Raises OnnxFileError if it cannot be read, or holds no graph."""
     try:
-        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(Path(model))
+        proto = load(model)
     except Exception as error:  # protobuf's DecodeError, OSError, and ValueError for external data
         raise refused(model, reader, one_line(str(error))) from error
     if not proto.graph.output:

@@ -18,12 +18,10 @@ from nfexport.faults import Fault, all_faults, inject
 from nfexport.verification.runtimes import open_session
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import default_tolerance
-from nfexport.verification.verifier import cases_for, compare_with, reference_for
+from nfexport.verification.verifier import Computed, cases_for, compare_with, reference_for
 
 if TYPE_CHECKING:
     import torch
-
-    from nfexport.verification.reference import Reference
 
 KINDS = (
     "a weight 1 % too large",
@@ -88,14 +86,17 @@ def self_test(
     subject: Subject,
     *,
     seed: int = 0,
+    computed: Sequence[Computed] = (),
     progress: Callable[[str], None] | None = None,
 ) -> SelfTest:
     """Put one fault of each kind that applies into copies of a file, and compare each with the module.
 
-    The place is drawn from seed. module: as verify_in_runtimes wants it. Outputs alone are compared, batch by
-    batch until one differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
+    The place is drawn from seed. module: as verify_in_runtimes wants it. computed: the batches of that seed, all
+    of them, where PyTorch ran on them before, by the default rule. Outputs alone are compared, batch by batch
+    until one differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
     say = progress or (lambda _: None)
-    cases, references = cases_for(subject, seed), dict[int, "Reference"]()
+    cases = [case for case, _ in computed] or cases_for(subject, seed)
+    references = {index: reference for index, (_, reference) in enumerate(computed)}
     rule = default_tolerance(subject.precision)
     trials = []
     for fault in choose(model, seed, KINDS if subject.precision != "fp16" else COARSE):

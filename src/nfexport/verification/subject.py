@@ -16,7 +16,8 @@ class Subject:
     batch is a fixed size or 'dynamic'. image_size is (height, width) of the network's picture in pixels, and
     other_sizes are more of them that the file takes. preprocessing is the network's own; steps are the
     passes that do some of it inside the file, from the network outwards. precision is 'float32', 'fp16' or
-    'fp16-weights'. weights_kept says that no pass changed a weight but to fold its standardisation."""
+    'fp16-weights'. weights_kept says that no pass changed a weight but to fold its standardisation, factors_moved
+    that tensors of the file may be multiples of the network's own, by constants that were moved."""
 
     input_name: str
     outputs: tuple[Output, ...]
@@ -28,6 +29,7 @@ class Subject:
     other_sizes: tuple[tuple[int, int], ...] = ()
     precision: str = "float32"
     weights_kept: bool = False
+    factors_moved: bool = False
 
     @property
     def form(self) -> ServedForm:

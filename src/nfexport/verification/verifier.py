@@ -27,6 +27,9 @@ Progress = Callable[[str], None]
 Observer = Callable[[Subject, InputCase, "Reference"], None]
 """Is shown each batch with what PyTorch computes on it."""
 
+Computed = tuple[InputCase, "Reference"]
+"""A batch, and what PyTorch computes on it."""
+
 
 def verify_session_against(
     module: torch.nn.Module,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch.overrides import TorchFunctionMode
 
+from nfexport.verification.declared import load
 from nfexport.verification.reference import in_float64
 from nfexport.verification.runtimes import Model
 from nfexport.verification.tolerance import FLOOR_MAX, UNIT
@@ -61,7 +61,7 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
         return None
     wanted = dict(_parameters(module))
     compared, differing = 0, {}
-    for tensor in _read(model).graph.initializer:
+    for tensor in load(model).graph.initializer:
         name = tensor.name.removesuffix(TRANSPOSED)
         if tensor.data_type != onnx.TensorProto.FLOAT or name not in wanted:
             continue
@@ -85,10 +85,6 @@ def _error(stored: NDArray[Any], wanted: NDArray[Any]) -> float:
         return 0.0
     scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
     return float(np.abs(stored.astype(np.float64) - wanted).max(initial=0.0)) / scale
-
-
-def _read(model: Model) -> onnx.ModelProto:
-    return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(Path(model))
 
 
 def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, tuple[NDArray[Any], NDArray[Any] | None]]]:

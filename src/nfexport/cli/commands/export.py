@@ -16,12 +16,13 @@ from nfexport.cli.pass_options import (
     network_options,
     network_overrides,
 )
+from nfexport.opsets import DEFAULT_OPSET
 
 
 @click.command(name="export", short_help="Export a timm model to ONNX.")
 @click.argument("model")
 @click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write. [default: MODEL.onnx]")
-@click.option("--opset", type=int, default=17, show_default=True, help="ONNX opset, exactly, from 9 on.")
+@click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="ONNX opset, exactly, from 9 on.")
 @click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
 @click.option("--fold-scales", is_flag=True, help="Fold constant factors between layers into weights.")
 @click.option("--pretrained", is_flag=True, help="Take the trained weights of the architecture's default tag.")

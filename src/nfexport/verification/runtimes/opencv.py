@@ -16,7 +16,7 @@ import numpy as np
 from cv2.utils import logging
 from numpy.typing import NDArray
 
-from nfexport.verification.declared import Declared, read, refused
+from nfexport.verification.declared import Declared, DeclaredSession, read, refused
 from nfexport.verification.runtimes import Model, Session, one_line
 
 READER = f"OpenCV {cv2.__version__}"
@@ -31,21 +31,17 @@ CODE = re.compile(r"OpenCV\([^)]*\) \S+:\d+: error: \(-\d+:([^)]*)\) ")
 """Such as 'OpenCV(5.0.0) /io/…/onnx_importer2.cpp:370: error: (-215:Assertion failed) '."""
 
 
-class OpenCvSession:
+class OpenCvSession(DeclaredSession):
     """See Session."""
 
     runtime = "opencv"
     version: str = cv2.__version__
-    providers: tuple[str, ...] = ()
 
     def __init__(self, net: Any, declared: Declared) -> None:
+        super().__init__(declared)
         self._net = net
-        self._declared = declared
-        self.inputs: Mapping[str, tuple[int | str, ...]] = declared.inputs
-        self.outputs: tuple[str, ...] = declared.outputs
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        self._declared.check_feeds(feeds)
+    def _compute(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         try:
             with _silent():
                 for name, array in feeds.items():
@@ -57,7 +53,7 @@ class OpenCvSession:
             if array is None:  # a tensor inside what OpenCV runs as one operator
                 raise RuntimeError(f"it gives nothing for the output '{name}'")
         # copied, as the next run writes into the same memory
-        return {name: np.array(array) for name, array in zip(self.outputs, arrays, strict=True)}
+        return [np.array(array) for array in arrays]
 
 
 def open_session(model: Model) -> Session:

@@ -14,34 +14,30 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from nfexport.verification.declared import Declared, read, refused
+from nfexport.verification.declared import Declared, DeclaredSession, read, refused
 from nfexport.verification.runtimes import Model, Session, one_line
 
 READER = f"onnx.reference {onnx.__version__}"
 
 
-class ReferenceSession:
+class ReferenceSession(DeclaredSession):
     """See Session."""
 
     runtime = "reference"
     version: str = onnx.__version__
-    providers: tuple[str, ...] = ()
 
     def __init__(self, evaluator: Any, declared: Declared) -> None:
+        super().__init__(declared)
         self._evaluator = evaluator
-        self._declared = declared
-        self.inputs: Mapping[str, tuple[int | str, ...]] = declared.inputs
-        self.outputs: tuple[str, ...] = declared.outputs
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        self._declared.check_feeds(feeds)
+    def _compute(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         try:
             # numpy warns where an operator overflows; the comparison says what is not finite
             with np.errstate(all="ignore"):
-                arrays = self._evaluator.run(None, dict(feeds))
+                arrays: list[NDArray[Any]] = self._evaluator.run(None, dict(feeds))
         except Exception as error:  # whatever numpy raises for operands that do not fit
             raise RuntimeError(f"{one_line(str(error))} ({type(error).__name__})") from error
-        return dict(zip(self.outputs, arrays, strict=True))
+        return arrays
 
 
 def open_session(model: Model) -> Session:
@@ -51,6 +47,6 @@ def open_session(model: Model) -> Session:
     proto, declared = read(model, reader=READER)
     try:
         evaluator = ReferenceEvaluator(proto)
-    except Exception as error:  # NotImplementedError, RuntimeError and more
+    except Exception as error:  # RuntimeError, AttributeError, KeyError: they share no base but this one
         raise refused(model, READER, one_line(str(error))) from error
     return ReferenceSession(evaluator, declared)
