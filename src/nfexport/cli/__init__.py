@@ -18,6 +18,7 @@ from nfexport.errors import EXIT_INPUT, NfexportError
 COMMANDS = {
     "export": "Export a timm model to ONNX (the default command).",
     "verify": "Compare an ONNX file with the model that it claims to be.",
+    "evaluate": "Measure top-1 and top-5 of an ONNX file on pictures.",
     "surgery": "Apply graph passes to any ONNX file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
@@ -29,7 +30,8 @@ COMMANDS = {
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  verification failed, an assertion or golden check failed, or two files differ
+  1  verification failed, an assertion or golden check failed, two files differ,
+     pictures could not be read, or an accuracy is not as expected
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 

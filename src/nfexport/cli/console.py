@@ -31,6 +31,7 @@ _STAGES = {
     "write": "writing",
     "read": "reading the file",
     "verify": "verifying",
+    "evaluate": "evaluating",
 }
 
 
