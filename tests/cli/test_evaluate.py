@@ -97,12 +97,12 @@ def test_the_claim_in_the_file_is_held_to(
             proto.metadata_props.add(key=key, value=value)
         onnx.save(proto, tmp_path / "claims.onnx")
         command = ["evaluate", str(tmp_path / "claims.onnx"), str(answered.root), "-q", "--expect-claimed"]
-        assert run([*command, "--record"]) == code
+        assert run([*command, "--record", "--dataset", "ten kinds"]) == code
         evaluation = nfexport.inspect(tmp_path / "claims.onnx").evaluation
         if code == 0:
             assert evaluation is not None
             assert evaluation.top1 == round(claim, 4)
-            assert (evaluation.pictures, evaluation.dataset) == (60, "val")
+            assert (evaluation.pictures, evaluation.dataset) == (60, "ten kinds")
         else:
             assert evaluation is None
             assert "83.34 % within 0.1 was expected" in (err := said(capsys)[1])
@@ -130,6 +130,7 @@ def test_a_skipped_picture_is_named_on_stderr(
         (["--within", "1"], "--within is for what is expected; add --expect-top1"),
         (["--expect-top1", "1", "--expect-claimed"], "are two expectations"),
         (["--checkpoint", "x.pt"], "--checkpoint is for PyTorch's model; add --against torch"),
+        (["--dataset", "x"], "--dataset is a name to record; add --record"),
         (["--csv", "none/x.csv"], "the folder 'none' does not exist"),
         (["--truth-base", "1"], "--truth-base is for a truth file"),
         (["--runtime", "tensorrt"], "there is no runtime 'tensorrt'"),

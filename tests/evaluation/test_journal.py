@@ -67,7 +67,13 @@ def test_a_line_without_its_end_is_dropped(model: Path, answered: Answered, tmp_
     whole = nfexport.evaluate(model, answered.root, resume=journal, against="torch").to_dict(per_class=True)
     complete = journal.read_bytes()
     lines = complete.splitlines(keepends=True)
-    for content in (b"".join(lines[:4]) + lines[4][:25], lines[0][:30], b"".join(lines[:1]), b""):
+    for content in (
+        b"".join(lines[:4]) + lines[4][:25],
+        b"".join(lines) + b"x" * 9,
+        lines[0][:30],
+        b"".join(lines[:1]),
+        b"",
+    ):
         journal.write_bytes(content)
         again = nfexport.evaluate(model, answered.root, resume=journal, against="torch").to_dict(per_class=True)
         assert without_timing(again) == without_timing(whole)

@@ -47,12 +47,13 @@ def expecting(function: Function) -> Function:
 
 
 def giving(function: Function) -> Function:
-    """Add what is written; the command gets per_class, csv, confusion and record."""
+    """Add what is written; the command gets per_class, csv, confusion, record and dataset."""
     options = [
         click.option("--per-class", is_flag=True, help="Show each class, and what it is taken for most."),
         click.option("--csv", type=FILE, metavar="FILE", help="Write the classes as CSV."),
         click.option("--confusion", type=FILE, metavar="FILE", help="Write a PNG of what is taken for what."),
         click.option("--record", is_flag=True, help="Put the accuracy into the metadata of FILE."),
+        click.option("--dataset", metavar="NAME", help="With --record: what DATA is called. [default: its folder]"),
     ]
     return _all(options, function)
 
@@ -73,6 +74,7 @@ def check_options(
     csv: Path | None,
     confusion: Path | None,
     record: Path | None,
+    dataset: str | None,
 ) -> None:
     """Raise InputError, OutputError or MissingPackage for what cannot work, before any long work is done."""
     import importlib.util
@@ -81,6 +83,8 @@ def check_options(
 
     if checkpoint is not None and against is None:
         raise InputError("--checkpoint is for PyTorch's model", fix="add --against torch")
+    if dataset is not None and record is None:
+        raise InputError("--dataset is a name to record", fix="add --record")
     numbers = any(number is not None for number in expected)
     if within is not None and not numbers and not expect_claimed:
         raise InputError(

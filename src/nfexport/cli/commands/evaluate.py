@@ -50,6 +50,7 @@ def command(
     csv: Path | None,
     confusion: Path | None,
     record: bool,
+    dataset: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -76,6 +77,7 @@ def command(
         csv=csv,
         confusion=confusion,
         record=file if record else None,
+        dataset=dataset,
     )
     expectation = Expectation()
 
@@ -112,7 +114,7 @@ def command(
     passed = result.exit_code == EXIT_OK and not problems
     recorded = record and passed
     if recorded:
-        record_accuracy(file, result.accuracy())
+        record_accuracy(file, result.accuracy(dataset))
     write_tables(result, csv=csv, confusion=confusion)
     if as_json:
         unmet = {"unmet": list(problems), "recorded": recorded}
