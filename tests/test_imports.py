@@ -95,6 +95,8 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['classify', '--help'])", set()),
         ("import nfexport; nfexport.card", {"onnx", "numpy"}),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),
+        ("from nfexport.cli import run; run(['evaluate', '--help'])", set()),
+        ("import nfexport; nfexport.evaluate", {"onnx", "numpy"}),
         ("from nfexport.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
         ("import nfexport.models, nfexport.verification", set()),
     ],

@@ -3,6 +3,7 @@
     nfexport.export("nfnet_f0", opset=11, fold_ws=True)   write nfnet_f0.onnx, verified
     nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
+    nfexport.evaluate("nfnet_f0.onnx", "val")             top-1 and top-5 on a folder of pictures
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
     nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
     nfexport.classify("nfnet_f0.onnx", "photos/")         what is on these pictures? (without torch)
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from nfexport.cards.rendering import card
     from nfexport.classification.classifying import Prediction, classify
     from nfexport.errors import NfexportError
+    from nfexport.evaluation.evaluating import evaluate
+    from nfexport.evaluation.outcome import Evaluation
     from nfexport.goldens.checking import GoldenCheck
     from nfexport.goldens.checking import check as check_golden
     from nfexport.goldens.recording import GoldenResult
@@ -41,6 +44,7 @@ __all__ = [
     "export_preset",
     "verify",
     "surgery",
+    "evaluate",
     "inspect",
     "diff",
     "record_golden",
@@ -52,6 +56,7 @@ __all__ = [
     "VerifyResult",
     "NamedModel",
     "SurgeryResult",
+    "Evaluation",
     "FileFacts",
     "Difference",
     "GoldenResult",
@@ -70,6 +75,8 @@ _HOMES = {
     "NamedModel": "nfexport.subjects",
     "surgery": "nfexport.surgeon.operation",
     "SurgeryResult": "nfexport.surgeon.operation",
+    "evaluate": "nfexport.evaluation.evaluating",
+    "Evaluation": "nfexport.evaluation.outcome",
     "inspect": "nfexport.inspection",
     "FileFacts": "nfexport.inspection",
     "diff": "nfexport.inspection.difference",

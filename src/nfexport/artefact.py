@@ -18,6 +18,9 @@ from nfexport.errors import OutputError
 _INLINE_BYTES = 1024
 """Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they lie."""
 
+_PIECE = 2**22
+"""Bytes that are copied at a time."""
+
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that a protobuf message, and so an ONNX file without external data, may have."""
 
@@ -147,6 +150,25 @@ def write_model(model: ir.Model, path: Path) -> None:
             _write_bytes(file, tensor)
         file.flush()
         os.fsync(file.fileno())
+
+
+def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]], tail: bytes) -> None:
+    """Write the bytes of source, without these ranges (start, end), which are sorted, and with a tail, in
+    little memory."""
+    with source.open("rb") as old, target.open("wb") as new:
+        for start, end in (*left_out, (source.stat().st_size, 0)):
+            missing = start - old.tell()
+            while missing > 0:
+                piece = old.read(min(missing, _PIECE))
+                if not piece:
+                    raise OSError("the file became shorter while it was copied")
+                new.write(piece)
+                missing -= len(piece)
+            old.seek(end)
+        new.write(tail)
+        new.flush()
+        os.fsync(new.fileno())
+    shutil.copymode(source, target)
 
 
 # field numbers of onnx.proto, each with wire type 2 (length-delimited)

@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "Export a timm model to ONNX (the default command).",
     "preset": "List, show and export documented models.",
     "verify": "Compare an ONNX file with the model that it claims to be.",
+    "evaluate": "Measure top-1 and top-5 of an ONNX file on pictures.",
     "surgery": "Apply graph passes to any ONNX file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
@@ -34,7 +35,7 @@ _EPILOG = """\b
 Exit codes:
   0  done
   1  verification failed, an assertion, golden or target check failed, two files
-     differ, or pictures could not be read
+     differ, pictures could not be read, or an accuracy is not as expected
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 

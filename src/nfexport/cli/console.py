@@ -37,6 +37,7 @@ _STAGES = {
     "verify": "verifying",
     "convert": "converting for OpenVINO",
     "verify-ir": "verifying in OpenVINO",
+    "evaluate": "evaluating",
 }
 
 

@@ -20,6 +20,9 @@ import onnx
 from nfexport.inspection.tensors import byte_count
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
+METADATA_PROPS = 14
+"""Of ModelProto."""
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 Look = Callable[[int, memoryview], None]
@@ -54,6 +57,23 @@ def skim(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelPr
                 f"initializer '{tensor.name}' holds {size:,} bytes where its shape takes {byte_count(tensor):,}"
             )
     return model
+
+
+def entries_of_metadata(path: Path) -> list[tuple[str, int, int]]:
+    """Return key, start and end in bytes of each entry of metadata_props in an ONNX file.
+
+    Only the fields around them are looked at. Raises as skim does."""
+    found: list[tuple[str, int, int]] = []
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as data,
+    ):
+        for number, start, payload, end in _fields(data, 0, len(data)):
+            if number == METADATA_PROPS:
+                entry = onnx.StringStringEntryProto.FromString(bytes(data[payload:end]))
+                found.append((entry.key, start, end))
+    return found
 
 
 def _model(data: memoryview, sizes: list[int | None], look: Look | None, keep: int) -> Iterator[bytes]:

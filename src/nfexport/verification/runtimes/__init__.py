@@ -51,10 +51,13 @@ def runtimes() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
-def open_session(model: Model, *, runtime: str = "onnxruntime", providers: Sequence[str] = ()) -> Session:
+def open_session(
+    model: Model, *, runtime: str = "onnxruntime", providers: Sequence[str] = (), threads: int | None = None
+) -> Session:
     """Load a file into a runtime.
 
     providers are ONNX Runtime's execution providers in order of preference, CPUExecutionProvider by default.
+    threads is the number of them for one inference in ONNX Runtime; None, and other runtimes, take their own.
     Raises InputError for a runtime or provider of another name, MissingPackage if its package is not
     installed, and OnnxFileError if it refuses the file."""
     if runtime not in runtimes():
@@ -67,7 +70,9 @@ def open_session(model: Model, *, runtime: str = "onnxruntime", providers: Seque
             f"the runtime '{runtime}' cannot be imported ({one_line(str(error))})",
             fix=ELSEWHERE.get(runtime, f"pip install {package}"),
         ) from error
-    options = {"providers": tuple(providers)} if runtime == "onnxruntime" and providers else {}
+    options: dict[str, Any] = {}
+    if runtime == "onnxruntime":
+        options = {"providers": tuple(providers), "threads": threads}
     session: Session = module.open_session(model, **options)
     return session
 

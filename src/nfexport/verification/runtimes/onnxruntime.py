@@ -48,16 +48,21 @@ class OnnxRuntimeSession:
         return dict(zip(self.outputs, arrays, strict=True))
 
 
-def open_session(model: Model, *, optimise: bool = True, providers: Sequence[str] = ()) -> Session:
+def open_session(
+    model: Model, *, optimise: bool = True, providers: Sequence[str] = (), threads: int | None = None
+) -> Session:
     """Load a file or its bytes, at the default level or as the graph stands.
 
     providers are names of execution providers ('CUDAExecutionProvider', or 'cuda'), the preferred one first.
+    threads is the number of them for one inference, the caller's own included; None for one on each core.
     Raises OnnxFileError with ONNX Runtime's reason if it refuses them, and InputError for a provider that is
     not there, also if ONNX Runtime would quietly go on without it."""
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if threads is not None:
+        options.intra_op_num_threads = threads
     argument = model if isinstance(model, bytes) else str(model)
     wanted = [full_name(provider) for provider in providers] or [CPU]
     chosen = [(name, IN_FLOAT32[name]) if name in IN_FLOAT32 else name for name in wanted]
