@@ -46,6 +46,14 @@ def test_labels_go_into_the_recipe(tmp_path: Path) -> None:
         nfexport.export("test_nfnet", tmp_path / "b.onnx", num_classes=6, labels=names)
 
 
+def test_labels_are_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    target = tmp_path / "a.onnx"
+    options = ["--num-classes", "2", "--labels", str(tmp_path / "names.txt"), "--no-verify", "-q"]
+    assert run(["test_nfnet", "-o", str(target), *options]) == 0
+    assert nfexport.inspect(target).recipe.labels == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

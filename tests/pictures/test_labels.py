@@ -9,13 +9,14 @@ import pytest
 
 from nfexport.errors import InputError
 from nfexport.models.torchvision_operators import import_timm
-from nfexport.pictures import labels
-from nfexport.pictures.labels import SUBSETS, label_names, read_labels
+from nfexport.pictures import synsets
+from nfexport.pictures.labels import label_names, read_labels
+from nfexport.pictures.synsets import LISTS
 
 import_timm()
 
 
-@pytest.mark.parametrize("subset", SUBSETS)
+@pytest.mark.parametrize("subset", LISTS)
 def test_names_are_those_of_timm(subset: str) -> None:
     from timm.data import ImageNetInfo
 
@@ -26,7 +27,7 @@ def test_names_are_those_of_timm(subset: str) -> None:
 def test_every_subset_that_timm_infers_has_its_names() -> None:
     from timm.data.imagenet_info import _NUM_CLASSES_TO_SUBSET
 
-    assert set(_NUM_CLASSES_TO_SUBSET.values()) <= set(SUBSETS)
+    assert set(_NUM_CLASSES_TO_SUBSET.values()) <= set(LISTS)
     for count, subset in _NUM_CLASSES_TO_SUBSET.items():
         assert len(label_names(subset, count)) == count
     assert label_names("imagenet-1k", 1000)[0] == "tench, Tinca tinca"
@@ -35,7 +36,7 @@ def test_every_subset_that_timm_infers_has_its_names() -> None:
 def test_what_nobody_knows_is_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert label_names(None, 2) == ("class 0", "class 1")
     assert label_names("my own", 2) == ("class 0", "class 1")
-    monkeypatch.setattr(labels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(synsets.importlib.util, "find_spec", lambda name: None)
     assert label_names("imagenet-1k", 1000)[999] == "class 999"
 
 

@@ -28,6 +28,32 @@ def asserting(function: Function) -> Function:
     )(function)
 
 
+def writing(function: Function) -> Function:
+    """Add what an export writes; the command gets to, ir_precision and verify."""
+    options = [
+        click.option(
+            "--to",
+            type=click.Choice(["onnx", "openvino"]),
+            default="onnx",
+            show_default=True,
+            help="Write OpenVINO's IR (.xml, .bin) beside the file too.",
+        ),
+        click.option(
+            "--ir-precision",
+            type=click.Choice(["fp32", "fp16"]),
+            default="fp32",
+            show_default=True,
+            help="What the IR stores its weights in.",
+        ),
+        click.option(
+            "--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
     """A size in pixels: 'train', 'test', '224' or '224x320' (height x width)."""
 

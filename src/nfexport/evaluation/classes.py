@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from nfexport.errors import InputError
-from nfexport.evaluation import synsets
+from nfexport.pictures import synsets
 from nfexport.recipe import Recipe
 
 SYNSET = re.compile(r"n\d{8}")

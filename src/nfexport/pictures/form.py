@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfexport.errors import PictureError, RecipeError
-from nfexport.interface import front_steps
+from nfexport.interface import front_steps, networks_part
 from nfexport.pictures.crop import resize_and_crop
 from nfexport.pictures.decode import decode, to_array
 from nfexport.recipe import Preprocessing, Recipe
@@ -117,16 +117,6 @@ def form_of(recipe: Recipe) -> PictureForm:
         size=size,
         channels=recipe.in_channels,
         preprocessing=pre,
-        fill=tuple(round(BYTE * mean) for mean in _network_mean(recipe)),
+        # borders have the network's own mean, also where the file subtracts it
+        fill=tuple(round(BYTE * mean) for mean in networks_part(pre, steps).mean),
     )
-
-
-def _network_mean(recipe: Recipe) -> list[float]:
-    """Return the network's own mean in 0..1, also where the file subtracts it: the inverse of callers_part."""
-    pre = recipe.preprocessing
-    low, high = pre.value_range
-    mean = [(m - low) / (high - low) for m in pre.mean]
-    for step in front_steps(recipe):
-        if step.name == "normalize":
-            mean = [m + inside * s for m, inside, s in zip(mean, step.params["mean"], pre.std, strict=True)]
-    return mean

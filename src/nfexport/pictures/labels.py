@@ -1,32 +1,16 @@
-"""What the classes of a file are called.
+"""What the classes of a file are called: for ImageNet's subsets the lemma of each synset ('tench, Tinca tinca').
 
-The names of ImageNet's subsets are timm's: WordNet's synsets, and the lemma of each ('tench, Tinca tinca'). They
-are read from the files that come with timm (data/_info, Apache-2.0), without importing it.
 Source: timm, data/imagenet_info.py (ImageNetInfo.label_descriptions).
 """
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
-from nfexport.errors import InputError
-
-SUBSETS = {
-    "imagenet-1k": "imagenet_synsets.txt",
-    "imagenet-12k": "imagenet12k_synsets.txt",
-    "imagenet-21k": "imagenet21k_goog_synsets.txt",
-    "imagenet-21k-goog": "imagenet21k_goog_synsets.txt",
-    "imagenet-21k-miil": "imagenet21k_miil_synsets.txt",
-    "imagenet-22k": "imagenet22k_synsets.txt",
-    "imagenet-22k-ms": "imagenet22k_ms_synsets.txt",
-}
-"""timm's file of each subset, by the names that infer_imagenet_subset gives."""
-
-LEMMAS = "imagenet_synset_to_lemma.txt"
+from nfexport.errors import InputError, MissingPackage
+from nfexport.pictures import synsets
 
 
 def label_names(source: str | tuple[str, ...] | None, count: int) -> tuple[str, ...]:
@@ -41,20 +25,21 @@ def label_names(source: str | tuple[str, ...] | None, count: int) -> tuple[str, 
     return names
 
 
-def read_labels(path: Path, count: int) -> tuple[str, ...]:
+def read_labels(path: Path, count: int | None = None) -> tuple[str, ...]:
     """Return the names in a file: one a line, a JSON list, or a JSON object of names by index.
 
-    Raises InputError if it cannot be read, or has not one name for each of count classes."""
+    Raises InputError if it cannot be read, or has not one name for each of count classes, if that is known."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise InputError(f"the labels '{path}' cannot be read ({reason})", fix="check the path") from error
     if text.lstrip()[:1] in ("[", "{"):
-        names = _from_json(path, text, count)
+        names = _from_json(path, text)
     else:
         names = tuple(line.strip() for line in text.rstrip().splitlines())
-    check_count(names, count, what=f"'{path}'")
+    if count is not None:
+        check_count(names, count, what=f"'{path}'")
     return names
 
 
@@ -66,7 +51,7 @@ def check_count(names: tuple[str, ...], count: int, *, what: str) -> None:
         )
 
 
-def _from_json(path: Path, text: str, count: int) -> tuple[str, ...]:
+def _from_json(path: Path, text: str) -> tuple[str, ...]:
     try:
         value: Any = json.loads(text)
     except ValueError as error:
@@ -78,27 +63,16 @@ def _from_json(path: Path, text: str, count: int) -> tuple[str, ...]:
         if len(by_index) != len(value) or sorted(by_index) != list(range(len(value))):
             raise InputError(
                 f"the labels '{path}' are not numbered from 0 to {len(value) - 1:,}",
-                fix=f"number the {count:,} classes from 0 without gaps",
+                fix="number the classes from 0 without gaps",
             )
         value = [by_index[index] for index in range(len(by_index))]
     return tuple(str(name) for name in value)
 
 
 def _of_subset(subset: str) -> tuple[str, ...] | None:
-    folder = _info_folder()
-    if folder is None or subset not in SUBSETS:
-        return None
     try:
-        synsets = (folder / SUBSETS[subset]).read_text(encoding="utf-8").split()
-        lemmas = (folder / LEMMAS).read_text(encoding="utf-8").splitlines()
-    except OSError:
+        found = synsets.synsets(subset)
+        words = synsets.lemmas() if found is not None else {}
+    except MissingPackage:
         return None
-    by_synset = dict(csv.reader(lemmas, delimiter="\t"))
-    return tuple(by_synset.get(synset, synset) for synset in synsets)
-
-
-def _info_folder() -> Path | None:
-    found = importlib.util.find_spec("timm")
-    if found is None or not found.submodule_search_locations:
-        return None
-    return Path(found.submodule_search_locations[0]) / "data" / "_info"
+    return None if found is None else tuple(words.get(synset, synset) for synset in found)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import BatchType, SizeType, reporting
+from nfexport.cli.options import BatchType, SizeType, reporting, writing
 from nfexport.cli.pass_options import (
     EMBEDDINGS,
     LevelsType,
@@ -66,20 +66,12 @@ from nfexport.opsets import DEFAULT_OPSET
 )
 @network_options
 @click.option(
-    "--to",
-    type=click.Choice(["onnx", "openvino"]),
-    default="onnx",
-    show_default=True,
-    help="Write OpenVINO's IR (.xml, .bin) beside the file too.",
+    "--labels",
+    "label_file",
+    type=click.Path(path_type=Path),
+    help="Names of the classes for the recipe: one a line, or JSON. [default: timm's]",
 )
-@click.option(
-    "--ir-precision",
-    type=click.Choice(["fp32", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="What the IR stores its weights in.",
-)
-@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
+@writing
 @reporting
 def command(
     model: str,
@@ -88,6 +80,7 @@ def command(
     feature_levels: tuple[int, ...] | None,
     embeddings: tuple[str, ...],
     rename: tuple[tuple[str, str], ...],
+    label_file: Path | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -99,6 +92,7 @@ def command(
     (nfnet_l0.ra2_in1k: those trained weights).
     """
     from nfexport.cli.console import Console, print_json
+    from nfexport.pictures.labels import read_labels
     from nfexport.pipeline import export
 
     features = [] if feature_levels is None else ["features"]
@@ -113,6 +107,7 @@ def command(
             feature_levels=feature_levels or (),
             rename=dict(rename),
             network=network_overrides(options),
+            labels=None if label_file is None else read_labels(label_file),
             **options,
         )
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import reporting
+from nfexport.cli.options import reporting, writing
 
 FOLDERS = click.option(
     "--preset-dir",
@@ -67,26 +67,12 @@ def show(name: str, folders: tuple[Path, ...], as_json: bool, quiet: bool, verbo
     type=click.Choice(["original", "converted"]),
     help="original: RGB, normalised outside; converted: BGR in 0..255, everything inside. [default: the preset's]",
 )
-@click.option(
-    "--to",
-    type=click.Choice(["onnx", "openvino"]),
-    default="onnx",
-    show_default=True,
-    help="Write OpenVINO's IR (.xml, .bin) beside the file too.",
-)
-@click.option(
-    "--ir-precision",
-    type=click.Choice(["fp32", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="What the IR stores its weights in.",
-)
 @click.option("--pretrained", is_flag=True, help="Take the documented weights from the hub.")
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Take the weights from a .safetensors, .pth or .pt file."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights.")
-@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
+@writing
 @FOLDERS
 @reporting
 def export(
