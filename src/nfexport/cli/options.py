@@ -28,6 +28,15 @@ def asserting(function: Function) -> Function:
     )(function)
 
 
+def external_data_option(function: Function) -> Function:
+    """Add --external-data; the command gets external_data, None unless it is named."""
+    return click.option(
+        "--external-data/--no-external-data",
+        default=None,
+        help="Put the weights into a .data file beside the .onnx. [default: past 2 GiB alone]",
+    )(function)
+
+
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
     """A size in pixels: 'train', 'test', '224' or '224x320' (height x width)."""
 

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
-from nfexport.verification.runtimes import onnxruntime
+from nfexport.verification.in_memory import open_in_memory
 
 FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
 
@@ -40,7 +40,7 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
             if name and name not in outputs:
                 outputs.add(name)
                 exposed.graph.output.append(onnx.ValueInfoProto(name=name))
-    session = onnxruntime.open_session(exposed.SerializeToString(), optimise=False)
+    session = open_in_memory(exposed, optimise=False)
     try:
         values = session.run(feeds)
     except RuntimeError as error:

@@ -40,12 +40,17 @@ class Declared:
                 raise RuntimeError(f"the input '{name}' is {list(shape)}, it is fed {list(array.shape)}")
 
 
-def read(model: Model, *, reader: str) -> tuple[onnx.ModelProto, Declared]:
-    """Return a file, weights and all, and what it declares. reader names the runtime for messages.
+def read(model: Model, *, reader: str, weights: bool = True) -> tuple[onnx.ModelProto, Declared]:
+    """Return a file, with the weights that lie beside it unless told otherwise, and what it declares. reader
+    names the runtime for messages.
 
     Raises OnnxFileError if it cannot be read, or holds no graph."""
     try:
-        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(Path(model))
+        proto = (
+            onnx.load_from_string(model)
+            if isinstance(model, bytes)
+            else onnx.load(Path(model), load_external_data=weights)
+        )
     except Exception as error:  # protobuf's DecodeError, OSError, and ValueError for external data
         raise refused(model, reader, one_line(str(error))) from error
     if not proto.graph.output:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import BatchType, SizeType, reporting
+from nfexport.cli.options import BatchType, SizeType, external_data_option, reporting
 from nfexport.cli.pass_options import (
     EMBEDDINGS,
     LevelsType,
@@ -78,6 +78,7 @@ from nfexport.cli.pass_options import (
     show_default=True,
     help="What the IR stores its weights in.",
 )
+@external_data_option
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
 @reporting
 def command(
