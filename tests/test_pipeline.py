@@ -140,6 +140,28 @@ def test_where_torchscript_fails_dynamo_and_conversion_take_over(
         nfexport.export("test_nfnet", tmp_path / "n.onnx", opset=11, exporter="torchscript")
 
 
+def test_dynamo_has_its_weights_where_the_passes_refuse_torchscripts_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a verification the first trace takes the weights of the model with it."""
+    from nfexport import pipeline
+    from nfexport.errors import PassError
+
+    run = pipeline.run
+    calls = []
+
+    def refuse_once(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise PassError("this graph is not to be had", fix="none")
+        return run(*args)
+
+    monkeypatch.setattr(pipeline, "run", refuse_once)
+    result = nfexport.export("test_nfnet", tmp_path / "m.onnx", opset=11, fold_ws=True, image_size=64, verify=False)
+    assert result.recipe.exporter == "dynamo"
+    assert nfexport.verify(result.path).passed
+
+
 def test_same_padding_comes_out_constant(tmp_path: Path) -> None:
     result = nfexport.export("test_efficientnet", tmp_path / "m.onnx", opset=11, image_size=(97, 64))
     assert not {"Shape", "Ceil", "Clip", "Gather", "Cast"} & set(result.facts.operator_counts)

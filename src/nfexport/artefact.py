@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from nfexport.errors import OutputError
+from nfexport.metadata import EXTERNAL_KEY, ExternalRecord, write_external_record
 
 _INLINE_BYTES = 1024
 """Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they lie."""
@@ -21,8 +23,13 @@ _INLINE_BYTES = 1024
 _PIECE = 2**22
 """Bytes that are copied at a time."""
 
+_PAGE, _WORD = 4096, 64
+"""Bytes that offsets in a file of weights are multiples of: tensors of a page and more can be mapped."""
+
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that a protobuf message, and so an ONNX file without external data, may have."""
+
+DATA_SUFFIX = ".data"
 
 
 def check_target(target: Path, *, option: str = "-o") -> None:
@@ -109,6 +116,17 @@ def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def side_file(path: Path, content: bytes) -> Iterator[Path]:
+    """Yield a file of this content beside another, which is there as long as the block lasts."""
+    side = path.with_name(f".{path.name}.{os.getpid()}.side.onnx")
+    try:
+        side.write_bytes(content)
+        yield side
+    finally:
+        side.unlink(missing_ok=True)
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write these files, by their paths within the folder; folders in between are made."""
     for name, content in files.items():
@@ -117,12 +135,73 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         path.write_bytes(content)
 
 
-def write_model(model: ir.Model, path: Path) -> None:
-    """Write the model as one ONNX file, streaming large tensors from where they lie.
+def data_target(target: Path) -> Path:
+    """Return the path of the weights that belong beside an ONNX file: 'net.onnx.data' for 'net.onnx'."""
+    return target.with_name(f"{target.name}{DATA_SUFFIX}")
 
-    The bytes are those of one ModelProto: only the order differs from protobuf's own, the graph being the
-    last field and the large initializers the last of its fields. Raises OutputError past protobuf's limit.
-    """
+
+@contextlib.contextmanager
+def staged_model(target: Path) -> Iterator[Path]:
+    """Yield a path of the target's name in a new folder beside it, for write_model; on success the file takes
+    the target's place, the weights beside it, if there are any, first. On any error nothing is left of them,
+    and what was there before stays.
+
+    A process that is killed between the two renames leaves weights and no ONNX file: never one whose weights
+    are missing or another's. Weights of an earlier file of that name stay where the new one needs none.
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
+    data = data_target(target)
+    try:
+        partial.mkdir()
+        yield partial / target.name
+        if not (partial / data.name).exists():
+            (partial / target.name).replace(target)
+        else:
+            if data.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"'{data.name}' is a folder")
+            with _moved_aside([target, data], partial):
+                (partial / data.name).replace(data)
+                (partial / target.name).replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another file with -o",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _moved_aside(files: Sequence[Path], folder: Path) -> Iterator[None]:
+    """Move the files that exist into a folder; on an error what took their places goes, and they come back."""
+    former = folder / "former"
+    former.mkdir()
+    begun = False
+    try:
+        for file in files:
+            if file.exists():
+                file.replace(former / file.name)
+        begun = True
+        yield
+    except BaseException:
+        for file in files:
+            if begun:
+                file.unlink(missing_ok=True)
+            if (former / file.name).exists():
+                (former / file.name).replace(file)
+        raise
+
+
+def write_model(model: ir.Model, path: Path, *, external_data: bool | None = None) -> None:
+    """Write the model as an ONNX file, streaming large tensors from where they lie; nothing is copied.
+
+    With external_data the tensors of more than 1 KiB go into one file beside it, its name with '.data' behind,
+    without it into the ONNX file itself; None takes the first only past protobuf's limit. A file of weights is
+    told of in the metadata, with its digest. The bytes of the ONNX file are those of one ModelProto: only the
+    order differs from protobuf's own, the graph being the last field and the large initializers the last of its
+    fields.
+
+    Raises OutputError past protobuf's limit, if external_data is False."""
     large = {
         name: value.const_value
         for name, value in model.graph.initializers.items()
@@ -133,21 +212,30 @@ def write_model(model: ir.Model, path: Path) -> None:
     proto = _serialise_without(model, large)
     graph = proto.graph.SerializeToString(deterministic=True)
     proto.ClearField("graph")
-    head = proto.SerializeToString(deterministic=True)
-    tensors = [(_tensor_header(name, tensor), tensor) for name, tensor in large.items()]
-    length = len(graph) + sum(len(header) + tensor.nbytes for header, tensor in tensors)
-    if length > PROTOBUF_LIMIT:
+    headers = {name: _tensor_header(name, tensor) for name, tensor in large.items()}
+    length = len(graph) + sum(len(headers[name]) + tensor.nbytes for name, tensor in large.items())
+    if external_data is False and length > PROTOBUF_LIMIT:
         raise OutputError(
             f"the model takes {length:,} bytes, more than the 2 GiB that one ONNX file can hold",
-            fix="export a smaller model",
+            fix="let the weights lie beside it with --external-data",
         )
+    kept = [entry for entry in proto.metadata_props if entry.key != EXTERNAL_KEY]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    beside = bool(large) and (external_data or length > PROTOBUF_LIMIT)
+    if beside:
+        record, headers = _write_data(large, data_target(path))
+        for key, text in write_external_record(record).items():
+            proto.metadata_props.add(key=key, value=text)
+        length = len(graph) + sum(map(len, headers.values()))
     with path.open("wb") as file:
-        file.write(head)
+        file.write(proto.SerializeToString(deterministic=True))
         file.write(_field(_MODEL_GRAPH, length))
         file.write(graph)
-        for header, tensor in tensors:
-            file.write(header)
-            _write_bytes(file, tensor)
+        for name, tensor in large.items():
+            file.write(headers[name])
+            if not beside:
+                file.write(_bytes_of(tensor))
         file.flush()
         os.fsync(file.fileno())
 
@@ -169,6 +257,24 @@ def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]]
         new.flush()
         os.fsync(new.fileno())
     shutil.copymode(source, target)
+
+
+def _write_data(tensors: Mapping[str, ir.TensorProtocol], path: Path) -> tuple[ExternalRecord, dict[str, bytes]]:
+    """Write the values of tensors, and return what the file is, and the initializer fields that refer to it."""
+    headers, digest, position = {}, hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for name, tensor in tensors.items():
+            alignment = _PAGE if tensor.nbytes >= _PAGE else _WORD
+            padding = bytes(-position % alignment)
+            position += len(padding)
+            headers[name] = _external_header(name, tensor, path.name, position)
+            for part in (padding, _bytes_of(tensor)):
+                file.write(part)
+                digest.update(part)
+            position += tensor.nbytes
+        file.flush()
+        os.fsync(file.fileno())
+    return ExternalRecord(location=path.name, sha256=digest.hexdigest(), size=position), headers
 
 
 # field numbers of onnx.proto, each with wire type 2 (length-delimited)
@@ -205,11 +311,21 @@ def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
     return _field(_GRAPH_INITIALIZER, len(body) + tensor.nbytes) + body
 
 
-def _write_bytes(file: BinaryIO, tensor: ir.TensorProtocol) -> None:
+def _external_header(name: str, tensor: ir.TensorProtocol, location: str, offset: int) -> bytes:
+    """Return an initializer field whose bytes lie in another file."""
+    proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    proto.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", tensor.nbytes)):
+        proto.external_data.add(key=key, value=str(value))
+    body: bytes = proto.SerializeToString(deterministic=True)
+    return _field(_GRAPH_INITIALIZER, len(body)) + body
+
+
+def _bytes_of(tensor: ir.TensorProtocol) -> bytes | memoryview:
     array = tensor.numpy()
     # the file's byte order is little-endian, as is that of every machine that torch runs on
     mapped = array.flags.c_contiguous and tensor.dtype.bitwidth >= 8  # smaller types are packed in the file
-    file.write(array.reshape(-1).view(np.uint8).data if mapped else tensor.tobytes())
+    return array.reshape(-1).view(np.uint8).data if mapped else tensor.tobytes()
 
 
 def _field(number: int, length: int) -> bytes:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nfexport import __version__, openvino_ir
 from nfexport.about import About, write_about
-from nfexport.artefact import check_target, staged, staged_files, write_model
+from nfexport.artefact import check_target, staged_files, staged_model, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import inspect
 from nfexport.interface import callers_part, steps_in_front
@@ -84,6 +84,7 @@ def export(
     about: About | None = None,
     to: Literal["onnx", "openvino"] = "onnx",
     ir_precision: Literal["fp32", "fp16"] = "fp32",
+    external_data: bool | None = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> ExportResult:
@@ -100,7 +101,8 @@ def export(
     rename gives any input or output another name. network overrides what timm's configuration says of the
     pictures that the weights were trained on, by the fields of nfexport.recipe.Preprocessing (mean, std,
     crop_pct, crop_mode, interpolation); labels are the names of the classes; about goes into the file as it
-    is. to 'openvino' writes OpenVINO's IR beside the file too, its weights in ir_precision.
+    is. to 'openvino' writes OpenVINO's IR beside the file too, its weights in ir_precision. With external_data
+    the weights lie in '<output>.data' beside the file; None keeps them in it where 2 GiB hold them.
     Raises NfexportError (see nfexport.errors); VerificationFailed if the file does not equal the model."""
     target = Path(output) if output is not None else Path(f"{model.rsplit('/', 1)[-1]}.onnx")
     check_target(target)
@@ -169,7 +171,8 @@ def export(
         dynamic_size=dynamic_size,
     )
     with heads.giving(loaded.module, traced):
-        graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages)
+        rebuild = None if verify else lambda: loading.load(spec).module
+        graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages, rebuild)
     names = rename or {}
     recipe = Recipe(
         architecture=loaded.architecture,
@@ -192,9 +195,10 @@ def export(
     graph.metadata_props.update(write_recipe(recipe))
     if (said := about or loaded.about) is not None:
         graph.metadata_props.update(write_about(said))
-    with staged(target) as partial:
+    with staged_model(target) as partial:
         with stages.stage("write"):
-            write_model(graph, partial)
+            write_model(graph, partial, external_data=external_data)
+            del graph  # a second copy of the weights, where they were folded
             facts = dataclasses.replace(inspect(partial), path=target)
             _check(partial)
         subject = subject_of_recipe(recipe, loaded)
@@ -277,17 +281,25 @@ def _trace_and_pass(
     exporter: ExporterChoice,
     steps: Sequence[PassStep],
     stages: Stages,
+    rebuild: Callable[[], torch.nn.Module] | None = None,
 ) -> tuple[ir.Model, Exporter, list[PassReport]]:
     """Trace and run the passes with the first exporter whose graph can be brought to the opset.
 
+    With rebuild, which builds the module again, nobody needs the module's weights afterwards: the graph alone
+    has them then, and passes that replace them free their memory.
     Raises ExportError with the reason of each exporter if none can."""
     from nfexport import tracing
+    from nfexport.models import consumed
 
     reasons: list[str] = []
     for name in tracing.order_of_exporters(request.opset, exporter):
         try:
             with stages.stage("trace"):
+                if reasons and rebuild is not None:
+                    consumed.take_weights(module, rebuild())
                 graph = tracing.trace(module, request, name)
+                if rebuild is not None:
+                    consumed.give_up_weights(module)
             with stages.stage("passes"):
                 return graph, name, run(graph, steps, stages.progress.step)
         except (ExportError, PassError) as error:
@@ -300,16 +312,13 @@ def _trace_and_pass(
 
 def _check(path: Path) -> None:
     """Let onnx's own checker read the file, shapes included."""
-    import onnx
+    from nfexport.verification.checker import refusal
 
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0]
+    if (reason := refusal(path)) is not None:
         raise OnnxFileError(
             f"the exported graph is refused by onnx's checker ({reason})",
             fix="nothing was written; try another --opset or --exporter, and report it",
-        ) from error
+        )
 
 
 def _check_names(batch: int | Literal["dynamic"], input_name: str, output_name: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nfexport import openvino_ir
 from nfexport.errors import InputError, OnnxFileError, RecipeError
 from nfexport.inspection import inspect
+from nfexport.inspection.external_data import check_digest
 from nfexport.metadata import read_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.results import VerifyResult, disagreements
@@ -54,7 +55,8 @@ def verify(
     on the worst batch, to tell where it leaves the model; self_test puts faults into copies of the file, to
     show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
     (passed is False), not an exception.
-    Raises OnnxFileError if the file cannot be read or has no recipe, or a runtime refuses it; RecipeError or
+    Raises OnnxFileError if the file cannot be read, has no recipe or other weights beside it than it was written
+    with, or a runtime refuses it; RecipeError or
     WeightsUnreachable if the model cannot be rebuilt here; InputError or MissingPackage for a runtime or
     provider that is not there."""
     path = Path(path)
@@ -74,6 +76,8 @@ def verify(
         return _verify_ir(path, checkpoint, seed, tolerance, stages, observe)
     with stages.stage("read"):
         facts = inspect(path)
+        if facts.external_record is not None:
+            check_digest(path, facts.external_record)
         recipe = facts.recipe
         if named is not None and recipe is not None:
             raise RecipeError(

@@ -176,3 +176,49 @@ def test_a_filter_without_variance_or_eps_is_refused_by_name() -> None:
     with pytest.raises(PassError, match=r"the standardised weight of node '/Conv_8' is not finite") as caught:
         fold_ws.apply(parse(SEPARATE_CALLS, weights=weights))
     assert "checkpoint" in caught.value.fix
+
+
+def test_a_source_goes_before_the_next_weight_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All weights twice would be twice the memory."""
+    model = parse(
+        """g (float[N,3,8,8] x) => (float[N,3,8,8] y) {
+            m = ReduceMean <axes = [1,2,3]> (v)
+            a = Sub (v, m)
+            p = Conv <pads = [1,1,1,1]> (x, a)
+            n = ReduceMean <axes = [1,2,3]> (w)
+            b = Sub (w, n)
+            q = Conv <pads = [1,1,1,1]> (p, b)
+            y = Conv <pads = [1,1,1,1]> (q, a)
+        }""",
+        weights={"v": normal(3, 3, 3, 3, seed=1), "w": normal(3, 3, 3, 3, seed=2)},
+    )
+    seen = []
+    fold = fold_ws._fold
+
+    def watched(graph: ir.Graph, *rest: Any) -> Any:
+        seen.append(sorted(name for name in ("v", "w") if name in graph.initializers))
+        return fold(graph, *rest)
+
+    monkeypatch.setattr(fold_ws, "_fold", watched)
+    assert fold_ws.apply(model).changed == 3
+    assert seen == [["v", "w"], ["v", "w"]]  # the third reads the first weight, which so has to stay
+    assert sorted(model.graph.initializers) == ["v", "w"]
+    seen.clear()
+    chain = separate_calls()
+    fold_ws.apply(chain)
+    assert seen == [["w"]]
+    one_by_one = parse(
+        """g (float[N,3,8,8] x) => (float[N,3,8,8] y) {
+            m = ReduceMean <axes = [1,2,3]> (v)
+            a = Sub (v, m)
+            p = Conv <pads = [1,1,1,1]> (x, a)
+            n = ReduceMean <axes = [1,2,3]> (w)
+            b = Sub (w, n)
+            y = Conv <pads = [1,1,1,1]> (p, b)
+        }""",
+        weights={"v": normal(3, 3, 3, 3, seed=1), "w": normal(3, 3, 3, 3, seed=2)},
+    )
+    seen.clear()
+    fold_ws.apply(one_by_one)
+    assert seen == [["v", "w"], ["w"]]
+    assert operators(one_by_one) == ["Conv", "Conv"]

@@ -218,7 +218,8 @@ def _add_facts(table: Table, facts: FileFacts) -> None:
             table.add_row(what, f"{tensor.name}  {tensor.dtype} \\[{shape}]")
     table.add_row("nodes", f"{facts.node_count:,}")
     table.add_row("parameters", f"{facts.counted_parameters:,} in Conv, Gemm and MatMul; {facts.parameters:,} in all")
-    table.add_row("size", f"{facts.total_size:,} bytes")
+    beside = f", {facts.external_size:,} of them in {', '.join(facts.external_data)}" if facts.external_data else ""
+    table.add_row("size", f"{facts.total_size:,} bytes{beside}")
 
 
 def _labels(labels: str | tuple[str, ...] | None) -> str:

@@ -29,7 +29,7 @@ def asserting(function: Function) -> Function:
 
 
 def writing(function: Function) -> Function:
-    """Add what an export writes; the command gets to, ir_precision and verify."""
+    """Add what an export writes; the command gets to, ir_precision, external_data and verify."""
     options = [
         click.option(
             "--to",
@@ -45,6 +45,7 @@ def writing(function: Function) -> Function:
             show_default=True,
             help="What the IR stores its weights in.",
         ),
+        external_data_option,
         click.option(
             "--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model."
         ),
@@ -52,6 +53,15 @@ def writing(function: Function) -> Function:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def external_data_option(function: Function) -> Function:
+    """Add --external-data; the command gets external_data, None unless it is named."""
+    return click.option(
+        "--external-data/--no-external-data",
+        default=None,
+        help="Put the weights into a .data file beside the .onnx. [default: past 2 GiB alone]",
+    )(function)
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5

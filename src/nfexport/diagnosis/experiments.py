@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from nfexport.verification.in_memory import open_in_memory
 from nfexport.verification.inputs import InputCase
-from nfexport.verification.runtimes import Session, onnxruntime
+from nfexport.verification.runtimes import Session
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import Tolerance
 from nfexport.verification.verifier import compare_with
@@ -29,11 +30,10 @@ def conclusions(
     """Return what a file does right that fails on a batch: with other pictures, or without optimisation.
 
     reference is PyTorch's answer to the batch."""
-    data = model.SerializeToString()
-    plain = onnxruntime.open_session(data, optimise=False)
+    plain = open_in_memory(model, optimise=False)
     if _agrees(plain, case, case.array, reference, subject, tolerance):
         return ["without ONNX Runtime's optimisations the file agrees: one of them is wrong for it"]
-    session = onnxruntime.open_session(data)
+    session = open_in_memory(model)
     return [
         f"the file agrees if {condition}: {meaning}"
         for condition, meaning, change in _changes(subject)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import onnx
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
-from nfexport.verification.runtimes import onnxruntime
+from nfexport.verification.in_memory import open_in_memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
 
     The runtime's optimisations are off: what is fused has no tensors, and a node's name has to be that of the
     node that ran. The model is left as it was. Raises OnnxFileError if ONNX Runtime refuses it or stops."""
-    session = onnxruntime.open_session(_exposed(model), optimise=False)
+    with _exposed(model):
+        session = open_in_memory(model, optimise=False)
     try:
         values = session.run(feeds)
     except RuntimeError as error:
@@ -44,15 +46,14 @@ def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Te
     )
 
 
-def _exposed(model: onnx.ModelProto) -> bytes:
-    """Return the bytes of the model with every tensor as an output."""
+@contextlib.contextmanager
+def _exposed(model: onnx.ModelProto) -> Iterator[None]:
+    """Make every tensor an output of the model itself: a copy would hold its weights once more."""
     own = len(model.graph.output)
     names = [value.name for value in model.graph.output]
     names += [name for node in model.graph.node for name in node.output if name]
     try:
-        # added to the model itself for as long as it takes: a copy would hold its weights once more
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in list(dict.fromkeys(names))[own:])
-        data: bytes = model.SerializeToString()
-        return data
+        yield
     finally:
         del model.graph.output[own:]

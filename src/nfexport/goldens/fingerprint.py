@@ -14,7 +14,8 @@ import onnx
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.goldens.manifest import Weight
 from nfexport.inspection import counting
-from nfexport.inspection.facts import external_files, read
+from nfexport.inspection.external_data import check_digest, external_files, recorded
+from nfexport.inspection.facts import read
 from nfexport.inspection.tensors import byte_count, dtype_name, shape_of
 from nfexport.metadata import RECIPE_KEY, read_recipe
 
@@ -47,18 +48,22 @@ class Fingerprint:
 def fingerprint(path: Path) -> Fingerprint:
     """Return the facts of an ONNX file, any producer's. Weights are hashed where they lie, not loaded.
 
-    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data."""
+    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data, or lies beside
+    other weights than it was written with."""
     digests: dict[int, str] = {}
     model = read(path, lambda index, values: digests.__setitem__(index, hashlib.sha256(values).hexdigest()))
     graph = model.graph
-    external = bool(external_files(path, graph.initializer))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    files = external_files(path, model)
+    if (record := recorded(path, metadata, files)) is not None:
+        check_digest(path, record)
     nodes = hashlib.sha256()
     for node in graph.node:
         # a Constant's value is a weight, and told apart as one
         whole = "\0".join(node.output).encode() if node.op_type == "Constant" else None
         nodes.update(whole or node.SerializeToString(deterministic=True))
     stored = {tensor.name for tensor in graph.initializer}
-    recipe, digest, problem = _recipe(model)
+    recipe, digest, problem = _recipe(metadata)
     return Fingerprint(
         interface={
             "inputs": _values(value for value in graph.input if value.name not in stored),
@@ -71,7 +76,7 @@ def fingerprint(path: Path) -> Fingerprint:
         recipe=recipe,
         recipe_sha256=digest,
         recipe_problem=problem,
-        external_data=external,
+        external_data=bool(files),
     )
 
 
@@ -121,8 +126,7 @@ def _digest_of_values(tensor: onnx.TensorProto, path: Path) -> str:
     return hashlib.sha256(onnx.numpy_helper.to_array(tensor).tobytes()).hexdigest()
 
 
-def _recipe(model: onnx.ModelProto) -> tuple[Mapping[str, Any] | None, str | None, str | None]:
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+def _recipe(metadata: Mapping[str, str]) -> tuple[Mapping[str, Any] | None, str | None, str | None]:
     try:
         recipe = read_recipe(metadata)
     except RecipeError as error:

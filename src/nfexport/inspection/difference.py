@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nfexport.inspection.facts import FileFacts, inspect
-from nfexport.metadata import RECIPE_KEY
+from nfexport.metadata import EXTERNAL_KEY, RECIPE_KEY
 
 Array = np.ndarray[Any, Any]
 
@@ -191,6 +191,8 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
 
 
 def _metadata(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[Change]:
+    # where the weights lie is no difference
+    a, b = ({key: text for key, text in side.items() if key != EXTERNAL_KEY} for side in (a, b))
     for change in _mapping("metadata", a, b):
         if change.name == RECIPE_KEY and change.first and change.second:
             before, after = json.loads(change.first), json.loads(change.second)

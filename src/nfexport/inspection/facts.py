@@ -13,9 +13,10 @@ import onnx
 from nfexport.about import About, Accuracy, read_about, read_evaluation
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.inspection import counting, recognise
+from nfexport.inspection.external_data import external_files, recorded
 from nfexport.inspection.skim import DamagedError, Look, skim
 from nfexport.inspection.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
-from nfexport.metadata import read_recipe
+from nfexport.metadata import ExternalRecord, read_recipe
 from nfexport.recipe import Recipe
 
 
@@ -44,7 +45,8 @@ class FileFacts:
     biases of Conv, ConvTranspose, Gemm and MatMul alone. Of the convolutions, computed_conv_weights compute
     their weight at every inference, constant_conv_weights keep it in a Constant node. Nodes of subgraphs are
     counted. recipe is None for a file that carries none, or one that recipe_error says cannot be read; about
-    and evaluation are what is said and was measured of the model, if the file carries it.
+    and evaluation are what is said and was measured of the model, if the file carries it. external_data are the
+    files that hold weights, relative to the file's folder; external_record is what the file tells of one of them.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class FileFacts:
     recipe_error: RecipeError | None
     about: About | None = None
     evaluation: Accuracy | None = None
+    external_record: ExternalRecord | None = None
 
     @property
     def total_size(self) -> int:
@@ -91,29 +94,30 @@ class FileFacts:
             "recipe_error": None if self.recipe_error is None else str(self.recipe_error),
             "about": None if self.about is None else dataclasses.asdict(self.about),
             "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
+            "external_record": None if self.external_record is None else dataclasses.asdict(self.external_record),
         }
 
 
 def inspect(path: str | Path) -> FileFacts:
     """Return the facts of an ONNX file, any producer's, without reading its weights.
 
-    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data, and
-    RecipeError if what is said of the model cannot be read."""
+    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data or a part of
+    it, and RecipeError if what is said of the model cannot be read."""
     path = Path(path)
     model = read(path)
     graph = model.graph
     tensors = counting.initializers(graph)
     operators = counting.operator_counts(graph)
     convolutions = counting.convolution_weights(graph)
-    external = external_files(path, tensors)
+    external = external_files(path, model)
     stored = {tensor.name for tensor in graph.initializer}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     recipe, recipe_error = _recipe(metadata)
     return FileFacts(
         path=path,
         file_size=path.stat().st_size,
-        external_size=sum(size for _, size in external),
-        external_data=tuple(location for location, _ in external),
+        external_size=sum(external.values()),
+        external_data=tuple(external),
         ir_version=model.ir_version,
         opset_imports={entry.domain: entry.version for entry in model.opset_import},
         producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
@@ -133,6 +137,7 @@ def inspect(path: str | Path) -> FileFacts:
         recipe_error=recipe_error,
         about=read_about(metadata),
         evaluation=read_evaluation(metadata),
+        external_record=recorded(path, metadata, external),
     )
 
 
@@ -151,29 +156,6 @@ def read(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelPr
     if not model.ir_version or not model.graph.output:
         raise recognise.explain(path, DamagedError("it holds no graph"))
     return model
-
-
-def external_files(path: Path, tensors: Iterable[onnx.TensorProto]) -> list[tuple[str, int]]:
-    """Return location and size of every file that holds tensors, in order of their names.
-
-    Raises OnnxFileError if one of them is not beside the model."""
-    locations = {
-        entry.value
-        for tensor in tensors
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    found: list[tuple[str, int]] = []
-    for location in sorted(locations):
-        file = path.parent / location
-        if not file.is_file():
-            raise OnnxFileError(
-                f"'{path}' keeps weights in '{location}', which is not beside it",
-                fix="put the two files into one folder",
-            )
-        found.append((location, file.stat().st_size))
-    return found
 
 
 def _interface(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorFacts, ...]:

@@ -102,6 +102,27 @@ def nodes_with_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, bool]]:
         yield node, node.graph is graph
 
 
+def release(value: ir.Value | None) -> None:
+    """Remove what nothing reads any more, from a value of the graph upwards: nodes with all that they alone read,
+    and initializers, whose memory is free at once."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if current is None or current.uses() or current.is_graph_output() or current.is_graph_input():
+            continue
+        node = current.producer()
+        if current.is_initializer():
+            assert current.graph is not None
+            del current.graph.initializers[str(current.name)]
+            current.const_value = None
+        elif node is not None and node.graph is not None and not any(output.uses() for output in node.outputs):
+            if any(output.is_graph_output() for output in node.outputs):
+                continue
+            read = list(node.inputs)
+            node.graph.remove(node, safe=True)
+            pending += read
+
+
 def remove_dead(model: ir.Model) -> None:
     """Remove nodes and initializers that no output depends on."""
     graph = model.graph

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from nfexport.errors import PassError
+
 LARGEST = 65504.0
 """The largest finite float16."""
 
@@ -20,6 +22,9 @@ MARGIN = 8.0
 """Pictures of users may drive a layer further than seeded ones do."""
 
 UNKNOWN_SIZE = 64
+
+MOST_BYTES = 2**31 - 2**24
+"""Of weights, which leave room for the graph in one message."""
 
 
 def overflowing(model: ir.Model) -> frozenset[str]:
@@ -64,6 +69,11 @@ def _with_probes(model: ir.Model) -> tuple[onnx.ModelProto, list[str]] | None:
     ]
     if not names:
         return None
+    if sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None) > MOST_BYTES:
+        raise PassError(
+            "past 2 GiB of weights nothing tells where float16 overflows: no runtime takes the graph from memory",
+            fix="pass --precision fp16-weights",
+        )
     proto = ir.to_proto(model)
     for name in names:
         magnitude, largest = f"{name}/abs", f"{name}/max"

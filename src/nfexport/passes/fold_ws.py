@@ -37,6 +37,7 @@ def apply(model: ir.Model) -> PassReport:
     graph = model.graph
     evaluator = ConstantEvaluator(model)
     folded: dict[ir.Value, ir.Value] = {}
+    names: dict[ir.Value, str] = {}
     errors: list[float] = []
     convolutions: list[str] = []
     left_alone: dict[str, str] = {}
@@ -58,9 +59,10 @@ def apply(model: ir.Model) -> PassReport:
         if weight not in folded:
             folded[weight], error = _fold(graph, evaluator, weight, node)
             errors.append(error)
+            names[folded[weight]] = _source_name(weight)
         node.replace_input_with(1, folded[weight])
+        edit.release(weight)  # not at the end, when all weights would be there twice
         convolutions.append(edit.label(node))
-    names = {new: _source_name(old) for old, new in folded.items()}
     edit.remove_dead(model)
     _take_over_names(graph, names)
     _ensure(graph, evaluator)

@@ -38,9 +38,9 @@ def apply(model: ir.Model) -> PassReport:
             f"--simplify needs the package onnxsim, which cannot be imported ({error})",
             fix="pip install 'nfexport[simplify]'",
         ) from error
-    proto = ir.to_proto(model)
-    if proto.ByteSize() > LARGEST:
+    if sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None) > LARGEST:
         return _not_kept("onnxsim takes no model past 2 GiB")
+    proto = ir.to_proto(model)
     try:
         simple, _ = onnxsim.simplify(proto)
         onnx.checker.check_model(simple, full_check=True)

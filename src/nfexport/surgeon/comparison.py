@@ -8,13 +8,12 @@ at random. The limit is the verifier's: five times the worst of these, for each 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -22,8 +21,9 @@ from nfexport.errors import OnnxFileError
 from nfexport.recipe import PassStep, Preprocessing
 from nfexport.surgeon import feeds
 from nfexport.verification.compare import Comparison, compare
+from nfexport.verification.in_memory import open_in_memory
 from nfexport.verification.report import CaseResult, VerificationReport
-from nfexport.verification.runtimes import Session, open_session
+from nfexport.verification.runtimes import Model, Session, open_session
 from nfexport.verification.tolerance import default_tolerance
 
 Array = NDArray[Any]
@@ -48,7 +48,7 @@ class Surgery:
 
 def compare_with_source(
     source: ir.Model,
-    outcome: Path | bytes,
+    outcome: Model,
     done: Surgery,
     *,
     front: Sequence[PassStep],
@@ -66,9 +66,11 @@ def compare_with_source(
     reference = FileReference(source, extra=(*cut_inputs, *cut_outputs), unit=default_tolerance(done.precision).unit)
     tolerance = default_tolerance(done.precision)
     cases: list[CaseResult] = []
-    for name, old_feeds, new_feeds, batch in _cases(source, new, done, front, seed):
+    fed_with = list(_cases(source, new, done, front, seed))
+    say("running the file as it was")
+    answers = reference.run([old_feeds for _, old_feeds, _, _ in fed_with])
+    for (name, _, new_feeds, batch), (expected, runs) in zip(fed_with, answers, strict=True):
         say(f"comparing '{name}', batch {batch}")
-        expected, runs = reference.run(old_feeds)
         for given in cut_inputs:
             new_feeds[_renamed(done, given)] = expected[given]
         fed = {key: value for key, value in new_feeds.items() if key in new.inputs}
@@ -92,60 +94,75 @@ def compare_with_source(
 
 
 class FileReference:
-    """The source, with the tensors that are cut as outputs too, run in three ways."""
+    """The source, with the tensors that are cut as outputs too, run in three ways: one after the other, so that
+    a runtime's copy of the weights is there once."""
 
     def __init__(self, source: ir.Model, *, extra: Sequence[str] = (), unit: float, widen: bool = True) -> None:
-        proto = ir.to_proto(source)
+        self._model = source.clone()
+        self._unit = unit
         if widen:
-            _widen_input(proto)
-        known = {value.name for value in proto.graph.output}
-        entries = {value.name: value for value in (*proto.graph.value_info, *proto.graph.input)}
-        for name in extra:
-            if name not in known:
-                proto.graph.output.append(entries.get(name, onnx.ValueInfoProto(name=name)))
-                known.add(name)
-        plain = proto.SerializeToString()
-        self._plain = open_session(plain)
-        self._others = [_open_unoptimised(plain)]
-        _shake_weights(proto, unit)
-        self._others.append(open_session(proto.SerializeToString()))
+            _widen_input(self._model)
+        values = _values_by_name(self._model)
+        known = {value.name for value in self._model.graph.outputs}
+        self._model.graph.outputs.extend(values[name] for name in dict.fromkeys(extra) if name not in known)
 
-    def run(self, given: Mapping[str, Array]) -> tuple[Arrays, list[Arrays]]:
-        """Return the outputs at the default level, and all runs, the first of them that one."""
-        try:
-            plain = _in_chunks(self._plain, given)
-            return plain, [plain, *(_in_chunks(session, given) for session in self._others)]
-        except RuntimeError as error:
-            raise OnnxFileError(
-                f"ONNX Runtime cannot run the input file on {feeds.shapes(given)}: {error}", fix="pass --no-verify"
-            ) from error
+    def run(self, batches: Sequence[Mapping[str, Array]]) -> list[tuple[Arrays, list[Arrays]]]:
+        """Return, for each batch, the outputs at the default level, and all runs, the first of them that one."""
+        runs = [self._run_all(open_in_memory(self._model), batches)]
+        runs.append(self._run_all(open_in_memory(self._model, optimise=False), batches))
+        runs.append(self._run_all(open_in_memory(_shaken(self._model, self._unit)), batches))
+        return [(results[0], list(results)) for results in zip(*runs, strict=True)]
 
-
-def _open_unoptimised(model: bytes) -> Session:
-    from nfexport.verification.runtimes import onnxruntime
-
-    return onnxruntime.open_session(model, optimise=False)
+    def _run_all(self, session: Session, batches: Sequence[Mapping[str, Array]]) -> list[Arrays]:
+        results = []
+        for given in batches:
+            try:
+                results.append(_in_chunks(session, given))
+            except RuntimeError as error:
+                raise OnnxFileError(
+                    f"ONNX Runtime cannot run the input file on {feeds.shapes(given)}: {error}",
+                    fix="pass --no-verify",
+                ) from error
+        return results
 
 
-def _widen_input(proto: onnx.ModelProto) -> None:
+def _values_by_name(model: ir.Model) -> dict[str | None, ir.Value]:
+    values = [*model.graph.inputs, *model.graph.initializers.values()]
+    values += [output for node in model.graph for output in node.outputs]
+    return {value.name: value for value in values}
+
+
+def _widen_input(model: ir.Model) -> None:
     """Let an input of bytes that is only cast take float32: what normalised bytes are is no whole number."""
-    for value in proto.graph.input:
-        readers = [node for node in proto.graph.node if value.name in node.input]
+    for value in model.graph.inputs:
+        readers = [use.node for use in value.uses()]
         if readers and all(node.op_type == "Cast" for node in readers):
-            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+            value.type = ir.TensorType(ir.DataType.FLOAT)
 
 
-def _shake_weights(proto: onnx.ModelProto, unit: float) -> None:
-    generator = np.random.Generator(np.random.Philox(key=len(proto.graph.initializer)))
-    for tensor in proto.graph.initializer:
-        if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+def _shaken(model: ir.Model, unit: float) -> ir.Model:
+    """Return the model with every weight off by a unit in the last place, up, down or not at all. The weights
+    are computed when they are written."""
+    shaken = model.clone()
+    for index, value in enumerate(shaken.graph.initializers.values()):
+        tensor = value.const_value
+        if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
             continue
-        array = onnx.numpy_helper.to_array(tensor)
-        if array.size >= FEWEST_WEIGHTS:
-            noise = generator.integers(-1, 2, array.shape, dtype=np.int8)
-            grain = unit if tensor.data_type == onnx.TensorProto.FLOAT else max(unit, 2.0**-10)
-            shaken = (array * (1.0 + grain * noise)).astype(array.dtype)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(shaken, tensor.name))
+        if tensor.size >= FEWEST_WEIGHTS:
+            grain = unit if tensor.dtype == ir.DataType.FLOAT else max(unit, 2.0**-10)
+            value.const_value = ir.LazyTensor(
+                functools.partial(_shake, tensor, grain, index),
+                tensor.dtype,
+                ir.Shape(tensor.shape.numpy()),
+                name=tensor.name,
+            )
+    return shaken
+
+
+def _shake(tensor: ir.TensorProtocol, grain: float, index: int) -> ir.TensorProtocol:
+    array = tensor.numpy()
+    noise = np.random.Generator(np.random.Philox(key=index)).integers(-1, 2, array.shape, dtype=np.int8)
+    return ir.Tensor((array * (1.0 + grain * noise)).astype(array.dtype), name=tensor.name)
 
 
 def _in_chunks(session: Session, given: Mapping[str, Array]) -> Arrays:

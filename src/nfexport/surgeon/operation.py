@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nfexport.artefact import check_target, staged, write_model
+from nfexport.artefact import check_target, staged_model, write_model
 from nfexport.errors import OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import FileFacts, inspect
 from nfexport.interface import steps_in_front
@@ -20,10 +20,10 @@ from nfexport.surgeon.ledger import LedgerEntry, formula, headline, run_with_led
 from nfexport.surgeon.record import Record, check_once, read_record, updated_metadata
 
 if TYPE_CHECKING:
-    import onnx
     import onnx_ir as ir
 
     from nfexport.verification.report import VerificationReport
+    from nfexport.verification.runtimes import Model
 
 Source = Any
 """A path, an onnx.ModelProto or an onnx_graphsurgeon.Graph."""
@@ -93,6 +93,7 @@ def surgery(
     precision: Literal["fp16", "fp16-weights"] | None = None,
     simplify: bool = False,
     strip: bool = False,
+    external_data: bool | None = None,
     force: bool = False,
     dry_run: bool = False,
     verify: bool = True,
@@ -105,12 +106,15 @@ def surgery(
     outcome is written there, beside the target first; without it is returned, of the kind that source is.
     What is asked for is a set: the passes run in their own order (nfexport.passes.ORDER). normalize to resize
     say what stands in front of the network (nfexport.steps.Front); outputs what the file gives instead of
-    the logits; logits names them where there are several outputs.
+    the logits; logits names them where there are several outputs. With external_data the weights lie in
+    '<output>.data' beside the file, wherever those of the source lie; None keeps them in it where 2 GiB hold
+    them.
 
     A recipe in the file is kept up to date. A step in front of the network that the file has had is refused
     unless forced. Raises NfexportError (see nfexport.errors); VerificationFailed if the outcome differs from
     the input beyond rounding."""
     from nfexport.surgeon.reading import read, write_back
+    from nfexport.verification.in_memory import openable
 
     target = None if output is None else Path(output)
     if target is not None:
@@ -174,13 +178,15 @@ def surgery(
     compared = _Comparing(original, record, steps, in_front, seed, stages) if verify else None
     if target is None:
         outcome = write_back(model, like=source)
-        report = compared.check(_serialised(model)) if compared else None
+        with openable(model) as written:
+            _check(written)
+            report = compared.check(written) if compared else None
         facts = None
     else:
         outcome = None
-        with staged(target) as partial:
+        with staged_model(target) as partial:
             with stages.stage("write"):
-                write_model(model, partial)
+                write_model(model, partial, external_data=external_data)
                 facts = dataclasses.replace(inspect(partial), path=target)
                 _check(partial)
             report = compared.check(partial) if compared else None
@@ -206,7 +212,7 @@ class _Comparing:
     seed: int
     stages: Stages
 
-    def check(self, outcome: Path | bytes) -> VerificationReport:
+    def check(self, outcome: Model) -> VerificationReport:
         """Compare, and raise VerificationFailed where the outcome differs."""
         from nfexport.surgeon.comparison import Surgery, compare_with_source
 
@@ -284,23 +290,22 @@ def _always(asked: set[str]) -> tuple[str, ...]:
     return ("tidy", *clearing)
 
 
-def _serialised(model: ir.Model) -> bytes:
-    import onnx_ir as ir
-
-    proto: onnx.ModelProto = ir.to_proto(model)
-    _check(proto)
-    return bytes(proto.SerializeToString())
-
-
-def _check(model: Path | onnx.ModelProto) -> None:
+def _check(model: Model) -> None:
     """Let onnx's own checker read the outcome, shapes included."""
     import onnx
 
-    try:
-        onnx.checker.check_model(str(model) if isinstance(model, Path) else model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OnnxFileError(
-            f"the outcome is refused by onnx's checker ({reason})",
-            fix="nothing was written; leave out passes one by one to find the one, and report it",
-        ) from error
+    from nfexport.verification.checker import refusal
+
+    reason: str | None
+    if isinstance(model, bytes):
+        try:
+            onnx.checker.check_model(model, full_check=True)
+            return
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            reason = str(error).strip().splitlines()[0]
+    elif (reason := refusal(Path(model))) is None:
+        return
+    raise OnnxFileError(
+        f"the outcome is refused by onnx's checker ({reason})",
+        fix="nothing was written; leave out passes one by one to find the one, and report it",
+    )

@@ -18,7 +18,7 @@ from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 from nfexport.errors import InputError, OnnxFileError
 from nfexport.inspection.counting import graphs
 from nfexport.inspection.facts import read as skim
-from nfexport.surgeon.external_data import check_external_data, load_external_data, refuse_external_data
+from nfexport.surgeon.external_data import check_external_data, map_external_data, refuse_external_data
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon
@@ -37,7 +37,7 @@ def read(source: Any) -> ir.Model:
         check_external_data(path, skeleton)
         _check(str(path), skeleton, f"'{path}'")
         model = ir.load(path)
-        load_external_data(model, path)
+        map_external_data(model, path)
     else:
         proto = _as_proto(source)
         refuse_external_data(proto)

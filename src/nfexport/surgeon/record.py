@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from nfexport.about import ABOUT_KEY, EVALUATION_KEY
 from nfexport.errors import PassError, RecipeError
 from nfexport.interface import IN_FRONT, callers_part, front_steps, steps_in_front
-from nfexport.metadata import DIGEST_KEY, RECIPE_KEY, read_recipe, write_recipe
+from nfexport.metadata import DIGEST_KEY, EXTERNAL_KEY, RECIPE_KEY, read_recipe, write_recipe
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
 
 SURGERY_KEY = "nfexport.surgery"
@@ -77,7 +77,7 @@ def updated_metadata(record: Record, steps: Sequence[PassStep], metadata: Mappin
 
     A part of a model is no longer the model: after extract the recipe is left out, and what is said of the
     model. An accuracy was measured of the file before."""
-    replaced = {RECIPE_KEY, DIGEST_KEY, SURGERY_KEY, EVALUATION_KEY}
+    replaced = {RECIPE_KEY, DIGEST_KEY, SURGERY_KEY, EVALUATION_KEY, EXTERNAL_KEY}
     extracted = any(step.name == "extract" for step in steps)
     kept = {
         key: value for key, value in metadata.items() if key not in replaced and not (extracted and key == ABOUT_KEY)

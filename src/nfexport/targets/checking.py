@@ -9,7 +9,7 @@ import onnx
 
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
 from nfexport.inspection.counting import initializers
-from nfexport.inspection.facts import external_files
+from nfexport.inspection.external_data import external_files
 from nfexport.inspection.tensors import dtype_name, shape_of
 from nfexport.targets.advice import Advisor
 from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck
@@ -29,7 +29,7 @@ def check(path: str | Path, names: Sequence[str] = (), *, attempt: bool = True) 
     path = Path(path)
     tables = [load(name) for name in dict.fromkeys(names or targets())]
     model = read_model(path)
-    external_files(path, initializers(model.graph))
+    external_files(path, model)
     advisor = Advisor.of(path, model)
     found = list(uses(model))
     return CheckResult(

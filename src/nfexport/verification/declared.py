@@ -61,17 +61,20 @@ class DeclaredSession(abc.ABC):
         runtime's reason, in one line."""
 
 
-def load(model: Model) -> onnx.ModelProto:
-    """Return a file with its weights, wherever they lie. Raises what onnx does."""
-    return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(Path(model))
+def load(model: Model, *, weights: bool = True) -> onnx.ModelProto:
+    """Return a file, with the weights that lie beside it unless told otherwise. Raises what onnx does."""
+    if isinstance(model, bytes):
+        return onnx.load_from_string(model)
+    return onnx.load(Path(model), load_external_data=weights)
 
 
-def read(model: Model, *, reader: str) -> tuple[onnx.ModelProto, Declared]:
-    """Return a file, weights and all, and what it declares. reader names the runtime for messages.
+def read(model: Model, *, reader: str, weights: bool = True) -> tuple[onnx.ModelProto, Declared]:
+    """Return a file, with the weights that lie beside it unless told otherwise, and what it declares. reader
+    names the runtime for messages.
 
     Raises OnnxFileError if it cannot be read, or holds no graph."""
     try:
-        proto = load(model)
+        proto = load(model, weights=weights)
     except Exception as error:  # protobuf's DecodeError, OSError, and ValueError for external data
         raise refused(model, reader, one_line(str(error))) from error
     if not proto.graph.output:

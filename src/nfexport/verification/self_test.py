@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from nfexport.errors import NfexportError
+from nfexport.errors import OnnxFileError
 from nfexport.faults import Fault, all_faults, inject
-from nfexport.verification.runtimes import open_session
+from nfexport.verification.in_memory import open_in_memory
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import default_tolerance
 from nfexport.verification.verifier import Computed, cases_for, compare_with, reference_for
@@ -103,8 +103,8 @@ def self_test(
         say(f"trying: {fault.kind} at {fault.node}")
         excess: float | None = 0.0
         try:
-            session = open_session(inject(model, fault).SerializeToString())
-        except NfexportError:
+            session = open_in_memory(inject(model, fault))
+        except OnnxFileError:
             trials.append(Trial(kind=fault.kind, node=fault.node, noticed=True, excess=None))
             continue
         for index, case in enumerate(cases):

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch.overrides import TorchFunctionMode
 
-from nfexport.verification.declared import load
 from nfexport.verification.reference import in_float64
 from nfexport.verification.runtimes import Model
 from nfexport.verification.tolerance import FLOOR_MAX, UNIT
@@ -61,12 +60,13 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
         return None
     wanted = dict(_parameters(module))
     compared, differing = 0, {}
-    for tensor in load(model).graph.initializer:
-        name = tensor.name.removesuffix(TRANSPOSED)
-        if tensor.data_type != onnx.TensorProto.FLOAT or name not in wanted:
+    for tensor in _tensors(model):
+        name = str(tensor.name).removesuffix(TRANSPOSED)
+        if tensor.dtype != ir.DataType.FLOAT or name not in wanted:
             continue
-        stored = numpy_helper.to_array(tensor)
-        parameter, computed = wanted[name]
+        stored = tensor.numpy()
+        layer, parameter = wanted[name]
+        computed = _computed_weight(layer) if name.rpartition(".")[2] == "weight" else None
         choices = [parameter] if computed is None else [parameter, computed]
         if name != tensor.name:
             choices = [choice.T for choice in choices]
@@ -76,7 +76,7 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
         compared += 1
         error = min(_error(stored, choice) for choice in choices)
         if not error <= FLOOR_MAX * UNIT:
-            differing[tensor.name] = error
+            differing[str(tensor.name)] = error
     return WeightCheck(compared=compared, differing=differing)
 
 
@@ -87,13 +87,20 @@ def _error(stored: NDArray[Any], wanted: NDArray[Any]) -> float:
     return float(np.abs(stored.astype(np.float64) - wanted).max(initial=0.0)) / scale
 
 
-def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, tuple[NDArray[Any], NDArray[Any] | None]]]:
-    """Yield each parameter by name, with what its layer makes of it where that is something else."""
+def _tensors(model: Model) -> Iterator[ir.TensorProtocol]:
+    """Yield the initializers; those in another file are mapped, one by one."""
+    graph = (ir.from_proto(onnx.load_from_string(model)) if isinstance(model, bytes) else ir.load(model)).graph
+    for value in graph.initializers.values():
+        tensor, value.const_value = value.const_value, None
+        if tensor is not None:
+            yield tensor
+
+
+def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, tuple[torch.nn.Module, NDArray[Any]]]]:
+    """Yield each parameter by name, with the layer that it belongs to."""
     for path, layer in module.named_modules():
-        computed = _computed_weight(layer)
         for name, tensor in layer.named_parameters(recurse=False):
-            own = computed if name == "weight" else None
-            yield f"{path}.{name}".lstrip("."), (tensor.detach().numpy(), own)
+            yield f"{path}.{name}".lstrip("."), (layer, tensor.detach().numpy())
 
 
 def _computed_weight(layer: torch.nn.Module) -> NDArray[Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import BatchType, asserting, reporting
+from nfexport.cli.options import BatchType, asserting, external_data_option, reporting
 from nfexport.cli.pass_options import NamesType, back_options, front_options
 
 
@@ -27,6 +27,7 @@ from nfexport.cli.pass_options import NamesType, back_options, front_options
 @click.option("--opset", type=int, help="Carry the graph to this ONNX opset, exactly.")
 @click.option("--force", is_flag=True, help="Do in front of the network what the file has had already.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and write nothing.")
+@external_data_option
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the outcome with the file.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the comparison.")
 @asserting

@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
-from nfexport.inspection.facts import external_files, read
+from nfexport.inspection.external_data import external_files
+from nfexport.inspection.facts import read
 from nfexport.inspection.tensors import byte_count
 
 Filters: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
@@ -63,7 +64,7 @@ def zero_mean_weights(path: Path, model: onnx.ModelProto, names: set[str]) -> di
             found[tensor.name] = not _has_unit_variance(filters)
 
     read(path, look)
-    external_files(path, wanted.values())
+    external_files(path, model)
     for tensor in wanted.values():
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             judge(tensor, _external(path, tensor))

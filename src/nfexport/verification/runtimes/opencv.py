@@ -60,7 +60,7 @@ def open_session(model: Model) -> Session:
     """Load a file or its bytes.
 
     Raises OnnxFileError for other inputs than one float32 picture, and with OpenCV's reason if it refuses."""
-    _, declared = read(model, reader=READER)
+    _, declared = read(model, reader=READER, weights=False)
     for name, dtype in declared.dtypes.items():
         shape = declared.inputs[name]
         if len(declared.inputs) > 1 or dtype != np.float32 or len(shape) != 4:
