@@ -3,6 +3,7 @@
     nfexport.export("nfnet_f0", opset=11, fold_ws=True)   write nfnet_f0.onnx, verified
     nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
+    nfexport.quantize("nfnet_l0.onnx", "int8.onnx", calibrate="photos/")    its int8 form, and what that costs
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
     nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
     nfexport.classify("nfnet_f0.onnx", "photos/")         what is on these pictures? (without torch)
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from nfexport.inspection.difference import Difference, diff
     from nfexport.pipeline import export
     from nfexport.preset_export import export_preset
+    from nfexport.quantization.asking import Int8
+    from nfexport.quantization.operation import quantize
+    from nfexport.quantization.result import QuantizeResult
     from nfexport.recipe import Recipe
     from nfexport.results import ExportResult, VerifyResult
     from nfexport.subjects import NamedModel
@@ -41,6 +45,7 @@ __all__ = [
     "export_preset",
     "verify",
     "surgery",
+    "quantize",
     "inspect",
     "diff",
     "record_golden",
@@ -52,6 +57,8 @@ __all__ = [
     "VerifyResult",
     "NamedModel",
     "SurgeryResult",
+    "Int8",
+    "QuantizeResult",
     "FileFacts",
     "Difference",
     "GoldenResult",
@@ -70,6 +77,9 @@ _HOMES = {
     "NamedModel": "nfexport.subjects",
     "surgery": "nfexport.surgeon.operation",
     "SurgeryResult": "nfexport.surgeon.operation",
+    "quantize": "nfexport.quantization.operation",
+    "Int8": "nfexport.quantization.asking",
+    "QuantizeResult": "nfexport.quantization.result",
     "inspect": "nfexport.inspection",
     "FileFacts": "nfexport.inspection",
     "diff": "nfexport.inspection.difference",

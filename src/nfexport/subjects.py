@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.interface import front_steps, keeps_weights
+from nfexport.interface import front_steps, int8_bound, keeps_weights
 from nfexport.interface import precision as precision_of
 from nfexport.models.spec import ModelSpec
 from nfexport.recipe import Output, Recipe
@@ -69,6 +69,7 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> Subject:
         other_sizes=others,
         precision=precision_of(recipe),
         weights_kept=keeps_weights(recipe),
+        int8_bound=int8_bound(recipe),
     )
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "preset": "List, show and export documented models.",
     "verify": "Compare an ONNX file with the model that it claims to be.",
     "surgery": "Apply graph passes to any ONNX file.",
+    "quantize": "Write an int8 form of a folded file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
     "check": "Say what a runtime cannot take of an ONNX file.",

@@ -32,7 +32,7 @@ NOT_YET = ""
 
 
 def expect_values(
-    name: str, expected: Array, runs: Sequence[Array], rule: Float32Tolerance, dtype: np.dtype[Any]
+    name: str, expected: Array, runs: Sequence[Array], rule: Float32Tolerance | Int8Tolerance, dtype: np.dtype[Any]
 ) -> Expected:
     """Return an output with its limits; expected is [batch, …] in float64, runs are the same in float32."""
     rounded = expected.astype(dtype)
@@ -43,7 +43,12 @@ def expect_values(
 
 
 def expect_indices(
-    name: str, scores: Array, runs: Sequence[Array], rule: Float32Tolerance, dtype: np.dtype[Any], k: int
+    name: str,
+    scores: Array,
+    runs: Sequence[Array],
+    rule: Float32Tolerance | Int8Tolerance,
+    dtype: np.dtype[Any],
+    k: int,
 ) -> Expected:
     """Return the k best classes of scores, [batch, classes] in float64, with the classes that may stand in the
     place of each: those that rounding cannot tell apart from it."""

@@ -17,7 +17,6 @@ from nfexport.errors import NfexportError
 from nfexport.faults import Fault, all_faults, inject
 from nfexport.verification.runtimes import open_session
 from nfexport.verification.subject import Subject
-from nfexport.verification.tolerance import default_tolerance
 from nfexport.verification.verifier import cases_for, compare_with, reference_for
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def self_test(
     batch until one differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
     say = progress or (lambda _: None)
     cases, references = cases_for(subject, seed), dict[int, "Reference"]()
-    rule = default_tolerance(subject.precision)
+    rule = subject.tolerance
     trials = []
     for fault in choose(model, seed, KINDS if subject.precision != "fp16" else COARSE):
         say(f"trying: {fault.kind} at {fault.node}")

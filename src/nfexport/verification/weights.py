@@ -51,40 +51,69 @@ class WeightCheck:
         return f"{len(self.differing)} of {self.compared} weights are not the model's: {', '.join(named)}{more}"
 
 
+INT8 = "_quantized"
+"""Ending of weights that are stored as integers, beside a scale for each output channel."""
+
+
 def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
     """Compare the float32 initializers of a file with the parameters of the module, by name.
 
     A weight may differ by 4 units in the last place of its largest number: others than nfexport fold in
-    float32. None for a model with BatchNormalization: folding that changes the convolutions' weights.
+    float32; one that is stored in int8 by half a step of its scale besides. None for a model with BatchNormalization: folding that changes the convolutions' weights.
     module: float32, on the CPU; it is left as it was."""
     if any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
         return None
     wanted = dict(_parameters(module))
     compared, differing = 0, {}
-    for tensor in _read(model).graph.initializer:
-        name = tensor.name.removesuffix(TRANSPOSED)
-        if tensor.data_type != onnx.TensorProto.FLOAT or name not in wanted:
+    proto = _read(model)
+    rounded = _rounded_weights(proto)
+    for tensor in proto.graph.initializer:
+        own = tensor.name.removesuffix(INT8) if tensor.name in rounded else tensor.name
+        name = own.removesuffix(TRANSPOSED)
+        if (tensor.data_type != onnx.TensorProto.FLOAT and tensor.name not in rounded) or name not in wanted:
             continue
-        stored = numpy_helper.to_array(tensor)
+        stored, half_step = rounded.get(tensor.name) or (numpy_helper.to_array(tensor), None)
         parameter, computed = wanted[name]
         choices = [parameter] if computed is None else [parameter, computed]
-        if name != tensor.name:
+        if name != own:
             choices = [choice.T for choice in choices]
         choices = [choice for choice in choices if choice.shape == stored.shape]
         if not choices:
             continue
         compared += 1
-        error = min(_error(stored, choice) for choice in choices)
+        error = min(_error(stored, choice, half_step) for choice in choices)
         if not error <= FLOOR_MAX * UNIT:
             differing[tensor.name] = error
     return WeightCheck(compared=compared, differing=differing)
 
 
-def _error(stored: NDArray[Any], wanted: NDArray[Any]) -> float:
+def _rounded_weights(model: onnx.ModelProto) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Return the weights that are stored in int8, as floats, each with half a step of its scale, by name."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        tensor = tensors.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if tensor is None or tensor.data_type != onnx.TensorProto.INT8 or not tensor.name.endswith(INT8):
+            continue
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        shape = [-1 if index == axis else 1 for index in range(len(tensor.dims))]
+        scale = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
+        zero = numpy_helper.to_array(tensors[node.input[2]]).astype(np.float64)
+        if scale.ndim:
+            scale, zero = scale.reshape(shape), zero.reshape(shape)
+        stored = (numpy_helper.to_array(tensor) - zero) * scale
+        found[tensor.name] = (stored, np.broadcast_to(scale / 2, stored.shape))
+    return found
+
+
+def _error(stored: NDArray[Any], wanted: NDArray[Any], half_step: NDArray[Any] | None) -> float:
     if stored.dtype == wanted.dtype and np.array_equal(stored, wanted):
         return 0.0
     scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
-    return float(np.abs(stored.astype(np.float64) - wanted).max(initial=0.0)) / scale
+    error = np.abs(stored.astype(np.float64) - wanted)
+    if half_step is not None:
+        error = np.maximum(error - half_step, 0.0)
+    return float(error.max(initial=0.0)) / scale
 
 
 def _read(model: Model) -> onnx.ModelProto:

@@ -16,6 +16,7 @@ from nfexport.cli.pass_options import (
     network_options,
     network_overrides,
 )
+from nfexport.cli.quantize_options import calibrating, int8_asked
 
 
 @click.command(name="export", short_help="Export a timm model to ONNX.")
@@ -78,6 +79,8 @@ from nfexport.cli.pass_options import (
     show_default=True,
     help="What the IR stores its weights in.",
 )
+@click.option("--quantize", type=click.Choice(["int8"]), help="Write the int8 form of the file; see --calibrate.")
+@calibrating
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model.")
 @reporting
 def command(
@@ -87,6 +90,7 @@ def command(
     feature_levels: tuple[int, ...] | None,
     embeddings: tuple[str, ...],
     rename: tuple[tuple[str, str], ...],
+    quantize: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -100,6 +104,7 @@ def command(
     from nfexport.cli.console import Console, print_json
     from nfexport.pipeline import export
 
+    int8 = int8_asked(quantize, options)
     features = [] if feature_levels is None else ["features"]
     asked: list[Any] = [*outputs, *features, *(EMBEDDINGS[form] for form in embeddings)]
     console = Console(quiet=quiet or as_json, verbose=verbose)
@@ -112,6 +117,7 @@ def command(
             feature_levels=feature_levels or (),
             rename=dict(rename),
             network=network_overrides(options),
+            quantize=int8,
             **options,
         )
     if as_json:
