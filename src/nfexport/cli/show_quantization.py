@@ -30,10 +30,13 @@ def add_quantization(table: Table, result: QuantizeResult, *, verbose: bool) -> 
     table.add_row("int8", result.summary)
     for name, reason in result.kept.items():
         table.add_row("in float", f"{escape(name)}: {reason}")
-    table.add_row("size", f"{result.size_before:,} → {result.facts.total_size:,} bytes")
+    table.add_row("float → int8", f"{result.size_before:,} → {result.facts.total_size:,} bytes")
     table.add_row("calibrated", f"{_pictures(result)}, {result.method}")
-    for what, found in (("those pictures", result.on_calibration), ("seeded pictures", result.on_seeded)):
-        table.add_row("agreement", f"{_agreement(found)} on {found.pictures} {what}")
+    for what, found in (
+        ("pictures of the calibration", result.on_calibration),
+        ("seeded pictures", result.on_seeded),
+    ):
+        table.add_row("against float", f"{_agreement(found)} on {found.pictures} {what}")
     if verbose:
         for name, noise in sorted(result.noise.items(), key=lambda pair: -pair[1]):
             table.add_row("noise", f"{noise:.1e} {escape(name)}")

@@ -23,6 +23,9 @@ from nfexport.verification.served import ServedForm
 MOST = 512
 """Pictures taken of a folder, evenly spaced in the order of their paths: more change no range to speak of."""
 
+FIRST = 100
+"""Number of the first seeded picture: the verifier's have smaller ones, and are none of those calibrated with."""
+
 Array = NDArray[Any]
 
 
@@ -69,7 +72,7 @@ class Calibration:
         for index in range(self.seeded):
             picture = draw(
                 ORDER[index % len(ORDER)],
-                index,
+                FIRST + index,
                 seed=self.seed,
                 shape=(self.recipe.in_channels, *size),
                 preprocessing=network,

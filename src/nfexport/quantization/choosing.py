@@ -67,9 +67,8 @@ def quantisable(graph: onnx.GraphProto, kept: Mapping[str, str]) -> list[str]:
             continue
         if node.domain or node.op_type not in PRODUCTS + FOLLOWERS:
             continue
-        if node.op_type in FOLLOWERS and not all(
-            name in passing for name in node.input if name and name not in stored
-        ):
+        computed = [name for name in node.input if name and name not in stored]
+        if node.op_type in FOLLOWERS and not passing.issuperset(computed):
             continue
         # a product that is kept in float hands on a tensor like any other: what reads it rounds it
         passing.update(node.output)

@@ -30,10 +30,8 @@ def graph_digest(model: onnx.ModelProto) -> str:
     for domain, version in sorted((entry.domain, entry.version) for entry in model.opset_import):
         add("opset", domain, str(version))
     for value in (*graph.input, *graph.output):
-        tensor_type = value.type.tensor_type
-        add(
-            "interface", value.name, str(tensor_type.elem_type), *(str(size) for size in shape_of(value) or ("none",))
-        )
+        shape = shape_of(value) or ("none",)
+        add("interface", value.name, str(value.type.tensor_type.elem_type), *map(str, shape))
     for node in graph.node:
         add("node", node.domain, node.op_type, *node.input, "→", *node.output)
         for attribute in sorted(node.attribute, key=lambda entry: entry.name):
@@ -48,7 +46,7 @@ def _value(attribute: onnx.AttributeProto) -> bytes:
     if isinstance(value, onnx.TensorProto):
         return _numbers(value)
     if isinstance(value, onnx.GraphProto):
-        return value.SerializeToString(deterministic=True)
+        return bytes(value.SerializeToString(deterministic=True))
     return repr(list(value) if attribute.type in _LISTS else value).encode()
 
 

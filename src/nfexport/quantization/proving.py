@@ -95,11 +95,7 @@ class _Proof:
         readers = [one for one in self.outcome.graph.node if kept in one.input]
         for reader in readers:
             grid: Grid | None = self.grids.grid(reader) if reader.op_type == QUANTIZE_LINEAR else None
-            if (
-                grid is None
-                or grid.range[0] < lowest - SLACK * grid.scale
-                or grid.range[1] > highest + 0.5 * grid.scale
-            ):
+            if grid is None or not _within(grid, lowest, highest):
                 raise _differs(f"the node '{node.name}' ({node.op_type}) is missing, and '{reader.name}' goes beyond")
         self.known[node.output[0]] = kept
 
@@ -109,7 +105,15 @@ class _Proof:
         return -np.inf if low is None else low, np.inf if high is None else high
 
 
+def _within(grid: Grid, lowest: float, highest: float) -> bool:
+    """Say whether a grid of one scale reaches no further, but for the half step that its ends are rounded by."""
+    low, high = grid.range
+    half = 0.5 * float(grid.scale)
+    return low >= lowest - (SLACK if lowest == 0 else 1) * half and high <= highest + half
+
+
 def _differs(why: str) -> PassError:
     return PassError(
-        f"the int8 graph is not the float one: {why}", fix="report the file: this is a fault of nfexport"
+        f"the int8 graph is not the float one: {why}",
+        fix="nothing was written: leave the file in float, report it",
     )

@@ -59,7 +59,8 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
     """Compare the float32 initializers of a file with the parameters of the module, by name.
 
     A weight may differ by 4 units in the last place of its largest number: others than nfexport fold in
-    float32; one that is stored in int8 by half a step of its scale besides. None for a model with BatchNormalization: folding that changes the convolutions' weights.
+    float32; one that is stored in int8 by half a step of its scale besides. None for a model with
+    BatchNormalization: folding that changes the convolutions' weights.
     module: float32, on the CPU; it is left as it was."""
     if any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
         return None
