@@ -150,7 +150,9 @@ def _quantize_options(step: PassStep) -> list[str]:
         words += ["--calibration-method", str(step.params["method"])]
     for name in step.params["keep_float"]:
         words += ["--keep-float", str(name)]
-    return [*words, "--worst", str(step.params["keep_worst"])]
+    if step.params["keep_worst"] is not None:
+        words += ["--worst", str(step.params["keep_worst"])]
+    return words
 
 
 def _front_options(params: Steps, *, own: bool) -> list[str]:

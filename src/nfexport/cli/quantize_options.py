@@ -39,7 +39,7 @@ def calibrating(function: Function) -> Function:
             "keep_worst",
             type=click.IntRange(min=0),
             metavar="K",
-            help="int8: so many layers with most noise stay in float. [default: 2]",
+            help="int8: so many layers with most noise stay in float. [default: those with over 1 % of noise]",
         ),
         click.option(
             "--calibration-method",

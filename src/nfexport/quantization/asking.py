@@ -11,9 +11,6 @@ from nfexport.errors import RecipeError
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
 
-WORST = 2
-"""Layers kept in float for their noise, unless told otherwise."""
-
 OLDEST = 13
 """The opset at which DequantizeLinear learned a scale for each channel."""
 
@@ -24,7 +21,7 @@ class Int8:
 
     calibrate: str | Path | int
     keep_float: tuple[str, ...] = ()
-    keep_worst: int = WORST
+    keep_worst: int | None = None
     method: Method = "minmax"
     seed: int = 0
 
@@ -34,7 +31,7 @@ class Int8:
             raise RecipeError(
                 f"there is no method '{self.method}' of calibration", fix=f"use one of {', '.join(METHODS)}"
             )
-        if self.keep_worst < 0:
+        if self.keep_worst is not None and self.keep_worst < 0:
             raise RecipeError(f"{self.keep_worst} layers cannot be kept in float", fix="pass a number from 0 up")
         if opset < OLDEST:
             raise RecipeError(f"int8 with a scale for each channel needs opset {OLDEST}, not {opset}", fix=fix)

@@ -2,7 +2,8 @@
 
 Products (Conv, Gemm, MatMul) do, but for the first, which sees the picture, the last, which gives the scores,
 those that a user names, and the worst by error. Nodes between them follow where ONNX Runtime has an int8 kernel
-for them and all that they read comes from int8 nodes; so Gelu, Softmax and normalisations stay in float whole.
+for them, all that they read comes from int8 nodes, and one of those reads them; so Gelu, Softmax and
+normalisations stay in float whole.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def quantisable(graph: onnx.GraphProto, kept: Mapping[str, str]) -> list[str]:
     last = products(graph)[-1].name
     passing: set[str] = set()
     behind: set[str] = set()
-    chosen = []
+    chosen: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
         if node.name == last or behind.intersection(node.input):
             behind.update(node.output)  # what follows from the scores
@@ -73,5 +74,12 @@ def quantisable(graph: onnx.GraphProto, kept: Mapping[str, str]) -> list[str]:
         # a product that is kept in float hands on a tensor like any other: what reads it rounds it
         passing.update(node.output)
         if node.name not in kept:
-            chosen.append(node.name)
-    return chosen
+            chosen[node.name] = node
+    # what only float nodes read would be rounded for nothing
+    read = set[str]()
+    for name, node in reversed(list(chosen.items())):
+        if node.op_type in FOLLOWERS and not read.intersection(node.output):
+            del chosen[name]
+        else:
+            read.update(node.input)
+    return list(chosen)

@@ -18,7 +18,7 @@ from nfexport.inspection import FileFacts, inspect
 from nfexport.interface import precision
 from nfexport.metadata import write_recipe
 from nfexport.progress import Progress, Stages
-from nfexport.quantization.asking import OLDEST, WORST, Int8, Method
+from nfexport.quantization.asking import OLDEST, Int8, Method
 from nfexport.quantization.calibration import (
     Calibration,
     calibration,
@@ -38,7 +38,8 @@ from nfexport.verification.subject import Subject
 from nfexport.verification.verifier import cases_for
 
 MARGIN = 3.0
-"""Between the error that was measured on nine pictures, the worst of them, and what verify allows on others."""
+"""Between the error on nine seeded pictures, the worst of them, and what verify allows on others: with ten other
+seeds it was 1.1 to 2.7 times as large, on six files."""
 
 
 def quantize(
@@ -47,7 +48,7 @@ def quantize(
     *,
     calibrate: str | Path | int,
     keep_float: Sequence[str] = (),
-    keep_worst: int = WORST,
+    keep_worst: int | None = None,
     method: Method = "minmax",
     seed: int = 0,
     progress: Progress | None = None,
@@ -57,7 +58,7 @@ def quantize(
     source is a float32 ONNX file with a recipe, of opset 13 or later. calibrate is a folder of pictures, which
     are prepared as the recipe says, or a number of seeded pictures; method is how ONNX Runtime takes a range
     from them. The first and the last layer stay in float, those that keep_float names (* for any characters),
-    and the keep_worst layers with most noise (nfexport.quantization.ranking).
+    and the keep_worst layers with most noise, or those above a limit (nfexport.quantization.ranking).
 
     The outcome is proven to be the source with Q and DQ nodes in it (nfexport.quantization.proving); its recipe
     gets a step that says how it was made, its error, and the digest of its graph. The same source, pictures
@@ -168,7 +169,7 @@ def _without_the_worst(
     model: onnx.ModelProto,
     kept: dict[str, str],
     pictures: Calibration,
-    count: int,
+    count: int | None,
     *,
     method: Method,
     folder: Path,
@@ -179,9 +180,10 @@ def _without_the_worst(
     outcome = quantised(model, _chosen(model, kept), pictures, method=method, folder=folder)
     stages.progress.step("measuring each layer's noise")
     noises = noise(model, outcome, pictures, kept)
-    for name in worst(noises, count):
+    noisy = worst(noises, count)
+    for name in noisy:
         kept[name] = f"noise of {noises[name]:.1e} of its signal"
-    if count and noises:
+    if noisy:
         stages.progress.step("quantising without the worst")
         outcome = quantised(model, _chosen(model, kept), pictures, method=method, folder=folder)
     return outcome, noises

@@ -37,7 +37,6 @@ def command(
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_quantization import show_quantization
     from nfexport.errors import EXIT_OK, RecipeError
-    from nfexport.quantization.asking import WORST
     from nfexport.quantization.operation import quantize
 
     if calibrate is None:
@@ -49,7 +48,7 @@ def command(
             target,
             calibrate=calibrate,
             keep_float=keep_float,
-            keep_worst=WORST if keep_worst is None else keep_worst,
+            keep_worst=keep_worst,
             method=calibration_method or "minmax",
             seed=seed,
             progress=progress,
