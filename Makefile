@@ -28,6 +28,7 @@ mutations: $(VENV)/.ready     ## put every fault into exported files: is each no
 bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
 	$(BIN)/python benchmarks/folding.py
 	$(BIN)/python benchmarks/scales.py
+	$(BIN)/python benchmarks/quantization.py
 
 check: $(VENV)/.ready         ## linter, formatter and type checker
 	$(BIN)/ruff check .

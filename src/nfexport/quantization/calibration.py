@@ -31,7 +31,8 @@ Array = NDArray[Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Pictures for a file: those of a folder by their paths, or `seeded` of the verifier's nine kinds in turn."""
+    """Pictures for a file: those of a folder by their paths, or `seeded` of the verifier's nine kinds in turn, the
+    next nine of another size where the file takes any."""
 
     recipe: Recipe
     paths: tuple[Path, ...] = ()
@@ -67,14 +68,14 @@ class Calibration:
 
     def _drawn(self) -> Iterator[Array]:
         form = served_form(self.recipe)
-        size = (form.source_sizes() or (self.recipe.image_size,))[0]
+        sizes = form.source_sizes() or (self.recipe.image_size,)
         network = network_preprocessing(self.recipe)
         for index in range(self.seeded):
             picture = draw(
                 ORDER[index % len(ORDER)],
                 FIRST + index,
                 seed=self.seed,
-                shape=(self.recipe.in_channels, *size),
+                shape=(self.recipe.in_channels, *sizes[index // len(ORDER) % len(sizes)]),
                 preprocessing=network,
             )
             yield form.from_network(picture[None])
