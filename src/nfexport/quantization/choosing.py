@@ -69,7 +69,7 @@ def quantisable(graph: onnx.GraphProto, kept: Mapping[str, str]) -> list[str]:
         if node.domain or node.op_type not in PRODUCTS + FOLLOWERS:
             continue
         computed = [name for name in node.input if name and name not in stored]
-        if node.op_type in FOLLOWERS and not passing.issuperset(computed):
+        if node.op_type in FOLLOWERS and not (computed and passing.issuperset(computed)):
             continue
         # a product that is kept in float hands on a tensor like any other: what reads it rounds it
         passing.update(node.output)
