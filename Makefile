@@ -30,6 +30,7 @@ mutations: $(VENV)/.ready     ## put every fault into exported files: is each no
 bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
 	$(BIN)/python benchmarks/folding.py
 	$(BIN)/python benchmarks/scales.py
+	$(BIN)/python benchmarks/quantization.py
 
 cards: $(VENV)/.ready         ## write the model cards of the presets again, into docs/cards/
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for card in $(CARDS); do \

@@ -17,7 +17,7 @@ LAYERS = (
     {"metadata", "interface", "steps", "about"},
     {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},
     {"tracing", "verification", "openvino_ir"},
-    {"diagnosis", "targets"},
+    {"diagnosis", "targets", "quantization"},
     {"results", "subjects"},
     {"verifying"},
     {"pipeline", "surgeon"},

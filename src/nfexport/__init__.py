@@ -4,6 +4,7 @@
     nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
     nfexport.evaluate("nfnet_f0.onnx", "val")             top-1 and top-5 on a folder of pictures
+    nfexport.quantize("nfnet_l0.onnx", "int8.onnx", calibrate="photos/")    its int8 form, and what that costs
     nfexport.inspect("nfnet_f0.onnx")                     what is in a file
     nfexport.check_golden("nfnet_f0.onnx")                is it what was recorded? (without torch)
     nfexport.classify("nfnet_f0.onnx", "photos/")         what is on these pictures? (without torch)
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from nfexport.inspection.difference import Difference, diff
     from nfexport.pipeline import export
     from nfexport.preset_export import export_preset
+    from nfexport.quantization.asking import Int8
+    from nfexport.quantization.operation import quantize
+    from nfexport.quantization.result import QuantizeResult
     from nfexport.recipe import Recipe
     from nfexport.results import ExportResult, VerifyResult
     from nfexport.subjects import NamedModel
@@ -45,6 +49,7 @@ __all__ = [
     "verify",
     "surgery",
     "evaluate",
+    "quantize",
     "inspect",
     "diff",
     "record_golden",
@@ -57,6 +62,8 @@ __all__ = [
     "NamedModel",
     "SurgeryResult",
     "Evaluation",
+    "Int8",
+    "QuantizeResult",
     "FileFacts",
     "Difference",
     "GoldenResult",
@@ -77,6 +84,9 @@ _HOMES = {
     "SurgeryResult": "nfexport.surgeon.operation",
     "evaluate": "nfexport.evaluation.evaluating",
     "Evaluation": "nfexport.evaluation.outcome",
+    "quantize": "nfexport.quantization.operation",
+    "Int8": "nfexport.quantization.asking",
+    "QuantizeResult": "nfexport.quantization.result",
     "inspect": "nfexport.inspection",
     "FileFacts": "nfexport.inspection",
     "diff": "nfexport.inspection.difference",

@@ -28,9 +28,16 @@ def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
 
 
 def precision(recipe: Recipe) -> str:
-    """Return what the file computes in: 'float32', 'fp16' or 'fp16-weights'."""
-    forms = [step.params["form"] for step in (*recipe.passes, *recipe.surgery) if step.name == "precision"]
+    """Return what the file computes in: 'float32', 'fp16', 'fp16-weights' or 'int8'."""
+    steps = (*recipe.passes, *recipe.surgery)
+    forms = [step.params["form"] for step in steps if step.name in ("precision", "quantize")]
     return str(forms[-1]) if forms else "float32"
+
+
+def int8_bound(recipe: Recipe) -> float | None:
+    """Return the rms error, relative to the output's range, that an int8 file may have; None for others."""
+    bounds = [step.params["bound"] for step in recipe.surgery if step.name == "quantize"]
+    return float(bounds[-1]) if bounds else None
 
 
 def keeps_weights(recipe: Recipe) -> bool:

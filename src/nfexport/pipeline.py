@@ -24,6 +24,7 @@ from nfexport.models.spec import ModelSpec
 from nfexport.opsets import DEFAULT_OPSET, check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
+from nfexport.quantization.asking import Int8
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
 from nfexport.results import ExportResult, IrResult
 from nfexport.steps import Front
@@ -85,6 +86,7 @@ def export(
     to: Literal["onnx", "openvino"] = "onnx",
     ir_precision: Literal["fp32", "fp16"] = "fp32",
     external_data: bool | None = None,
+    quantize: Int8 | None = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> ExportResult:
@@ -102,7 +104,8 @@ def export(
     pictures that the weights were trained on, by the fields of nfexport.recipe.Preprocessing (mean, std,
     crop_pct, crop_mode, interpolation); labels are the names of the classes; about goes into the file as it
     is. to 'openvino' writes OpenVINO's IR beside the file too, its weights in ir_precision. With external_data
-    the weights lie in '<output>.data' beside the file; None keeps them in it where 2 GiB hold them.
+    the weights lie in '<output>.data' beside the file; None keeps them in it where 2 GiB hold them. quantize
+    writes the int8 form of the file in its place, after the float file was verified.
     Raises NfexportError (see nfexport.errors); VerificationFailed if the file does not equal the model."""
     target = Path(output) if output is not None else Path(f"{model.rsplit('/', 1)[-1]}.onnx")
     check_target(target)
@@ -124,6 +127,8 @@ def export(
         openvino_ir.check_openvino()
     elif ir_precision != "fp32":
         raise RecipeError(f"an IR in {ir_precision} was asked for, but no IR", fix="add --to openvino")
+    if quantize is not None:
+        _check_int8(quantize, opset=opset, precision=precision, to=to)
     stages = Stages(progress)
     with stages.stage("import"):
         from nfexport import tracing
@@ -201,6 +206,10 @@ def export(
             del graph  # a second copy of the weights, where they were folded
             facts = dataclasses.replace(inspect(partial), path=target)
             _check(partial)
+        if quantize is not None:
+            from nfexport.quantization.operation import check_file, quantize_file
+
+            check_file(target, facts, quantize)
         subject = subject_of_recipe(recipe, loaded)
         report = None
         if verify:
@@ -210,6 +219,13 @@ def export(
         ir_result = None
         if to == "openvino":
             ir_result = _write_ir(partial, target, ir_precision, recipe, loaded, subject if verify else None, stages)
+        int8 = None
+        if quantize is not None:
+            made = quantize_file(partial, partial, quantize, progress=stages.progress)
+            facts = dataclasses.replace(made.facts, path=target)
+            int8 = dataclasses.replace(made, source=target, path=target, facts=facts)
+            recipe = made.recipe
+            stages.seconds["quantize"] = sum(made.seconds.values())
     return ExportResult(
         path=target,
         recipe=recipe,
@@ -218,7 +234,19 @@ def export(
         verification=report,
         seconds=stages.seconds,
         openvino=ir_result,
+        quantization=int8,
     )
+
+
+def _check_int8(quantize: Int8, *, opset: int, precision: str | None, to: str) -> None:
+    """Raise RecipeError, before any long work is done, for what cannot be had together with int8."""
+    quantize.check(opset)
+    if precision is not None:
+        raise RecipeError(f"a file cannot be both int8 and {precision}", fix="leave --precision or --quantize out")
+    if to == "openvino":
+        raise RecipeError(
+            "OpenVINO's form would be that of the float file", fix="leave --to openvino or --quantize out"
+        )
 
 
 def _write_ir(

@@ -15,6 +15,7 @@ from nfexport.recipe import Recipe, Weights
 if TYPE_CHECKING:
     from nfexport.diagnosis.diagnosing import Diagnosis
     from nfexport.passes.report import PassReport
+    from nfexport.quantization.result import QuantizeResult
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.self_test import SelfTest
 
@@ -47,7 +48,8 @@ class ExportResult:
     """What an export made: the file, its recipe, its facts, and what each stage reports.
 
     seconds maps each stage to its duration. verification is None if it was not asked for, openvino if only
-    the ONNX file was."""
+    the ONNX file was, quantization if the file is float; else verification is that of the float file which was
+    quantised."""
 
     path: Path
     recipe: Recipe
@@ -56,6 +58,7 @@ class ExportResult:
     verification: VerificationReport | None
     seconds: dict[str, float]
     openvino: IrResult | None = None
+    quantization: QuantizeResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values for JSON."""
@@ -68,6 +71,7 @@ class ExportResult:
             "passes": [dataclasses.asdict(report) for report in self.passes],
             "verification": None if self.verification is None else self.verification.to_dict(),
             "openvino": None if self.openvino is None else self.openvino.to_dict(),
+            "quantization": None if self.quantization is None else self.quantization.to_dict(),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.interface import front_steps, keeps_weights, moves_factors
+from nfexport.interface import front_steps, int8_bound, keeps_weights, moves_factors
 from nfexport.interface import precision as precision_of
 from nfexport.models.spec import ModelSpec
 from nfexport.recipe import Output, Recipe
@@ -70,6 +70,7 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> Subject:
         precision=precision_of(recipe),
         weights_kept=keeps_weights(recipe),
         factors_moved=moves_factors(recipe),
+        int8_bound=int8_bound(recipe),
     )
 
 

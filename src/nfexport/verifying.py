@@ -15,6 +15,7 @@ from nfexport.inspection import inspect
 from nfexport.inspection.external_data import check_digest
 from nfexport.metadata import read_recipe
 from nfexport.progress import Progress, Stages
+from nfexport.quantization.identity import disagreements as graph_changes
 from nfexport.results import VerifyResult, disagreements
 from nfexport.subjects import NamedModel, ir_subject, load_named, subject_of_recipe
 from nfexport.verification.tolerance import default_tolerance
@@ -103,6 +104,11 @@ def verify(
         else:
             assert named is not None
             loaded, subject = load_named(named, facts)
+    if subject.precision == "int8" and (bisect or self_test):
+        raise InputError(
+            f"'{path}' is int8: every tensor is off by its rounding, and what changed its graph shows in its digest",
+            fix="look inside the float file that it was made from",
+        )
     computed: list[Computed] = []
     with stages.stage("verify"):
         reports = verify_file(
@@ -130,7 +136,7 @@ def verify(
         weights=loaded.weights,
         image_size=loaded.image_size,
         reports=reports,
-        disagreements=() if recipe is None else disagreements(facts, recipe),
+        disagreements=() if recipe is None else (*disagreements(facts, recipe), *graph_changes(path, recipe)),
         seconds=stages.seconds,
         diagnosis=diagnosis,
         self_test=trials,

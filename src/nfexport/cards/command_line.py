@@ -1,7 +1,8 @@
 """From a recipe back to the commands that write its file.
 
 Exact for what the command line can ask for: the commands of tests/cards give the same recipe. Not in a recipe,
-and so not here: the path of a checkpoint, and options that change no byte (--no-verify).
+and so not here: the path of a checkpoint, or of pictures to calibrate with, and options that change no byte
+(--no-verify).
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def commands(recipe: Recipe, file_name: str) -> tuple[str, ...]:
     names = [f"step{number}.onnx" for number in range(len(surgeries))] + [file_name]
     lines = [["nfexport", recipe.model_name, *_export_options(recipe, interface), "-o", names[0]]]
     for number, steps in enumerate(surgeries):
-        lines.append(["nfexport", "surgery", names[number], *_surgery_options(steps), "-o", names[number + 1]])
+        if steps[0].name == "quantize":
+            words = ["quantize", names[number], *_quantize_options(steps[0])]
+        else:
+            words = ["surgery", names[number], *_surgery_options(steps)]
+        lines.append(["nfexport", *words, "-o", names[number + 1]])
     return tuple(_wrapped(line) for line in lines)
 
 
@@ -55,10 +60,10 @@ def _wrapped(words: Sequence[str]) -> str:
 
 
 def _groups(steps: Sequence[PassStep]) -> list[tuple[PassStep, ...]]:
-    """Return the steps of each surgery: every one starts with 'tidy'."""
+    """Return the steps of each surgery: every one starts with 'tidy', or is a quantisation."""
     groups: list[tuple[PassStep, ...]] = []
     for step in steps:
-        if step.name == "tidy" or not groups:
+        if step.name in ("tidy", "quantize") or not groups:
             groups.append(())
         groups[-1] += (step,)
     return groups
@@ -133,6 +138,21 @@ def _surgery_options(steps: Sequence[PassStep]) -> list[str]:
     if "convert-opset" in params:
         words += ["--opset", str(params["convert-opset"]["opset"])]
     return words + _back_options(params)
+
+
+def _quantize_options(step: PassStep) -> list[str]:
+    given = step.params["calibration"]
+    seeded = given["source"] == "seeded"
+    words = ["--calibrate", str(given["pictures"]) if seeded else "PICTURES"]
+    if seeded and given["seed"]:
+        words += ["--seed", str(given["seed"])]
+    if step.params["method"] != "minmax":
+        words += ["--calibration-method", str(step.params["method"])]
+    for name in step.params["keep_float"]:
+        words += ["--keep-float", str(name)]
+    if step.params["keep_worst"] is not None:
+        words += ["--worst", str(step.params["keep_worst"])]
+    return words
 
 
 def _front_options(params: Steps, *, own: bool) -> list[str]:

@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "Compare an ONNX file with the model that it claims to be.",
     "evaluate": "Measure top-1 and top-5 of an ONNX file on pictures.",
     "surgery": "Apply graph passes to any ONNX file.",
+    "quantize": "Write an int8 form of a folded file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
     "check": "Say what a runtime cannot take of an ONNX file.",

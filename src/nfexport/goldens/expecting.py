@@ -17,6 +17,7 @@ from nfexport.goldens.feeding import digest
 from nfexport.goldens.manifest import Tensor
 from nfexport.verification.tolerance import (
     Float32Tolerance,
+    Int8Tolerance,
     Limits,
     excess,
     measure,
@@ -31,9 +32,10 @@ Expected = tuple[Tensor, Array]
 NOT_YET = ""
 
 
-def expect_values(
-    name: str, expected: Array, runs: Sequence[Array], rule: Float32Tolerance, dtype: np.dtype[Any]
-) -> Expected:
+Rule = Float32Tolerance | Int8Tolerance
+
+
+def expect_values(name: str, expected: Array, runs: Sequence[Array], rule: Rule, dtype: np.dtype[Any]) -> Expected:
     """Return an output with its limits; expected is [batch, …] in float64, runs are the same in float32."""
     rounded = expected.astype(dtype)
     limits = rule.limits(expected, measure(runs, expected))
@@ -43,7 +45,12 @@ def expect_values(
 
 
 def expect_indices(
-    name: str, scores: Array, runs: Sequence[Array], rule: Float32Tolerance, dtype: np.dtype[Any], k: int
+    name: str,
+    scores: Array,
+    runs: Sequence[Array],
+    rule: Rule,
+    dtype: np.dtype[Any],
+    k: int,
 ) -> Expected:
     """Return the k best classes of scores, [batch, classes] in float64, with the classes that may stand in the
     place of each: those that rounding cannot tell apart from it."""

@@ -23,7 +23,6 @@ from nfexport.goldens.manifest import DataSet, Manifest, Reference, Tensor, read
 from nfexport.progress import Progress
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.subject import Subject
-from nfexport.verification.tolerance import default_tolerance
 from nfexport.verifying import verify
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def _run_pytorch(
 
     def keep(subject: Subject, case: InputCase, reference: PyTorchReference) -> None:
         subjects.append(subject)
-        rule = default_tolerance(subject.precision)
+        rule = subject.tolerance
         outputs = []
         for output in subject.outputs:
             expected, runs = reference.expected[output.name], reference.float32[output.name]

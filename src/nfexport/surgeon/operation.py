@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nfexport.artefact import check_target, staged_model, write_model
 from nfexport.errors import OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import FileFacts, inspect
+from nfexport.interface import precision as precision_of
 from nfexport.interface import steps_in_front
 from nfexport.opsets import check_opset
 from nfexport.passes import plan
@@ -125,6 +126,15 @@ def surgery(
     with stages.stage("read"):
         model = read(source)
         record = read_record(model.metadata_props)
+    if (
+        record.recipe is not None
+        and precision_of(record.recipe) == "int8"
+        and not (extract_inputs or extract_outputs)
+    ):
+        raise PassError(
+            "the file is int8, and its recipe holds the digest of the graph that was quantised",
+            fix="do it to the float file, and quantise the outcome",
+        )
     front = Front(
         normalize=normalize,
         mean=mean,

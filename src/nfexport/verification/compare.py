@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.verification.tolerance import Array, Tolerance, measure, per_picture, root_mean_square
+from nfexport.verification.tolerance import (
+    Array,
+    Tolerance,
+    measure,
+    output_range,
+    per_picture,
+    root_mean_square,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,14 +86,6 @@ def compare(
         top1=top1,
         top5=top5,
     )
-
-
-def output_range(expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return max − min of each picture's outputs [batch, elements]; where all are equal, max|.|, and where
-    all are 0, 1."""
-    spread = np.ptp(expected, axis=1)
-    largest = np.abs(expected).max(axis=1)
-    return np.where(spread > 0, spread, np.where(largest > 0, largest, 1.0))
 
 
 def cosine(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -80,6 +80,11 @@ class VerificationReport:
 
     def caution(self) -> str | None:
         """Say where a pass proves little, since float32 itself is far off; None where it proves much."""
+        if self.tolerance.startswith("int8"):
+            return (
+                "this says that int8 costs what it did when the file was quantised, no more; that its graph is the "
+                "same is told by the digest in its recipe"
+            )
         own = self._largest("yardstick_relative") or 0.0
         if own <= FAR or "float16" in self.tolerance:
             return None

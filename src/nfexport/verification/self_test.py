@@ -17,7 +17,6 @@ from nfexport.errors import OnnxFileError
 from nfexport.faults import Fault, all_faults, inject
 from nfexport.verification.in_memory import open_in_memory
 from nfexport.verification.subject import Subject
-from nfexport.verification.tolerance import default_tolerance
 from nfexport.verification.verifier import Computed, cases_for, compare_with, reference_for
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def self_test(
     say = progress or (lambda _: None)
     cases = [case for case, _ in computed] or cases_for(subject, seed)
     references = {index: reference for index, (_, reference) in enumerate(computed)}
-    rule = default_tolerance(subject.precision)
+    rule = subject.tolerance
     trials = []
     for fault in choose(model, seed, KINDS if subject.precision != "fp16" else COARSE):
         say(f"trying: {fault.kind} at {fault.node}")

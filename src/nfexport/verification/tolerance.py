@@ -83,6 +83,14 @@ def root_mean_square(values: NDArray[np.float64]) -> PerPicture:
     return np.asarray(np.sqrt(np.mean(np.square(values), axis=1)))
 
 
+def output_range(expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return max − min of each picture's outputs [batch, elements]; where all are equal, max|.|, and where
+    all are 0, 1."""
+    spread = np.ptp(expected, axis=1)
+    largest = np.abs(expected).max(axis=1)
+    return np.where(spread > 0, spread, np.where(largest > 0, largest, 1.0))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judgement:
     """excess is the error in units of what is allowed, passed where at most 1; limit is the largest error
@@ -140,6 +148,34 @@ def default_tolerance(precision: str) -> Float32Tolerance:
     if precision == "fp16":
         return Float32Tolerance(unit=2.0**-10, arithmetic="what rounding every result to float16 costs PyTorch")
     return Float32Tolerance(unit=2.0**-11, arithmetic="what rounding the weights to float16 costs PyTorch")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Int8Tolerance:
+    """The root mean square of a picture's error is at most `bound` of its output's range, max − min.
+
+    What int8 costs depends on the ranges that it was calibrated with, which no run of PyTorch can tell; so the
+    bound is what was measured when the file was quantised, with a margin. It is wide: that the graph is the
+    one that was measured is another check (nfexport.quantization.identity)."""
+
+    bound: float
+
+    @property
+    def unit(self) -> float:
+        return UNIT
+
+    def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        limits = self.limits(expected, yardstick)
+        return Judgement(excess=excess(actual, expected, limits), limit=limits.max_abs)
+
+    def limits(self, expected: Array, yardstick: Yardstick) -> Limits:
+        """Return how far each picture may be missed; one element alone may hold all of the error."""
+        wanted = per_picture(expected)
+        rms = self.bound * output_range(wanted)
+        return Limits(max_abs=rms * np.sqrt(wanted.shape[1]), rms=rms)
+
+    def describe(self) -> str:
+        return f"int8: rms error within {self.bound:.2e} of the output range, as measured when it was quantised"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

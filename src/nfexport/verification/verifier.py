@@ -16,7 +16,7 @@ from nfexport.verification.inputs import InputCase, default_cases
 from nfexport.verification.report import CaseResult, VerificationReport
 from nfexport.verification.runtimes import Model, Session, open_session, source_of
 from nfexport.verification.subject import Subject
-from nfexport.verification.tolerance import Tolerance, default_tolerance
+from nfexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ def verify_in_runtimes(
     runtime refuses the file or the file has no such input or output, InputError or MissingPackage for a
     runtime or provider that is not there, ValueError if the module is in training mode."""
     say = progress or (lambda _: None)
-    rule = tolerance or default_tolerance(subject.precision)
+    rule = tolerance or subject.tolerance
     sessions: list[Session] = []
     for runtime in runtimes:
         say(f"loading into {runtime}")

@@ -50,50 +50,79 @@ class WeightCheck:
         return f"{len(self.differing)} of {self.compared} weights are not the model's: {', '.join(named)}{more}"
 
 
+INT8 = "_quantized"
+"""Ending of weights that are stored as integers, beside a scale for each output channel."""
+
+
 def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
     """Compare the float32 initializers of a file with the parameters of the module, by name.
 
     A weight may differ by 4 units in the last place of its largest number: others than nfexport fold in
-    float32. None for a model with BatchNormalization: folding that changes the convolutions' weights.
+    float32; one that is stored in int8 by half a step of its scale besides. None for a model with
+    BatchNormalization: folding that changes the convolutions' weights.
     module: float32, on the CPU; it is left as it was."""
     if any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
         return None
     wanted = dict(_parameters(module))
     compared, differing = 0, {}
-    for tensor in _tensors(model):
-        name = str(tensor.name).removesuffix(TRANSPOSED)
-        if tensor.dtype != ir.DataType.FLOAT or name not in wanted:
+    for label, stored, half_step in _stored(model):
+        own = label if half_step is None else label.removesuffix(INT8)
+        name = own.removesuffix(TRANSPOSED)
+        if name not in wanted:
             continue
-        stored = tensor.numpy()
         layer, parameter = wanted[name]
         computed = _computed_weight(layer) if name.rpartition(".")[2] == "weight" else None
         choices = [parameter] if computed is None else [parameter, computed]
-        if name != tensor.name:
+        if name != own:
             choices = [choice.T for choice in choices]
         choices = [choice for choice in choices if choice.shape == stored.shape]
         if not choices:
             continue
         compared += 1
-        error = min(_error(stored, choice) for choice in choices)
+        error = min(_error(stored, choice, half_step) for choice in choices)
         if not error <= FLOOR_MAX * UNIT:
-            differing[str(tensor.name)] = error
+            differing[label] = error
     return WeightCheck(compared=compared, differing=differing)
 
 
-def _error(stored: NDArray[Any], wanted: NDArray[Any]) -> float:
+def _error(stored: NDArray[Any], wanted: NDArray[Any], half_step: NDArray[Any] | None) -> float:
     if stored.dtype == wanted.dtype and np.array_equal(stored, wanted):
         return 0.0
     scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
-    return float(np.abs(stored.astype(np.float64) - wanted).max(initial=0.0)) / scale
+    error = np.abs(stored.astype(np.float64) - wanted)
+    if half_step is not None:
+        error = np.maximum(error - half_step, 0.0)
+    return float(error.max(initial=0.0)) / scale
 
 
-def _tensors(model: Model) -> Iterator[ir.TensorProtocol]:
-    """Yield the initializers; those in another file are mapped, one by one."""
+def _stored(model: Model) -> Iterator[tuple[str, NDArray[Any], NDArray[Any] | None]]:
+    """Yield the float32 initializers by name, and the weights in int8 as the floats that they stand for, with
+    half a step of their scale. Those in another file are mapped, one by one."""
     graph = (ir.from_proto(onnx.load_from_string(model)) if isinstance(model, bytes) else ir.load(model)).graph
-    for value in graph.initializers.values():
+    scales = {
+        str(node.inputs[0].name): (_array(node.inputs[1]), _array(node.inputs[2]), node.attributes.get_int("axis", 1))
+        for node in graph
+        if node.op_type == "DequantizeLinear" and node.inputs[0] is not None and node.inputs[0].is_initializer()
+    }
+    for name, value in graph.initializers.items():
         tensor, value.const_value = value.const_value, None
-        if tensor is not None:
-            yield tensor
+        if tensor is None:
+            continue
+        if tensor.dtype == ir.DataType.FLOAT:
+            yield name, tensor.numpy(), None
+        elif tensor.dtype == ir.DataType.INT8 and name.endswith(INT8) and name in scales:
+            scale, zero, axis = scales[name]
+            shape = [-1 if index == axis else 1 for index in range(tensor.numpy().ndim)]
+            if scale.ndim:
+                scale, zero = scale.reshape(shape), zero.reshape(shape)
+            stored = (tensor.numpy() - zero) * scale
+            yield name, stored, np.broadcast_to(scale / 2, stored.shape)
+
+
+def _array(value: ir.Value | None) -> NDArray[np.float64]:
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy().astype(np.float64)
 
 
 def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, tuple[torch.nn.Module, NDArray[Any]]]]:

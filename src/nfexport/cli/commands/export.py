@@ -16,6 +16,7 @@ from nfexport.cli.pass_options import (
     network_options,
     network_overrides,
 )
+from nfexport.cli.quantize_options import calibrating, int8_asked
 from nfexport.opsets import DEFAULT_OPSET
 
 
@@ -71,6 +72,8 @@ from nfexport.opsets import DEFAULT_OPSET
     type=click.Path(path_type=Path),
     help="Names of the classes for the recipe: one a line, or JSON. [default: timm's]",
 )
+@click.option("--quantize", type=click.Choice(["int8"]), help="Write the int8 form of the file; see --calibrate.")
+@calibrating
 @writing
 @reporting
 def command(
@@ -81,6 +84,7 @@ def command(
     embeddings: tuple[str, ...],
     rename: tuple[tuple[str, str], ...],
     label_file: Path | None,
+    quantize: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -95,6 +99,7 @@ def command(
     from nfexport.pictures.labels import read_labels
     from nfexport.pipeline import export
 
+    int8 = int8_asked(quantize, options)
     features = [] if feature_levels is None else ["features"]
     asked: list[Any] = [*outputs, *features, *(EMBEDDINGS[form] for form in embeddings)]
     console = Console(quiet=quiet or as_json, verbose=verbose)
@@ -108,6 +113,7 @@ def command(
             rename=dict(rename),
             network=network_overrides(options),
             labels=None if label_file is None else read_labels(label_file),
+            quantize=int8,
             **options,
         )
     if as_json:

@@ -1,0 +1,54 @@
+"""Print what a quantisation made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from nfexport.cli.console import Console
+    from nfexport.quantization.measuring import Agreement
+    from nfexport.quantization.result import QuantizeResult
+
+
+def show_quantization(result: QuantizeResult, console: Console) -> None:
+    """Print the int8 file, what stays in float, and how far it is from the float file."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
+    table.add_row("model", result.recipe.model_name)
+    add_quantization(table, result, verbose=console.verbose)
+    table.add_row("time", ", ".join(f"{stage} {s:.1f} s" for stage, s in result.seconds.items()))
+    console.out.print(table)
+
+
+def add_quantization(table: Table, result: QuantizeResult, *, verbose: bool) -> None:
+    """Add rows on the int8 form of a file to a table of facts."""
+    table.add_row("int8", result.summary)
+    for name, reason in result.kept.items():
+        table.add_row("in float", f"{escape(name)}: {reason}")
+    table.add_row("float → int8", f"{result.size_before:,} → {result.facts.total_size:,} bytes")
+    table.add_row("calibrated", f"{_pictures(result)}, {result.method}")
+    for what, found in (
+        ("pictures of the calibration", result.on_calibration),
+        ("seeded pictures", result.on_seeded),
+    ):
+        table.add_row("against float", f"{_agreement(found)} on {found.pictures} {what}")
+    if verbose:
+        for name, noise in sorted(result.noise.items(), key=lambda pair: -pair[1]):
+            table.add_row("noise", f"{noise:.1e} {escape(name)}")
+
+
+def _pictures(result: QuantizeResult) -> str:
+    given = result.calibration
+    if given["source"] == "seeded":
+        return f"on {given['pictures']} seeded pictures; a folder of real ones gives better ranges"
+    return f"on {given['pictures']} pictures of a folder"
+
+
+def _agreement(found: Agreement) -> str:
+    top1 = "" if found.top1 is None else f"top-1 {found.top1:.1%}, "
+    return f"{top1}error {found.rms_mean:.1%} of the output range (worst {found.rms_max:.1%}), {found.sqnr_db:.1f} dB"

@@ -1,0 +1,77 @@
+"""How far an int8 file is from the float one, on pictures that both are given."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfexport.recipe import Output
+from nfexport.verification.compare import top_agreement
+from nfexport.verification.runtimes import Session
+from nfexport.verification.tolerance import output_range, per_picture, root_mean_square
+
+Array = NDArray[Any]
+TINY = 1e-300
+"""Stands for no power at all, which has no logarithm."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """int8 against float, on so many pictures.
+
+    top1 and top5 are the fractions of pictures whose best class, or set of five best, agrees, None without
+    scores of classes. rms_mean and rms_max are root mean squares of the error of a picture's output, relative to
+    its range, the mean and the worst of all pictures and outputs; sqnr_db is the power of the float outputs
+    over that of the error, in decibels."""
+
+    pictures: int
+    top1: float | None
+    top5: float | None
+    rms_mean: float
+    rms_max: float
+    sqnr_db: float
+
+
+def agreement(
+    exact: Session, rounded: Session, input_name: str, outputs: Iterable[Output], batches: Iterable[Array]
+) -> Agreement:
+    """Run both files on the same batches and compare; indices of a top-k are left out."""
+    compared = [output for output in outputs if output.kind != "topk-indices"]
+    scores = next((output.name for output in compared if output.kind in ("logits", "probs")), None)
+    errors: list[NDArray[np.float64]] = []
+    best: dict[int, list[NDArray[np.float64]]] = {1: [], 5: []}
+    signal = noise = 0.0
+    count = 0
+    for batch in batches:
+        wanted, found = (session.run({input_name: batch}) for session in (exact, rounded))
+        count += len(batch)
+        for output in compared:
+            expected, actual = per_picture(wanted[output.name]), per_picture(found[output.name])
+            error = actual - expected
+            errors.append(root_mean_square(error) / output_range(expected))
+            signal, noise = signal + float(np.square(expected).sum()), noise + float(np.square(error).sum())
+        if scores is not None:
+            for k, shares in best.items():
+                share = top_agreement(found[scores], wanted[scores], k)
+                shares.append(np.full(len(batch), np.nan if share is None else share))
+    every = np.concatenate(errors)
+    return Agreement(
+        pictures=count,
+        top1=_mean(best[1]),
+        top5=_mean(best[5]),
+        rms_mean=float(every.mean()),
+        rms_max=float(every.max()),
+        sqnr_db=10 * math.log10(max(signal, TINY) / max(noise, TINY)),
+    )
+
+
+def _mean(shares: list[NDArray[np.float64]]) -> float | None:
+    if not shares:
+        return None
+    share = float(np.concatenate(shares).mean())
+    return None if math.isnan(share) else share

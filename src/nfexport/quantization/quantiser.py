@@ -1,0 +1,101 @@
+"""ONNX Runtime's own quantiser, quiet and without a trace of its own in the outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from nfexport.errors import PassError
+from nfexport.quantization.asking import Method
+from nfexport.quantization.calibration import Calibration
+from nfexport.quantization.choosing import FOLLOWERS, PRODUCTS
+
+PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
+"""Tells the quantiser that the graph needs no preparation: BatchNormalization is folded, shapes are known."""
+
+
+def quantised(
+    model: onnx.ModelProto, nodes: Sequence[str], pictures: Calibration, *, method: Method, folder: Path
+) -> onnx.ModelProto:
+    """Return a copy of the model in which these nodes compute in int8: QDQ form, weights int8 with a scale for
+    each output channel, activations uint8 with a scale for each tensor, biases int32.
+
+    folder is for the quantiser's own files, which are gone afterwards.
+    Raises PassError with the quantiser's reason if it cannot."""
+    from onnxruntime import quantization as ort
+
+    methods = {
+        "minmax": ort.CalibrationMethod.MinMax,
+        "entropy": ort.CalibrationMethod.Entropy,
+        "percentile": ort.CalibrationMethod.Percentile,
+    }
+    source, target = folder / "float.onnx", folder / "int8.onnx"
+    marked = onnx.ModelProto()
+    marked.CopyFrom(model)
+    del marked.metadata_props[:]
+    marked.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
+    onnx.save(marked, source)
+    try:
+        with _quiet(), _temporary_files_in(folder):
+            ort.quantize_static(
+                str(source),
+                str(target),
+                _reader(pictures),
+                quant_format=ort.QuantFormat.QDQ,
+                op_types_to_quantize=[*PRODUCTS, *FOLLOWERS],
+                nodes_to_quantize=list(nodes),
+                per_channel=True,
+                activation_type=ort.QuantType.QUInt8,
+                weight_type=ort.QuantType.QInt8,
+                calibrate_method=methods[method],
+            )
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise PassError(
+            f"ONNX Runtime's quantiser stopped: {' '.join(str(error).split()).rstrip('.')} ({type(error).__name__})",
+            fix="keep the node that it names in float with --keep-float, or leave the file in float",
+        ) from error
+    return onnx.load(target)
+
+
+def _reader(pictures: Calibration) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
+        def __init__(self) -> None:
+            self._batches = pictures.batches()
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {pictures.recipe.input_name: batch}
+
+    return Reader()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser prints, and logs to the root logger: advice on models of another kind."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """The quantiser writes copies of the model into the system's temporary folder, which may be small."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before

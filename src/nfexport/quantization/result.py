@@ -1,0 +1,64 @@
+"""What a quantisation made, as a value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nfexport.inspection import FileFacts
+from nfexport.quantization.measuring import Agreement
+from nfexport.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizeResult:
+    """The int8 file, what of it stays in float and why, and how far it is from the float file.
+
+    int8_products of `products` layers that multiply compute in int8. kept maps the others to the reason; noise
+    is the relative noise power of each layer when all but the first, the last and the named compute in int8.
+    on_calibration is measured on the pictures that the ranges come from, which flatters, on_seeded on the
+    verifier's. bound is the rms error, relative to the output's range, that verify allows. Sizes in bytes."""
+
+    source: Path
+    path: Path
+    recipe: Recipe
+    facts: FileFacts
+    products: int
+    int8_products: int
+    kept: Mapping[str, str]
+    noise: Mapping[str, float]
+    calibration: Mapping[str, Any]
+    method: str
+    on_calibration: Agreement
+    on_seeded: Agreement
+    bound: float
+    size_before: int
+    seconds: Mapping[str, float]
+
+    @property
+    def summary(self) -> str:
+        """Say in a few words what computes in int8."""
+        return f"{self.int8_products} of {self.products} layers in int8, {len(self.kept)} kept in float"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return {
+            "source": str(self.source),
+            "path": str(self.path),
+            "recipe_sha256": self.recipe.digest,
+            "file": self.facts.to_dict(),
+            "products": self.products,
+            "int8_products": self.int8_products,
+            "kept": dict(self.kept),
+            "noise": dict(self.noise),
+            "calibration": dict(self.calibration),
+            "method": self.method,
+            "on_calibration": dataclasses.asdict(self.on_calibration),
+            "on_seeded": dataclasses.asdict(self.on_seeded),
+            "bound": self.bound,
+            "size_before": self.size_before,
+            "size": self.facts.total_size,
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+        }
