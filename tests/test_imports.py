@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 
 LAYERS = (
     {"errors", "progress"},
-    {"recipe", "patching", "opsets"},
+    {"recipe", "patching", "opsets", "standardisation"},
     {"metadata", "interface", "steps", "about"},
     {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},
     {"tracing", "verification", "openvino_ir"},

@@ -18,6 +18,7 @@ from nfexport.about import About, write_about
 from nfexport.artefact import check_target, staged, staged_files, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import inspect
+from nfexport.inspection.checking import refusal
 from nfexport.interface import callers_part, steps_in_front
 from nfexport.metadata import write_recipe
 from nfexport.models.spec import ModelSpec
@@ -126,6 +127,7 @@ def export(
     with stages.stage("import"):
         from nfexport import tracing
         from nfexport.models import heads, loading
+        from nfexport.models.standardised import standardisations
         from nfexport.models.torchvision_operators import import_timm
 
         import_timm()
@@ -167,6 +169,7 @@ def export(
         input_name=input_name,
         output_names=tuple(output.name for output in traced),
         dynamic_size=dynamic_size,
+        standardised=standardisations(loaded.module) if fold_ws else {},
     )
     with heads.giving(loaded.module, traced):
         graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages)
@@ -299,17 +302,12 @@ def _trace_and_pass(
 
 
 def _check(path: Path) -> None:
-    """Let onnx's own checker read the file, shapes included."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0]
+    """Let onnx's own checker judge the file, shapes included."""
+    if (reason := refusal(path)) is not None:
         raise OnnxFileError(
             f"the exported graph is refused by onnx's checker ({reason})",
             fix="nothing was written; try another --opset or --exporter, and report it",
-        ) from error
+        )
 
 
 def _check_names(batch: int | Literal["dynamic"], input_name: str, output_name: str | None) -> None:
