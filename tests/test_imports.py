@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 
 LAYERS = (
-    {"errors", "progress"},
+    {"errors", "progress", "collector"},
     {"recipe", "patching", "opsets", "standardisation"},
     {"metadata", "interface", "steps", "about"},
     {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nfexport import __version__, openvino_ir
+from nfexport import __version__, collector, openvino_ir
 from nfexport.about import About, write_about
 from nfexport.artefact import check_target, staged, staged_files, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
@@ -124,7 +124,7 @@ def export(
     elif ir_precision != "fp32":
         raise RecipeError(f"an IR in {ir_precision} was asked for, but no IR", fix="add --to openvino")
     stages = Stages(progress)
-    with stages.stage("import"):
+    with stages.stage("import"), collector.paused():
         from nfexport import tracing
         from nfexport.models import heads, loading
         from nfexport.models.standardised import standardisations

@@ -32,8 +32,14 @@ def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
 
     @functools.wraps(forward)
     def on_shapes(*args: Any, **kwargs: Any) -> Any:
+        before = _tensors_of(module)
         with _RecordedName(), _Zeros():  # type: ignore[no-untyped-call]
-            return forward(*args, **kwargs)
+            result = forward(*args, **kwargs)
+        for (owner, name), tensor in _tensors_of(module).items():
+            if before.get((owner, name)) is not tensor:
+                delattr(owner, name)
+                raise RuntimeError(f"{name} was computed while tracing, and would stay")
+        return result
 
     module.forward = on_shapes
     try:
@@ -42,6 +48,16 @@ def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
         del module.__dict__["forward"]
         if own is not None:
             module.forward = own
+
+
+def _tensors_of(module: torch.nn.Module) -> dict[tuple[torch.nn.Module, str], torch.Tensor]:
+    """Return the tensors that the modules hold as plain attributes, caches among them."""
+    return {
+        (owner, name): value
+        for owner in module.modules()
+        for name, value in vars(owner).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 class _RecordedName(TorchFunctionMode):
@@ -85,6 +101,8 @@ class _Zeros(TorchDispatchMode):
     ) -> Any:
         if torch._C._get_tracing_state() is not None:  # type: ignore[no-untyped-call]
             raise RuntimeError(f"{func} is not recorded itself")
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype not in _INTEGERS:
+            raise RuntimeError("the module asks for a number")
         kwargs = kwargs or {}
         if func in _COSTLY or torch.Tag.pointwise in func.tags:
             if func._schema.is_mutable:
@@ -107,6 +125,9 @@ def _zeros(like: torch.Tensor) -> torch.Tensor:
     flat = torch.from_numpy(np.zeros(like.numel(), dtype=np.float32)).to(like.dtype)
     return flat.as_strided(like.shape, like.stride())
 
+
+_INTEGERS = (torch.int64, torch.int32)
+"""Types of sizes, which are right."""
 
 _COSTLY = frozenset(
     {
