@@ -55,9 +55,9 @@ onnx.save(simplified, target)
 """
 
 _DYNAMO = """
-torch.onnx.export(model, (torch.zeros(2, *size),), target, dynamo=True, opset_version=18, optimize=True, verbose=False,
+torch.onnx.export(model, (torch.zeros(2, *size),), target, dynamo=True, opset_version=18, optimize=True,
                   input_names=["input"], output_names=["output"], dynamic_shapes=({0: torch.export.Dim("batch")},),
-                  external_data=False)
+                  external_data=False, verbose=False)
 """
 
 
@@ -82,9 +82,8 @@ def main() -> int:
     print(f"{'':12}{'wall s':>8}{'cpu s':>8}{'peak MB':>9}   over nfexport: wall, cpu, peak")
     for name, rows in runs.items():
         wall, cpu, peak = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(
-            f"{name:12}{wall:8.2f}{cpu:8.2f}{peak:9.0f}   {wall / base[0]:.2f} {cpu / base[1]:.2f} {peak / base[2]:.2f}"
-        )
+        ratios = f"{wall / base[0]:.2f} {cpu / base[1]:.2f} {peak / base[2]:.2f}"
+        print(f"{name:12}{wall:8.2f}{cpu:8.2f}{peak:9.0f}   {ratios}")
     return 0
 
 
