@@ -1,7 +1,8 @@
-"""Trace without doing the sums: convolutions and matrix products give zeros of the right shape.
+"""Trace without doing the sums: convolutions, matrix products and elementwise operators give zeros.
 
 A trace records operators and shapes; the numbers that flow meanwhile go nowhere. Nearly all of a network's
-time, and the memory of the library that convolves, go into these few operators.
+time and memory go into these operators on large tensors. Small ones are computed: coordinates and masks may
+decide on shapes. A module that asks for numbers of its own accord is none for this.
 
 torch's tracer records conv2d as the operator _convolution that it calls, and a dispatch mode sees it before
 that, as convolution. So conv2d is called by the name under which it is recorded.
@@ -66,6 +67,8 @@ class _RecordedName(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func in _READS:
+            raise RuntimeError("the module reads numbers")
         return (_conv2d if func is torch.conv2d else func)(*args, **(kwargs or {}))
 
 
@@ -99,18 +102,29 @@ class _Zeros(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if torch._C._get_tracing_state() is not None:  # type: ignore[no-untyped-call]
+        if func is torch.ops.aten._local_scalar_dense.default:
+            if args[0].dtype not in _INTEGERS:
+                raise RuntimeError("the module asks for a number")
+        elif torch._C._get_tracing_state() is not None:  # type: ignore[no-untyped-call]
             raise RuntimeError(f"{func} is not recorded itself")
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype not in _INTEGERS:
-            raise RuntimeError("the module asks for a number")
+        if torch.Tag.dynamic_output_shape in func.tags and not _is_plain_index(func, args):
+            raise RuntimeError("numbers decide on a shape")
         kwargs = kwargs or {}
         if func in _COSTLY or torch.Tag.pointwise in func.tags:
-            if func._schema.is_mutable:
+            if func._schema.is_mutable and args[0].numel() > _SMALL:
                 return args[0]
-            result = func(*map(_on_meta, args), **{name: _on_meta(value) for name, value in kwargs.items()})
-            if isinstance(result, torch.Tensor) and result.is_floating_point():
-                return _zeros(result)
+            if not func._schema.is_mutable:
+                like = func(*map(_on_meta, args), **{name: _on_meta(value) for name, value in kwargs.items()})
+                if isinstance(like, torch.Tensor) and like.is_floating_point() and like.numel() > _SMALL:
+                    return _zeros(like)
         return func(*args, **kwargs)
+
+
+def _is_plain_index(func: Any, args: tuple[Any, ...]) -> bool:
+    """Say whether it is an index by whole numbers, whose shape is known, and not by a mask."""
+    return func is torch.ops.aten.index.Tensor and not any(
+        index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+    )
 
 
 def _on_meta(value: Any) -> Any:
@@ -125,6 +139,12 @@ def _zeros(like: torch.Tensor) -> torch.Tensor:
     flat = torch.from_numpy(np.zeros(like.numel(), dtype=np.float32)).to(like.dtype)
     return flat.as_strided(like.shape, like.stride())
 
+
+_SMALL = 1 << 14
+"""Numbers of a result that is computed all the same."""
+
+_READS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
+"""Ways to read a tensor that are no operators."""
 
 _INTEGERS = (torch.int64, torch.int32)
 """Types of sizes, which are right."""

@@ -29,11 +29,14 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
 
     Weights that the request calls standardised are read as they are, and named in model.meta."""
     tensors = named_tensors(module)
-    with plain_weights(module, request.standardised):
-        model = _without_weights(module, request)
-    if any(_is_read_otherwise(value) for value in model.graph.inputs if value.name in request.standardised):
-        request = dataclasses.replace(request, standardised={})
-        model = _without_weights(module, request)
+    if request.standardised:
+        with plain_weights(module, request.standardised):
+            model = _without_weights(module, request)
+        if any(_is_read_otherwise(value) for value in model.graph.inputs if value.name in request.standardised):
+            request = dataclasses.replace(request, standardised={})
+    if not request.standardised:
+        # networks of other kinds do things that a trace without numbers may not survive
+        model = _export(module, request)
     _attach_weights(model.graph, tensors, request.input_name)
     model.meta[STANDARDISED] = {
         name: (how, None if how.gain is None else as_ir_tensor(how.gain, tensors[how.gain]))
