@@ -115,7 +115,8 @@ class _Zeros(TorchDispatchMode):
                 return args[0]
             if not func._schema.is_mutable:
                 like = func(*map(_on_meta, args), **{name: _on_meta(value) for name, value in kwargs.items()})
-                if isinstance(like, torch.Tensor) and like.is_floating_point() and like.numel() > _SMALL:
+                large = func in _COSTLY or (isinstance(like, torch.Tensor) and like.numel() > _SMALL)
+                if large and like.is_floating_point():
                     return _zeros(like)
         return func(*args, **kwargs)
 
@@ -141,7 +142,7 @@ def _zeros(like: torch.Tensor) -> torch.Tensor:
 
 
 _SMALL = 1 << 14
-"""Numbers of a result that is computed all the same."""
+"""Numbers of an elementwise result that is computed all the same."""
 
 _READS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 """Ways to read a tensor that are no operators."""
