@@ -12,8 +12,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 
 LAYERS = (
-    {"errors", "progress"},
-    {"recipe", "patching", "opsets"},
+    {"errors", "progress", "collector"},
+    {"recipe", "patching", "opsets", "standardisation"},
     {"metadata", "interface", "steps", "about"},
     {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},
     {"tracing", "verification", "openvino_ir"},

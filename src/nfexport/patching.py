@@ -10,7 +10,9 @@ to the model or to torch: the change lives in a torch function mode, which ends 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +35,29 @@ def traceable(model: torch.nn.Module, *, constant_pads: bool = False) -> Iterato
     """
     with _unfused_attention(model), _SeparateCalls(constant_pads=constant_pads):
         yield model
+
+
+@contextlib.contextmanager
+def plain_weights(model: torch.nn.Module, names: Collection[str]) -> Iterator[torch.nn.Module]:
+    """Yield the model; until the block ends, the convolutions whose weights these are convolve with them as
+    they are, not standardised.
+
+    For a trace whose weights are standardised afterwards. The layers are timm's: a convolution in two
+    dimensions, padded by pad_same if it says so. An error inside leaves nothing behind."""
+    layers = [model.get_submodule(name.rpartition(".")[0]) for name in names]
+    try:
+        for layer in layers:
+            layer.forward = functools.partial(_convolve, layer)
+        yield model
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
+
+
+def _convolve(layer: Any, x: Tensor) -> Tensor:
+    if getattr(layer, "same_pad", False):
+        x = sys.modules[type(layer).__module__].pad_same(x, layer.kernel_size, layer.stride, layer.dilation)
+    return F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 def standardise_like_std_mean(

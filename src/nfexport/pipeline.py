@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nfexport import __version__, openvino_ir
+from nfexport import __version__, collector, openvino_ir
 from nfexport.about import About, write_about
 from nfexport.artefact import check_target, staged_files, staged_model, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
@@ -130,9 +130,10 @@ def export(
     if quantize is not None:
         _check_int8(quantize, opset=opset, precision=precision, to=to)
     stages = Stages(progress)
-    with stages.stage("import"):
+    with stages.stage("import"), collector.paused():
         from nfexport import tracing
         from nfexport.models import heads, loading
+        from nfexport.models.standardised import standardisations
         from nfexport.models.torchvision_operators import import_timm
 
         import_timm()
@@ -174,6 +175,7 @@ def export(
         input_name=input_name,
         output_names=tuple(output.name for output in traced),
         dynamic_size=dynamic_size,
+        standardised=standardisations(loaded.module) if fold_ws else {},
     )
     with heads.giving(loaded.module, traced):
         rebuild = None if verify else lambda: loading.load(spec).module
@@ -339,7 +341,7 @@ def _trace_and_pass(
 
 
 def _check(path: Path) -> None:
-    """Let onnx's own checker read the file, shapes included."""
+    """Let onnx's own checker judge the file, shapes included."""
     from nfexport.verification.checker import refusal
 
     if (reason := refusal(path)) is not None:

@@ -50,7 +50,7 @@ def test_the_command_prints_or_writes_the_same_card(
     assert run(["card", file, "--style", "hf", "-o", str(target)]) == EXIT_OK
     assert target.read_text(encoding="utf-8") == printed
     said = capsys.readouterr().out
-    assert str(target) in said
+    assert str(target) in "".join(line.removeprefix(" " * 9).rstrip("\n") for line in said.splitlines(keepends=True))
     assert "its licence, the paper to cite" in said
     assert run(["card", file, "--style", "hf", "--json"]) == EXIT_OK
     found = json.loads(capsys.readouterr().out)

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from nfexport.errors import CheckpointError, RecipeError
-from nfexport.models import ModelSpec, load
+from nfexport.models import ModelSpec, checkpoints, load
 from nfexport.models.loading import LoadedModel
 
 NAME = "test_nfnet"
@@ -55,6 +55,46 @@ def test_safetensors(source: LoadedModel, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     safetensors.torch.save_file(source.module.state_dict(), path)
     assert load_file(path).weights.digest == source.weights.digest
+
+
+def loaded_and_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
+    states: list[dict[str, torch.Tensor]] = []
+    read = checkpoints.read_state_dict
+
+    def watched(path: Path) -> dict[str, torch.Tensor]:
+        states.append(dict(read(path)))
+        return dict(states[-1])
+
+    monkeypatch.setattr(checkpoints, "read_state_dict", watched)
+    return load_file(path), states[0]
+
+
+def test_weights_of_safetensors_stay_in_the_mapped_file(
+    source: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.safetensors"
+    safetensors.torch.save_file(source.module.state_dict(), path)
+    loaded, state = loaded_and_state(path, monkeypatch)
+    parameters = dict(loaded.module.named_parameters())
+    assert all(parameter.data_ptr() == state[name].data_ptr() for name, parameter in parameters.items())
+    assert all(parameter.requires_grad for parameter in parameters.values())
+
+
+def test_parameters_on_one_memory_in_the_file_are_still_two(
+    source: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pickled checkpoints keep tensors shared; as weights of an ONNX file they are two, under two names."""
+    state = dict(source.module.state_dict())
+    first, second = "stages.0.0.conv2.weight", "stages.0.0.conv2b.weight"
+    assert state[first].shape == state[second].shape
+    state[second] = state[first]
+    torch.save(state, tmp_path / "c.pth")
+    loaded, read = loaded_and_state(tmp_path / "c.pth", monkeypatch)
+    assert read[first].data_ptr() == read[second].data_ptr()
+    one, two = loaded.module.get_parameter(first), loaded.module.get_parameter(second)
+    assert one.data_ptr() != two.data_ptr()
+    assert torch.equal(one, two)
+    assert torch.equal(one, state[first])
 
 
 def test_position_embeddings_of_another_picture_size_are_resampled(tmp_path: Path) -> None:

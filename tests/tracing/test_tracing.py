@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+import onnx_ir as ir
+import onnxruntime
 import pytest
 import torch
 
 from nfexport.errors import ExportError
 from nfexport.models import ModelSpec, load
+from nfexport.models.standardised import standardisations
+from nfexport.models.torchvision_operators import import_timm
+from nfexport.passes import fold_ws
 from nfexport.tracing import TraceRequest, order_of_exporters, trace
 from nfexport.tracing.weights import scope_of
 
@@ -74,6 +82,95 @@ def test_parameters_of_equal_content_keep_their_own_names() -> None:
     # two tensors of equal content stay two; one tensor under two names is stored once
     assert set(graph.initializers) == {"a.weight", "a.bias", "b.weight", "b.bias"}
     assert [node.op_type for node in graph] == ["Conv"] * 3
+
+
+def test_weights_stay_out_of_the_exporter(module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the exporter is given has the shapes of the weights, on one number each."""
+    seen: list[tuple[int, int]] = []
+    export = torch.onnx.export
+
+    def watched(given: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        for parameter in given.parameters():
+            seen.append((parameter.numel(), parameter.untyped_storage().nbytes() // parameter.element_size()))
+        return export(given, *args, **kwargs)
+
+    monkeypatch.setattr(torch.onnx, "export", watched)
+    before = {name: parameter.data_ptr() for name, parameter in module.named_parameters()}
+    trace(module, dataclasses.replace(REQUEST, standardised=standardisations(module)), "torchscript")
+    large = [(size, held) for size, held in seen if size > 4096]
+    assert len(seen) == len(before)  # one export: the trace with stand-ins sufficed
+    assert len(large) > 5
+    assert {held for _, held in large} == {1}
+    assert {name: parameter.data_ptr() for name, parameter in module.named_parameters()} == before
+    assert not any("forward" in vars(layer) for layer in module.modules())
+
+
+class AsksForNumbers(torch.nn.Module):
+    """Its graph depends on the numbers of a large weight, which a trace takes for constants."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.first = import_timm().layers.StdConv2d(3, 3, 3)
+        self.conv = torch.nn.Conv2d(3, 2000, 1)
+        self.cache: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(self.first(x))
+        if self.how == "number":
+            return y * float(self.conv.weight.abs().max())
+        if self.how == "array":
+            return y * torch.from_numpy(
+                self.conv.weight.detach().numpy().max(axis=(1, 2, 3), keepdims=True)[None, :, :, :, 0]
+            )
+        self.cache = self.conv.weight.exp().mean()
+        return y * self.cache
+
+
+@pytest.mark.parametrize("how", ["number", "array", "cache"])
+def test_a_module_whose_numbers_matter_is_traced_with_them(how: str) -> None:
+    net = AsksForNumbers(how).eval()
+    model = trace(net, dataclasses.replace(REQUEST, standardised=standardisations(net)), "torchscript")
+    fold_ws.apply(model)
+    image = torch.rand(2, 3, 64, 64)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    (answer,) = session.run(None, {"input": image.numpy()})
+    with torch.no_grad():
+        expected = net(image).numpy()
+    # float32 sums of three products; with stand-ins the answer would be zero or NaN
+    assert abs(answer - expected).max() < 1e-5 * abs(expected).max()
+
+
+def test_operators_below_the_ones_that_are_left_out_are_recorded() -> None:
+    """Convolutions that a trace without sums would lose, and shapes of every kind of convolution that it keeps."""
+
+    class Convolutions(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down = import_timm().layers.StdConv2d(3, 6, 3, stride=2, padding=1, dilation=2)
+            self.same = torch.nn.Conv2d(6, 6, (5, 3), padding="same", groups=3)
+            self.up = torch.nn.ConvTranspose2d(6, 4, 3, stride=2, output_padding=1)
+            self.line = torch.nn.Conv1d(4, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.line(self.up(self.same(self.down(x).relu_())).mean(3))
+            return y @ y.transpose(1, 2)
+
+    net = Convolutions().eval()
+    model = trace(net, REQUEST, "torchscript")
+    assert [node.op_type for node in model.graph if "Conv" in node.op_type] == [
+        "Conv",
+        "Conv",
+        "ConvTranspose",
+        "Conv",
+    ]
+    image = torch.rand(2, 3, 64, 64)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    (answer,) = session.run(None, {"input": image.numpy()})
+    with torch.no_grad():
+        expected = net(image).numpy()
+    # four layers in float32
+    assert abs(answer - expected).max() < 1e-5 * abs(expected).max()
 
 
 def test_what_an_exporter_cannot_express_is_one_short_sentence(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from nfexport import __version__
+from nfexport import __version__, collector
 from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {
@@ -92,7 +92,9 @@ def nfexport() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code: the one place that exits."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(args))
+    code = run(args)
+    collector.leave_all()
+    sys.exit(code)
 
 
 def run(args: list[str] | None = None) -> int:

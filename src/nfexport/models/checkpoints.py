@@ -6,6 +6,7 @@ import pickletools
 import sys
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,29 @@ def load_checkpoint(model: torch.nn.Module, path: Path, *, classifier: str | Non
             raise CheckpointError(
                 f"'{path}' holds values that are not finite, in {name}", fix="take an earlier checkpoint"
             )
+    _share(state, model)
     model.load_state_dict(state, strict=False)
+
+
+def _share(state: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
+    """Let parameters be the tensors of the state, and take those out of it; what cannot be shared stays.
+
+    A .safetensors file is mapped: its weights are read where they lie, when they are needed. Tensors on the same
+    memory are not shared twice, as parameters on the same memory would count as one."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    names = Counter(map(id, parameters.values()))
+    taken: set[int] = set()
+    for name, parameter in parameters.items():
+        tensor = state[name]
+        address = tensor.data_ptr()
+        alike = (tensor.dtype, tensor.device, tensor.stride()) == (
+            parameter.dtype,
+            parameter.device,
+            parameter.stride(),
+        )
+        if alike and names[id(parameter)] == 1 and address not in taken and address % tensor.element_size() == 0:
+            parameter.data = state.pop(name)
+            taken.add(address)
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:

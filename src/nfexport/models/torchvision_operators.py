@@ -13,6 +13,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from nfexport import collector
 from nfexport.errors import MissingPackage
 
 _SCHEMAS = (
@@ -32,8 +33,9 @@ def import_timm() -> ModuleType:
     if "timm" in sys.modules:
         return sys.modules["timm"]
     try:
-        _import_torchvision()
-        return importlib.import_module("timm")
+        with collector.paused():
+            _import_torchvision()
+            return importlib.import_module("timm")
     except ModuleNotFoundError as error:
         package = (error.name or "timm").split(".")[0]
         raise MissingPackage(f"the package '{package}' is not installed", fix=f"pip install {package}") from error

@@ -7,6 +7,9 @@ training form on a reshaped weight, a chain of Reshape, Cast, Transpose. f is ev
 rounded once. For weight standardisation f is w'[o] = gain[o]·scale·(w[o] − mean)/sqrt(var + eps), with mean
 and biased variance over all axes but the first (arXiv:1903.10520, arXiv:2101.08692).
 
+A trace may leave f out where it knows the formula, and say so: the weights that model.meta[STANDARDISED] names
+are standardised here, to the same bits.
+
 Ensures: no convolution is left whose weight is computed from constants. Left alone and named: a weight that is
 not constant, or that is quantised; a convolution inside If or Loop; a BatchNormalization in training form on
 activations. Initializers that are inputs of the graph too count as constants; both go when nothing reads them.
@@ -23,25 +26,30 @@ from nfexport.passes import edit
 from nfexport.passes.constants import relative_error
 from nfexport.passes.evaluate import ConstantEvaluator, is_training_batch_normalization
 from nfexport.passes.report import PassReport
+from nfexport.standardisation import Standardisation, standardise
 
 NAME = "fold-ws"
 CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+STANDARDISED = "nfexport.standardised"
+"""Key in model.meta under which tracing leaves, by the name of the weight, what it left out of the graph: a
+Standardisation, and its gain as a tensor. Only convolutions may read such a weight."""
 
 
 def apply(model: ir.Model) -> PassReport:
     """Fold in place and report how many convolutions were folded.
 
     facts: the convolutions and the tensors written, largest_weight_error (largest |rounded − exact| over the
-    largest number of the tensor; None if none is written), bytes of all initializers before and after.
+    largest number of the tensor; None if none is computed here), bytes of all initializers before and after.
     Raises PassError if a constant weight cannot be evaluated, or overflows its type."""
     graph = model.graph
-    evaluator = ConstantEvaluator(model)
+    bytes_before = _initializer_bytes(graph) + _bytes_of_gains(model)
     folded: dict[ir.Value, ir.Value] = {}
     names: dict[ir.Value, str] = {}
     errors: list[float] = []
-    convolutions: list[str] = []
+    convolutions, written = _standardise_named(model)
+    evaluator = ConstantEvaluator(model)
     left_alone: dict[str, str] = {}
-    bytes_before = _initializer_bytes(graph)
     for node, at_top in list(edit.nodes_with_subgraphs(graph)):
         if _normalises_activations(node, evaluator):
             left_alone[edit.label(node)] = "it normalises activations with the statistics of the batch"
@@ -72,7 +80,7 @@ def apply(model: ir.Model) -> PassReport:
         summary=_summary(len(convolutions), len(left_alone)),
         facts={
             "convolutions": convolutions,
-            "tensors": [str(value.name) for value in folded.values()],
+            "tensors": [str(value.name) for value in (*written, *folded.values())],
             "largest_weight_error": max(errors, default=None),
             "weight_bytes_before": bytes_before,
             "weight_bytes_after": _initializer_bytes(graph),
@@ -92,6 +100,66 @@ def _normalises_activations(node: ir.Node, evaluator: ConstantEvaluator) -> bool
     return source is not None and evaluator.why_not_constant(source) is not None
 
 
+def _standardise_named(model: ir.Model) -> tuple[list[str], list[ir.Value]]:
+    """Standardise the weights that tracing named; return their convolutions and the new weights.
+
+    Each is computed when it is read, from a weight that stays where it is: a second copy is never held."""
+    graph = model.graph
+    named = model.meta.pop(STANDARDISED, {})
+    convolutions, written = [], []
+    for node, _ in list(edit.nodes_with_subgraphs(graph)):
+        weight = node.inputs[1] if edit.is_operator(node, *CONVOLUTIONS) else None
+        if weight is None or not weight.is_initializer() or str(weight.name) not in named:
+            continue
+        name = str(weight.name)
+        how, gain = named.pop(name)
+        tensor = _when_read(weight, how, gain, edit.label(node))
+        convolutions += [edit.label(use.node) for use in weight.uses()]
+        del graph.initializers[name]
+        value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
+        graph.register_initializer(value)
+        weight.replace_all_uses_with(value)
+        written.append(value)
+    if left := [name for name in named if name in graph.initializers and graph.initializers[name].uses()]:
+        raise PassError(
+            f"the weight '{left[0]}' was to be standardised, but no convolution reads it",
+            fix="report the model: this is a fault of nfexport",
+        )
+    return convolutions, written
+
+
+def _when_read(weight: ir.Value, how: Standardisation, gain: ir.TensorProtocol | None, node: str) -> ir.LazyTensor:
+    """Return a tensor that is standardised, and rounded once, each time that its numbers are asked for.
+
+    It then raises PassError if one overflows its type."""
+    source = weight.const_value
+    assert source is not None
+
+    def rounded() -> ir.TensorProtocol:
+        array = source.numpy()
+        result = np.empty_like(array, order="C")
+        factors = None if gain is None else gain.numpy()
+        for part, exact in standardise(array, factors, scale=how.scale, eps=how.eps):
+            with np.errstate(over="ignore"):
+                result[part] = exact
+            if not np.isfinite(result[part]).all():
+                raise _not_finite(node, source.dtype)
+        return ir.Tensor(result, name=weight.name)
+
+    return ir.LazyTensor(rounded, dtype=source.dtype, shape=ir.Shape(source.shape.numpy()), name=weight.name)
+
+
+def _not_finite(node: str, dtype: ir.DataType) -> PassError:
+    return PassError(
+        f"the standardised weight of node '{node}' is not finite in {dtype}",
+        fix="check the checkpoint for filters whose weights are all equal or not finite",
+    )
+
+
+def _bytes_of_gains(model: ir.Model) -> int:
+    return sum(gain.nbytes for _, gain in model.meta.get(STANDARDISED, {}).values() if gain is not None)
+
+
 def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node: ir.Node) -> tuple[ir.Value, float]:
     """Return the new initializer, and what rounding costs it."""
     exact = evaluator.evaluate(weight)
@@ -99,10 +167,7 @@ def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node:
     with np.errstate(over="ignore"):
         rounded = exact.astype(dtype.numpy())
     if not np.isfinite(rounded.astype(np.float64)).all():
-        raise PassError(
-            f"the standardised weight of node '{edit.label(node)}' is not finite in {dtype}",
-            fix="check the checkpoint for filters whose weights are all equal or not finite",
-        )
+        raise _not_finite(edit.label(node), dtype)
     value = edit.add_initializer(graph, f"{_source_name(weight)}/folded", rounded)
     return value, relative_error(rounded, exact)
 

@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol, cast
 
 import onnx_ir as ir
@@ -19,6 +20,7 @@ from nfexport import __version__
 from nfexport.errors import ExportError
 from nfexport.passes.name_by_module import PARAMETERS
 from nfexport.patching import traceable
+from nfexport.standardisation import Standardisation
 from nfexport.tracing.weights import named_tensors
 
 Exporter = Literal["torchscript", "dynamo"]
@@ -34,7 +36,8 @@ DYNAMO_FROM_OPSET = 18
 class TraceRequest:
     """What is traced: example input [batch, channels, height, width] float32, names, and a wanted opset.
 
-    With dynamic_size height and width are symbols, as is a dynamic batch."""
+    With dynamic_size height and width are symbols, as is a dynamic batch. standardised names convolution
+    weights that the fold-ws pass standardises afterwards: an exporter may leave the computation out."""
 
     batch: int | Literal["dynamic"]
     in_channels: int
@@ -43,6 +46,7 @@ class TraceRequest:
     input_name: str
     output_names: tuple[str, ...]
     dynamic_size: bool = False
+    standardised: Mapping[str, Standardisation] = dataclasses.field(default_factory=dict)
 
     def symbols(self) -> dict[int, str]:
         """Return the axes of the input that are symbols, with their names."""

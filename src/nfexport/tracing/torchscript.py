@@ -7,24 +7,77 @@ model's tensors are attached afterwards. It would otherwise copy them several ti
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 
+from nfexport.passes.fold_ws import STANDARDISED
+from nfexport.patching import plain_weights
 from nfexport.tracing import DYNAMO_FROM_OPSET, TraceRequest
-from nfexport.tracing.weights import as_ir_tensor, named_tensors
+from nfexport.tracing.shapes import shapes_alone
+from nfexport.tracing.weights import as_ir_tensor, is_large, named_tensors, standing_in
 
 
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
-    """Return the graph at the opset asked for, or at 17 if that is newer."""
+    """Return the graph at the opset asked for, or at 17 if that is newer.
+
+    Weights that the request calls standardised are read as they are, and named in model.meta."""
+    tensors = named_tensors(module)
+    if request.standardised:
+        with plain_weights(module, request.standardised):
+            model = _without_weights(module, request)
+        if any(_is_read_otherwise(value) for value in model.graph.inputs if value.name in request.standardised):
+            request = dataclasses.replace(request, standardised={})
+    if not request.standardised:
+        # networks of other kinds do things that a trace without numbers may not survive
+        model = _export(module, request)
+    _attach_weights(model.graph, tensors, request.input_name)
+    model.meta[STANDARDISED] = {
+        name: (how, None if how.gain is None else as_ir_tensor(how.gain, tensors[how.gain]))
+        for name, how in request.standardised.items()
+    }
+    for node in model.graph:
+        node.name = _collapse(node.name or "")
+    return model
+
+
+def _without_weights(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
+    """Trace with stand-ins for the weights and without sums; with both, where numbers turn out to matter."""
+    try:
+        with standing_in(module), shapes_alone(module):
+            model = _export(module, request)
+        if not any(map(_holds_nan, model.graph)):
+            return model
+    except Exception:  # what a module makes of numbers that are none cannot be foreseen
+        pass
+    return _export(module, request)
+
+
+def _holds_nan(node: ir.Node) -> bool:
+    tensor = ir.convenience.get_const_tensor(node.outputs[0]) if node.op_type == "Constant" else None
+    return tensor is not None and tensor.dtype.is_floating_point() and bool(np.isnan(tensor.numpy()).any())
+
+
+def _is_read_otherwise(weight: ir.Value) -> bool:
+    """Say whether anything but a convolution reads the weight, which may want it as it is."""
+    return any(use.node.op_type != "Conv" or use.idx != 1 for use in weight.uses())
+
+
+def _export(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     buffer = io.BytesIO()
     axes: dict[str, dict[int, str]] = {request.input_name: request.symbols()}
     if request.batch == "dynamic":
         axes |= {name: {0: "batch"} for name in request.output_names}
-    with _without_graph_dumps():
+    with (
+        _replaced("_jit_onnx_log", _silent),
+        _replaced("_jit_pass_onnx_graph_shape_type_inference", _without_large_parameters),
+    ):
         torch.onnx.export(
             module,
             (request.example(),),
@@ -35,35 +88,47 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
             output_names=list(request.output_names),
             dynamic_axes=axes if request.symbols() else None,
             export_params=False,
+            # the exporter would compare all weights, and make one of those that are equal
+            keep_initializers_as_inputs=True,
             do_constant_folding=False,
             # in evaluation mode the exporter would fuse BatchNormalization and rename the weights
             training=torch.onnx.TrainingMode.PRESERVE,
         )
-    model = ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
-    _attach_weights(model.graph, module, request.input_name)
-    for node in model.graph:
-        node.name = _collapse(node.name or "")
-    return model
+    return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
 
 
 @contextlib.contextmanager
-def _without_graph_dumps() -> Iterator[None]:
-    """Keep the exporter from printing its whole graph when it fails.
-
-    torch 2.13 asks whether its log is enabled without calling the function, and so takes every answer for yes."""
-    log = getattr(torch._C, "_jit_onnx_log", None)
-    if log is None:
+def _replaced(name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Until the block ends, let the exporter call wrap(function) for a function of torch's C++ part."""
+    function = getattr(torch._C, name, None)
+    if function is None:
         yield
         return
-    torch._C._jit_onnx_log = lambda *_: None
+    setattr(torch._C, name, wrap(function))
     try:
         yield
     finally:
-        torch._C._jit_onnx_log = log
+        setattr(torch._C, name, function)
 
 
-def _attach_weights(graph: ir.Graph, module: torch.nn.Module, input_name: str) -> None:
-    tensors = named_tensors(module)
+def _silent(log: Any) -> Any:
+    """Keep the exporter from printing its whole graph when it fails.
+
+    torch 2.13 asks whether its log is enabled without calling the function, and so takes every answer for yes."""
+    return lambda *_: None
+
+
+def _without_large_parameters(infer: Any) -> Any:
+    """Keep shape inference from copying each weight into a message, twice: it asks for the types of the inputs
+    of a node, and for the values of small ones."""
+
+    def infer_shapes(graph: Any, parameters: Mapping[str, Any], opset: int) -> Any:
+        return infer(graph, {n: p for n, p in parameters.items() if not is_large(p)}, opset)
+
+    return infer_shapes
+
+
+def _attach_weights(graph: ir.Graph, tensors: Mapping[str, torch.Tensor], input_name: str) -> None:
     shared: dict[tuple[int, torch.Size, tuple[int, ...]], ir.Value] = {}
 
     def attach(value: ir.Value, name: str) -> ir.Value:
@@ -83,13 +148,6 @@ def _attach_weights(graph: ir.Graph, module: torch.nn.Module, input_name: str) -
         graph.inputs.remove(value)
         if (kept := attach(value, str(value.name))) is not value:
             value.replace_all_uses_with(kept)
-    # parameters of equal content come out as Identity of one another: give each its own name back
-    for node in [node for node in graph if node.op_type == "Identity" and node.outputs[0].name in tensors]:
-        output = node.outputs[0]
-        name = str(output.name)
-        output.name = None
-        output.replace_all_uses_with(attach(ir.Value(), name))
-        graph.remove(node, safe=True)
 
 
 def _collapse(name: str) -> str:

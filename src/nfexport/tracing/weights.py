@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
+from collections.abc import Iterator
 
 import onnx_ir as ir
 import torch
+
+_SMALL = 4096
+"""Numbers of a parameter that is traced with as it is."""
 
 
 def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -13,7 +19,31 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     tensors.update(module.named_parameters(remove_duplicate=False))
     tensors.update(module.named_buffers(remove_duplicate=False))
-    return tensors
+    # a tensor of its own on the same memory: it stays where the module's own is replaced
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def is_large(parameter: torch.Tensor) -> bool:
+    """Say whether the parameter is a weight, whose numbers an exporter has no reason to look at."""
+    return parameter.dim() > 1 and parameter.numel() > _SMALL and parameter.is_floating_point()
+
+
+@contextlib.contextmanager
+def standing_in(module: torch.nn.Module) -> Iterator[None]:
+    """Until the block ends, let tensors that hold no memory stand in for the large parameters.
+
+    Every number of theirs is NaN, so that one which gets into the graph as a constant is noticed. Vectors and
+    small tensors stay: code may ask for their values."""
+    real: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+    try:
+        for parameter in module.parameters():
+            if is_large(parameter):
+                real.append((parameter, parameter.data))
+                parameter.data = parameter.data.new_full((1,) * parameter.dim(), math.nan).expand(parameter.shape)
+        yield
+    finally:
+        for parameter, data in real:
+            parameter.data = data
 
 
 def as_ir_tensor(name: str, tensor: torch.Tensor) -> ir.TensorProtocol:

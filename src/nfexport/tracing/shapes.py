@@ -1,0 +1,161 @@
+"""Trace without doing the sums: convolutions, matrix products and elementwise operators give zeros.
+
+A trace records operators and shapes; the numbers that flow meanwhile go nowhere. Nearly all of a network's
+time and memory go into these operators on large tensors. Small ones are computed: coordinates and masks may
+decide on shapes. A module that asks for numbers of its own accord is none for this.
+
+torch's tracer records conv2d as the operator _convolution that it calls, and a dispatch mode sees it before
+that, as convolution. So conv2d is called by the name under which it is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Shape = Sequence[int]
+
+
+@contextlib.contextmanager
+def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
+    """Until the block ends, let the module run on shapes where numbers are costly; what is around it does not.
+
+    It then raises RuntimeError for an operator that a trace would lose."""
+    own = module.__dict__.get("forward")
+    forward = module.forward
+
+    @functools.wraps(forward)
+    def on_shapes(*args: Any, **kwargs: Any) -> Any:
+        before = _tensors_of(module)
+        with _RecordedName(), _Zeros():  # type: ignore[no-untyped-call]
+            result = forward(*args, **kwargs)
+        for (owner, name), tensor in _tensors_of(module).items():
+            if before.get((owner, name)) is not tensor:
+                delattr(owner, name)
+                raise RuntimeError(f"{name} was computed while tracing, and would stay")
+        return result
+
+    module.forward = on_shapes
+    try:
+        yield
+    finally:
+        del module.__dict__["forward"]
+        if own is not None:
+            module.forward = own
+
+
+def _tensors_of(module: torch.nn.Module) -> dict[tuple[torch.nn.Module, str], torch.Tensor]:
+    """Return the tensors that the modules hold as plain attributes, caches among them."""
+    return {
+        (owner, name): value
+        for owner in module.modules()
+        for name, value in vars(owner).items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+class _RecordedName(TorchFunctionMode):
+    """Calls conv2d as the tracer records it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _READS:
+            raise RuntimeError("the module reads numbers")
+        return (_conv2d if func is torch.conv2d else func)(*args, **(kwargs or {}))
+
+
+def _conv2d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: int | Shape = 1,
+    padding: int | Shape | str = 0,
+    dilation: int | Shape = 1,
+    groups: int = 1,
+) -> Any:
+    if isinstance(padding, str) or input.dim() != 4:
+        raise RuntimeError("conv2d decides on the padding or the batch by itself")
+    stride, padding, dilation = (
+        [each] * 2 if isinstance(each, int) else each for each in (stride, padding, dilation)
+    )
+    # the last four say how cuDNN is to do it
+    flags = (False, False, True, True)
+    return torch._convolution(input, weight, bias, stride, padding, dilation, False, [0, 0], groups, *flags)
+
+
+class _Zeros(TorchDispatchMode):
+    """Lets the costly operators return zeros. It works below the tracer, which has recorded them by then."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # to skip torch's compiler it would have to be loaded first
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            if args[0].dtype not in _INTEGERS:
+                raise RuntimeError("the module asks for a number")
+        elif torch._C._get_tracing_state() is not None:  # type: ignore[no-untyped-call]
+            raise RuntimeError(f"{func} is not recorded itself")
+        if torch.Tag.dynamic_output_shape in func.tags and not _is_plain_index(func, args):
+            raise RuntimeError("numbers decide on a shape")
+        kwargs = kwargs or {}
+        if func in _COSTLY or torch.Tag.pointwise in func.tags:
+            if func._schema.is_mutable and args[0].numel() > _SMALL:
+                return args[0]
+            if not func._schema.is_mutable:
+                like = func(*map(_on_meta, args), **{name: _on_meta(value) for name, value in kwargs.items()})
+                large = func in _COSTLY or (isinstance(like, torch.Tensor) and like.numel() > _SMALL)
+                if large and like.is_floating_point():
+                    return _zeros(like)
+        return func(*args, **kwargs)
+
+
+def _is_plain_index(func: Any, args: tuple[Any, ...]) -> bool:
+    """Say whether it is an index by whole numbers, whose shape is known, and not by a mask."""
+    return func is torch.ops.aten.index.Tensor and not any(
+        index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+    )
+
+
+def _on_meta(value: Any) -> Any:
+    """Return a tensor's shape and layout, without its numbers."""
+    if not isinstance(value, torch.Tensor) or value.dim() == 0:
+        return value
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def _zeros(like: torch.Tensor) -> torch.Tensor:
+    """Return zeros that take no memory until somebody writes to them: numpy asks the system for empty pages."""
+    flat = torch.from_numpy(np.zeros(like.numel(), dtype=np.float32)).to(like.dtype)
+    return flat.as_strided(like.shape, like.stride())
+
+
+_SMALL = 1 << 14
+"""Numbers of an elementwise result that is computed all the same."""
+
+_READS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
+"""Ways to read a tensor that are no operators."""
+
+_INTEGERS = (torch.int64, torch.int32)
+"""Types of sizes, which are right."""
+
+_COSTLY = frozenset(
+    {
+        torch.ops.aten._convolution.default,
+        torch.ops.aten.mm.default,
+        torch.ops.aten.bmm.default,
+        torch.ops.aten.addmm.default,
+        torch.ops.aten.baddbmm.default,
+    }
+)
