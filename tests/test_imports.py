@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "nfexport"
 LAYERS = (
     {"errors", "progress"},
     {"recipe", "patching", "opsets"},
-    {"metadata", "interface", "steps", "about"},
+    {"metadata", "interface", "steps", "speed", "about"},
     {"models", "passes", "artefact", "inspection", "faults", "pictures", "presets"},
     {"tracing", "verification", "openvino_ir"},
     {"diagnosis", "targets"},

@@ -36,7 +36,7 @@ def precision(recipe: Recipe) -> str:
 def keeps_weights(recipe: Recipe) -> bool:
     """Say whether no pass changed a weight of the file other than to fold its standardisation."""
     return not any(
-        step.name in ("fold-scales", "precision", "simplify") or step.params.get("fold")
+        step.name in ("fold-scales", "merge-groups", "precision", "simplify") or step.params.get("fold")
         for step in (*recipe.passes, *recipe.surgery)
     )
 
