@@ -48,7 +48,9 @@ class OnnxRuntimeSession:
         return dict(zip(self.outputs, arrays, strict=True))
 
 
-def open_session(model: Model, *, optimise: bool = True, providers: Sequence[str] = ()) -> Session:
+def open_session(
+    model: Model, *, optimise: bool = True, providers: Sequence[str] = (), threads: int | None = None
+) -> Session:
     """Load a file or its bytes, at the default level or as the graph stands.
 
     providers are names of execution providers ('CUDAExecutionProvider', or 'cuda'), the preferred one first.
@@ -56,6 +58,8 @@ def open_session(model: Model, *, optimise: bool = True, providers: Sequence[str
     not there, also if ONNX Runtime would quietly go on without it."""
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
+    if threads is not None:
+        options.intra_op_num_threads = threads
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     argument = model if isinstance(model, bytes) else str(model)
