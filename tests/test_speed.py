@@ -7,7 +7,7 @@ from nfexport.interface import keeps_weights
 from nfexport.passes import ORDER
 from nfexport.speed import Speed
 
-REWRITES = ("merge-groups", "pool-globally", "merge-pads")
+REWRITES = ("merge-groups", "merge-affine", "pool-globally", "merge-pads")
 
 
 def test_optimize_asks_for_all_and_each_can_be_left_out_or_asked_for_alone() -> None:

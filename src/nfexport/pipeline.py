@@ -58,6 +58,7 @@ def export(
     fold_scales: bool = False,
     optimize: bool = False,
     merge_groups: bool | None = None,
+    merge_affine: bool | None = None,
     pool_globally: bool | None = None,
     merge_pads: bool | None = None,
     pretrained: bool = False,
@@ -99,8 +100,8 @@ def export(
     height, width], normalised, and gives float32 logits [batch, num_classes].
 
     fold_ws, fold_scales, simplify and strip ask for those passes; optimize for every fold and rewrite that makes
-    the file faster, of which merge_groups, pool_globally and merge_pads can be left out (False) or asked for
-    alone (True). precision is for float16. normalize to resize
+    the file faster, of which merge_groups, merge_affine, pool_globally and merge_pads can be left out (False)
+    or asked for alone (True). precision is for float16. normalize to resize
     say what stands in front of the network (see nfexport.steps.Front); outputs what it gives: 'logits',
     'probs', 'topk' (the best top_k), 'features' (the maps of feature_levels, or timm's own choice),
     'embedding', 'embedding-unpooled' (see nfexport.models.heads). output_name is that of a lone output;
@@ -123,7 +124,13 @@ def export(
         input_layout=input_layout,
         resize=resize,
     )
-    rewrites = Speed(optimize=optimize, merge_groups=merge_groups, pool_globally=pool_globally, merge_pads=merge_pads)
+    rewrites = Speed(
+        optimize=optimize,
+        merge_groups=merge_groups,
+        merge_affine=merge_affine,
+        pool_globally=pool_globally,
+        merge_pads=merge_pads,
+    )
     if dynamic_size and resize is not None:
         raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
     if to == "openvino":

@@ -16,6 +16,7 @@ class Speed:
 
     optimize: bool = False
     merge_groups: bool | None = None
+    merge_affine: bool | None = None
     pool_globally: bool | None = None
     merge_pads: bool | None = None
 
@@ -23,6 +24,7 @@ class Speed:
         """Return the passes: with optimize these folds, and every rewrite that is not refused."""
         rewrites = {
             "merge-groups": self.merge_groups,
+            "merge-affine": self.merge_affine,
             "pool-globally": self.pool_globally,
             "merge-pads": self.merge_pads,
         }

@@ -17,7 +17,7 @@ from nfexport.recipe import Output, PassStep, Preprocessing, Recipe
 Steps = Mapping[str, Mapping[str, Any]]
 
 FLAGS = (
-    *("fold-ws", "fold-bn", "fold-scales", "merge-groups", "pool-globally", "merge-pads"),
+    *("fold-ws", "fold-bn", "fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"),
     *("simplify", "strip"),
 )
 DYNAMO_FROM = 18

@@ -110,7 +110,7 @@ class Console:
                 "fold-ws",
                 f"{result.facts.computed_conv_weights} convolutions compute their weight; add --fold-ws",
             )
-        for name in ("fold-scales", "merge-groups", "pool-globally", "merge-pads"):
+        for name in ("fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"):
             if name in reports and (reports[name].changed or name == "fold-scales"):
                 table.add_row(name, reports[name].summary)
         for report in result.passes:

@@ -112,6 +112,11 @@ def speed_options(function: Function) -> Function:
                 help="Merge narrow groups of convolutions. [default: with --optimize]",
             ),
             click.option(
+                "--merge-affine/--no-merge-affine",
+                default=None,
+                help="Write scale and offset of group norms as convolution. [default: with --optimize]",
+            ),
+            click.option(
                 "--pool-globally/--no-pool-globally",
                 default=None,
                 help="Write means over pixels as GlobalAveragePool. [default: with --optimize]",

@@ -33,7 +33,7 @@ Source = Any
 CLEARING = ("fold-constants", "drop-expand", "static-shapes")
 """What the folding passes need to see constants and shapes; they change no number and no interface."""
 
-CLEARED_FOR = ("fold-ws", "fold-scales", "merge-groups", "merge-pads", "convert-opset")
+CLEARED_FOR = ("fold-ws", "fold-scales", "merge-groups", "merge-affine", "merge-pads", "convert-opset")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ def surgery(
     fold_scales: bool = False,
     optimize: bool = False,
     merge_groups: bool | None = None,
+    merge_affine: bool | None = None,
     pool_globally: bool | None = None,
     merge_pads: bool | None = None,
     normalize: Literal["nodes", "fold"] | None = None,
@@ -139,7 +140,13 @@ def surgery(
         resize=resize,
     )
     in_front = _front_steps(front, record, model, opset)
-    rewrites = Speed(optimize=optimize, merge_groups=merge_groups, pool_globally=pool_globally, merge_pads=merge_pads)
+    rewrites = Speed(
+        optimize=optimize,
+        merge_groups=merge_groups,
+        merge_affine=merge_affine,
+        pool_globally=pool_globally,
+        merge_pads=merge_pads,
+    )
     wanted: dict[str, Mapping[str, Any] | None] = {
         "head": _head_params(outputs, logits, top_k),
         "extract": _extract_params(extract_inputs, extract_outputs),
