@@ -82,6 +82,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_ratios_are_those_of_rounds() -> None:
     """A machine that is half as fast from the third round on changes no ratio."""
-    result = timing(Path("m"), "r", 1, wall=[1, 1, 2, 2], cpu=[1] * 4, first=[3, 3, 6, 6])
+    result = timing(Path("m"), "r", 1, ([1, 1, 2, 2], [1, 1, 1, 1]), ([3, 3, 6, 6], [2, 2, 2, 4]))
     assert result.speed == Spread(low=3, median=3, high=3)
     assert result.wall == Spread(low=1, median=1.5, high=2)
+    assert result.cpu_speed == Spread(low=2, median=2, high=2.5)

@@ -122,7 +122,7 @@ def _measure(
             wall[index].append(milliseconds)
             cpu[index].append(processor)
     return [
-        timing(child.file, child.runtime, batch, wall=wall[index], cpu=cpu[index], first=wall[0])
+        timing(child.file, child.runtime, batch, (wall[index], cpu[index]), (wall[0], cpu[0]))
         for index, child in enumerate(ready)
     ]
 

@@ -34,7 +34,8 @@ class Timing:
 
     wall and cpu are milliseconds an inference, by the clock and of processor time over all threads; speed is
     how many times as fast it is as the first of its batch, from the ratios of rounds: the two ran one after
-    the other, so what slows the machine for a while cancels out."""
+    the other, so what slows the machine for a while cancels out. cpu_speed is the same of processor time: with
+    one thread it holds on a machine that has other work, too."""
 
     file: Path
     runtime: str
@@ -42,6 +43,7 @@ class Timing:
     wall: Spread
     cpu: Spread
     speed: Spread
+    cpu_speed: Spread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,21 +95,23 @@ def _plain(entry: Loaded | Timing | Refused) -> dict[str, Any]:
     return dataclasses.asdict(entry) | {"file": str(entry.file)}
 
 
-def timing(
-    file: Path,
-    runtime: str,
-    batch: int,
-    *,
-    wall: Sequence[float],
-    cpu: Sequence[float],
-    first: Sequence[float],
-) -> Timing:
-    """Return the figures of one sample, in milliseconds by round, next to the first's."""
+Sample = tuple[Sequence[float], Sequence[float]]
+"""Milliseconds by the clock and of processor time, by round."""
+
+
+def timing(file: Path, runtime: str, batch: int, own: Sample, first: Sample) -> Timing:
+    """Return the figures of one sample next to the first's."""
     return Timing(
         file=file,
         runtime=runtime,
         batch=batch,
-        wall=Spread.of(wall),
-        cpu=Spread.of(cpu),
-        speed=Spread.of([theirs / own for theirs, own in zip(first, wall, strict=True)]),
+        wall=Spread.of(own[0]),
+        cpu=Spread.of(own[1]),
+        speed=_ratios(first[0], own[0]),
+        cpu_speed=_ratios(first[1], own[1]),
     )
+
+
+def _ratios(first: Sequence[float], own: Sequence[float]) -> Spread:
+    # a clock too coarse for a short inference tells 0
+    return Spread.of([a / b if b else 1.0 for a, b in zip(first, own, strict=True)])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nfexport.cli.console import Console
 
 MEGABYTE = 1e6
+CPU = ("CPU ms", "by CPU time")
 
 
 def show_bench(result: BenchResult, console: Console) -> None:
@@ -27,14 +28,17 @@ def show_bench(result: BenchResult, console: Console) -> None:
         table = Table(box=None, pad_edge=False)
         table.add_column(f"batch {batch}", overflow="fold")
         table.add_column("runtime", no_wrap=True)
-        for header in ("ms", "times as fast", "load s", "MB", *(["CPU ms"] if console.verbose else [])):
+        headers = ["ms", "times as fast", "load s", "MB"] + (["quartiles", *CPU] if console.verbose else [])
+        for header in headers:
             table.add_column(header, justify="right", no_wrap=True)
         for timing in timings:
             entry = loaded[timing.file, timing.runtime]
             mark = "[green]" if timing.wall.median == fastest else ""
             memory = "" if entry.peak_memory is None else f"{entry.peak_memory / MEGABYTE:.0f}"
-            cells = [f"{mark}{_spread(timing.wall, '.4g')}", _spread(timing.speed, ".2f")]
-            cells += [f"{entry.seconds:.2f}", memory, *([f"{timing.cpu.median:.4g}"] if console.verbose else [])]
+            cells = [f"{mark}{timing.wall.median:.4g}", _spread(timing.speed), f"{entry.seconds:.2f}", memory]
+            if console.verbose:
+                cells.append(f"{timing.wall.low:.4g}–{timing.wall.high:.4g}")
+                cells += [f"{timing.cpu.median:.4g}", _spread(timing.cpu_speed)]
             table.add_row(escape(names[timing.file]), timing.runtime, *cells)
         console.out.print(table)
     for refusal in result.refused:
@@ -62,5 +66,5 @@ def _names(files: Sequence[Path]) -> dict[Path, str]:
     return {file: file.name if count[file.name] == 1 else str(file) for file in files}
 
 
-def _spread(spread: Spread, form: str) -> str:
-    return f"{spread.median:{form}} ({spread.low:{form}}–{spread.high:{form}})"
+def _spread(spread: Spread) -> str:
+    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"
