@@ -14,6 +14,12 @@ IR_TEXT = """<net name="n" version="11"><layers><layer id="0" name="image" type=
 <data shape="{shape}" element_type="u8"/></layer><layer id="1" name="y" type="Result"/></layers></net>"""
 
 
+def ir(folder: Path, shape: str) -> Path:
+    (folder / "m.bin").write_bytes(b"")
+    (folder / "m.xml").write_text(IR_TEXT.format(shape=shape))
+    return folder / "m.xml"
+
+
 def test_a_symbolic_batch_and_size_are_those_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", shape=("n", 3, "h", "w"))
     assert input_forms(path, batch=4, size=(32, 48)) == {"x": ((4, 3, 32, 48), "float32")}
@@ -48,16 +54,14 @@ def test_feeds_are_the_same_each_time() -> None:
 
 
 def test_an_ir_tells_its_inputs(tmp_path: Path) -> None:
-    path = tmp_path / "m.xml"
-    path.write_text(IR_TEXT.format(shape="?,3,?,?"))
+    path = ir(tmp_path, "?,3,?,?")
     assert input_forms(path, batch=3, size=(16, 24)) == {"image": ((3, 3, 16, 24), "uint8")}
     with pytest.raises(InputError, match="dim 2 of input 'image'"):
         input_forms(path, batch=3, size=None)
 
 
 def test_an_ir_of_a_fixed_batch_is_not_run_at_another(tmp_path: Path) -> None:
-    path = tmp_path / "m.xml"
-    path.write_text(IR_TEXT.format(shape="1,3,8,8"))
+    path = ir(tmp_path, "1,3,8,8")
     with pytest.raises(InputError, match="batches of 1 alone"):
         input_forms(path, batch=2, size=None)
 

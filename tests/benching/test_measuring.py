@@ -9,6 +9,7 @@ from nfexport.benching.measuring import bench
 from nfexport.benching.result import Spread, timing
 from nfexport.cli import run
 from nfexport.errors import InputError, OnnxFileError
+from nfexport.openvino_ir import convert
 from tests.benching.files import write
 
 
@@ -25,6 +26,14 @@ def test_the_file_with_more_work_is_slower(tmp_path: Path) -> None:
     assert all(entry.seconds > 0 for entry in result.loaded)
     assert all(entry.peak_memory is None or entry.peak_memory > 10e6 for entry in result.loaded)
     assert result.machine.cores >= 1
+
+
+def test_openvino_takes_a_file_and_its_own_form(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.onnx", shape=("n", 3, "h", "w"))
+    ir = convert(path, tmp_path, "m", precision="fp32")
+    result = bench([path, ir], runtimes=["openvino"], size=(16, 24), threads=1, runs=1)
+    assert [entry.file.suffix for entry in result.timings] == [".onnx", ".xml"]
+    assert {entry.version for entry in result.loaded} == {result.loaded[0].version}
 
 
 def test_what_cannot_run_is_named_and_the_rest_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

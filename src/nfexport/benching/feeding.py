@@ -15,10 +15,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nfexport.errors import InputError, OnnxFileError
+from nfexport.errors import InputError
 from nfexport.inspection.cost.sizes import fix_sizes
 from nfexport.inspection.facts import read
 from nfexport.metadata import read_recipe
+from nfexport.openvino_ir import read_metadata
 
 IR = ".xml"
 IR_TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "u8": "uint8", "i8": "int8"} | {
@@ -72,14 +73,9 @@ def _onnx_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[st
 
 
 def _ir_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
-    try:
-        layers = ElementTree.parse(path).getroot().findall("./layers/layer[@type='Parameter']")
-    except (OSError, ElementTree.ParseError) as error:
-        raise OnnxFileError(
-            f"{path} cannot be read as OpenVINO's IR ({error})", fix="pass an .onnx or .xml file"
-        ) from error
-    if not layers:
-        raise OnnxFileError(f"{path} is no IR of OpenVINO: it has no inputs", fix="pass an .onnx or .xml file")
+    recipe = read_recipe(read_metadata(path))
+    size = size or (None if recipe is None else recipe.image_size)
+    layers = ElementTree.parse(path).getroot().findall("./layers/layer[@type='Parameter']")
     forms = {}
     for layer in layers:
         data = layer.find("data")
