@@ -28,6 +28,7 @@ def draw(seed: int) -> tuple[str, dict[str, Any]]:
         "opset": pick(*OPSETS),
         "fold_ws": pick(True, True, False),
         "fold_scales": pick(True, False),
+        "optimize": bool(seed % 2),
         "normalize": pick(None, "nodes", "fold"),
         "channels": pick(None, "rgb", "bgr"),
         "input_dtype": pick(None, "uint8", "float32", "float16"),

@@ -15,6 +15,7 @@ OPSETS = (11, 13, 17, 18)
 FLAGS: dict[str, dict[str, Any]] = {
     "fold-ws": {"fold_ws": True},
     "fold-scales": {"fold_ws": True, "fold_scales": True},
+    "optimize": {"optimize": True},
     "normalize": {"normalize": "nodes"},
     "normalize fold": {"fold_ws": True, "normalize": "fold"},
     "channels": {"channels": "bgr"},

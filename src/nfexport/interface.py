@@ -15,6 +15,10 @@ IN_FRONT = ("normalize", "channels", "resize", "input-form")
 """The passes that stand between a file's input and its network, from the network outwards."""
 
 
+CHANGES_WEIGHTS = frozenset({"fold-scales", "merge-groups", "merge-affine", "precision", "simplify"})
+"""The passes that change weights other than to fold their standardisation."""
+
+
 def front_steps(recipe: Recipe) -> tuple[PassStep, ...]:
     """Return the steps that a picture goes through inside the file before the network, the last one first."""
     return steps_in_front((*recipe.passes, *recipe.surgery))
@@ -43,8 +47,7 @@ def int8_bound(recipe: Recipe) -> float | None:
 def keeps_weights(recipe: Recipe) -> bool:
     """Say whether no pass changed a weight of the file other than to fold its standardisation."""
     return not any(
-        step.name in ("fold-scales", "precision", "simplify") or step.params.get("fold")
-        for step in (*recipe.passes, *recipe.surgery)
+        step.name in CHANGES_WEIGHTS or step.params.get("fold") for step in (*recipe.passes, *recipe.surgery)
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nfexport import __version__, collector, openvino_ir
+from nfexport import __version__, collector, openvino_ir, speed
 from nfexport.about import About, write_about
 from nfexport.artefact import check_target, staged_files, staged_model, write_model
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
@@ -27,6 +27,7 @@ from nfexport.progress import Progress, Stages
 from nfexport.quantization.asking import Int8
 from nfexport.recipe import SCORES, Output, PassStep, Recipe
 from nfexport.results import ExportResult, IrResult
+from nfexport.speed import Speed
 from nfexport.steps import Front
 from nfexport.subjects import ir_subject, subject_of_recipe
 from nfexport.verifying import verify_file
@@ -56,6 +57,11 @@ def export(
     exporter: ExporterChoice = "auto",
     fold_ws: bool = False,
     fold_scales: bool = False,
+    optimize: bool = False,
+    merge_groups: bool | None = None,
+    merge_affine: bool | None = None,
+    pool_globally: bool | None = None,
+    merge_pads: bool | None = None,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     seed: int = 0,
@@ -96,7 +102,9 @@ def export(
     defaults to '<model>.onnx' in the current folder. By default the file takes float32 [batch, channels,
     height, width], normalised, and gives float32 logits [batch, num_classes].
 
-    fold_ws, fold_scales, simplify and strip ask for those passes; precision for float16. normalize to resize
+    fold_ws, fold_scales, simplify and strip ask for those passes; optimize for every fold and rewrite that makes
+    the file faster, of which merge_groups, merge_affine, pool_globally and merge_pads can be left out (False)
+    or asked for alone (True). precision is for float16. normalize to resize
     say what stands in front of the network (see nfexport.steps.Front); outputs what it gives: 'logits',
     'probs', 'topk' (the best top_k), 'features' (the maps of feature_levels, or timm's own choice),
     'embedding', 'embedding-unpooled' (see nfexport.models.heads). output_name is that of a lone output;
@@ -120,6 +128,13 @@ def export(
         input_dtype=input_dtype,
         input_layout=input_layout,
         resize=resize,
+    )
+    rewrites = Speed(
+        optimize=optimize,
+        merge_groups=merge_groups,
+        merge_affine=merge_affine,
+        pool_globally=pool_globally,
+        merge_pads=merge_pads,
     )
     if dynamic_size and resize is not None:
         raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
@@ -159,8 +174,10 @@ def export(
         *front.steps(network=loaded.preprocessing, channels=loaded.in_channels, opset=opset),
         *_head_step(given),
     ]
-    wanted = {"fold-ws": fold_ws, "fold-scales": fold_scales, "simplify": simplify, "strip": strip}
-    asked += [PassStep(name=name) for name, is_wanted in wanted.items() if is_wanted]
+    asked += speed.steps(
+        *speed.flagged(fold_ws=fold_ws, fold_scales=fold_scales, simplify=simplify, strip=strip),
+        *rewrites.names("fold-ws", "fold-scales"),
+    )
     if rename:
         asked.append(PassStep(name="rename", params={"names": dict(rename)}))
     if precision is not None:

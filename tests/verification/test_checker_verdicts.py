@@ -88,7 +88,7 @@ def test_what_the_checker_refuses_is_refused(
         onnx.checker.check_model(str(path), full_check=True)
         reason = None
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rstrip(".")
     assert (reason is None) is fits
     if change is not two_of_a_name:  # told of an input's name here, of an initializer's there
         assert refusal(path) == reason

@@ -17,7 +17,10 @@ from nfexport.recipe import Output, PassStep, Preprocessing, Recipe
 
 Steps = Mapping[str, Mapping[str, Any]]
 
-FLAGS = ("fold-ws", "fold-bn", "fold-scales", "simplify", "strip")
+FLAGS = (
+    *("fold-ws", "fold-bn", "fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"),
+    *("simplify", "strip"),
+)
 DYNAMO_FROM = 18
 """The opset from which an export takes the dynamo exporter unless told otherwise."""
 BYTE = 255.0

@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
     "check": "Say what a runtime cannot take of an ONNX file.",
+    "bench": "Time ONNX files against one another, here.",
     "golden": "Record what a file is and computes, and check it without torch.",
     "classify": "Say what is on pictures, by an exported file, without torch.",
     "card": "Write the model card of an ONNX file.",

@@ -115,8 +115,9 @@ class Console:
                 "fold-ws",
                 f"{result.facts.computed_conv_weights} convolutions compute their weight; add --fold-ws",
             )
-        if "fold-scales" in reports:
-            table.add_row("fold-scales", reports["fold-scales"].summary)
+        for name in ("fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"):
+            if name in reports and (reports[name].changed or name == "fold-scales"):
+                table.add_row(name, reports[name].summary)
         for report in result.passes:
             for node, reason in report.left_alone.items():
                 if self.verbose or report.name == "fold-ws":

@@ -100,6 +100,36 @@ def _add(function: Function, options: list[Callable[[Function], Function]]) -> F
     return function
 
 
+def speed_options(function: Function) -> Function:
+    """Add the rewrites that make a file faster, in all and one by one."""
+    return _add(
+        function,
+        [
+            click.option("--optimize", is_flag=True, help="Do all folds and rewrites that make the file faster."),
+            click.option(
+                "--merge-groups/--no-merge-groups",
+                default=None,
+                help="Merge narrow groups of convolutions. [default: with --optimize]",
+            ),
+            click.option(
+                "--merge-affine/--no-merge-affine",
+                default=None,
+                help="Write scale and offset of group norms as convolution. [default: with --optimize]",
+            ),
+            click.option(
+                "--pool-globally/--no-pool-globally",
+                default=None,
+                help="Write means over pixels as GlobalAveragePool. [default: with --optimize]",
+            ),
+            click.option(
+                "--merge-pads/--no-merge-pads",
+                default=None,
+                help="Let MaxPool do the padding in front of it. [default: with --optimize]",
+            ),
+        ],
+    )
+
+
 def front_options(function: Function) -> Function:
     """Add what stands in front of the network."""
     return _add(

@@ -124,7 +124,13 @@ def open_runners(
         SessionRunner(
             path,
             recipe,
-            open_session(path, runtime=name, providers=providers if name == "onnxruntime" else (), threads=1),
+            # a thread for each picture is better than several for one
+            open_session(
+                path,
+                runtime=name,
+                providers=providers if name == "onnxruntime" else (),
+                threads=1 if name in CONCURRENT else None,
+            ),
             reading,
         )
         for name in dict.fromkeys(runtimes)

@@ -27,6 +27,10 @@ ORDER = (
     "fold-bn",
     "fold-constants",  # what became constant meanwhile
     "fold-scales",  # into weights that are constant by now
+    "merge-groups",  # of weights that no other pass changes any more
+    "merge-affine",
+    "pool-globally",
+    "merge-pads",  # before guard-pooling, which keeps the others apart
     "normalize",  # the front of the graph: each of these four goes in front of what is there
     "channels",
     "resize",

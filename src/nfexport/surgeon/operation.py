@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from nfexport import speed
 from nfexport.artefact import check_target, staged_model, write_model
 from nfexport.errors import OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.inspection import FileFacts, inspect
@@ -16,6 +17,7 @@ from nfexport.opsets import check_opset
 from nfexport.passes import plan
 from nfexport.progress import Progress, Stages
 from nfexport.recipe import PassStep, Preprocessing, Recipe
+from nfexport.speed import Speed
 from nfexport.steps import Front
 from nfexport.surgeon.ledger import LedgerEntry, formula, headline, run_with_ledger
 from nfexport.surgeon.record import Record, check_once, read_record, updated_metadata
@@ -32,7 +34,7 @@ Source = Any
 CLEARING = ("fold-constants", "drop-expand", "static-shapes")
 """What the folding passes need to see constants and shapes; they change no number and no interface."""
 
-CLEARED_FOR = ("fold-ws", "fold-scales", "convert-opset")
+CLEARED_FOR = ("fold-ws", "fold-scales", "merge-groups", "merge-affine", "merge-pads", "convert-opset")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,11 @@ def surgery(
     fold_ws: bool = False,
     fold_bn: bool = False,
     fold_scales: bool = False,
+    optimize: bool = False,
+    merge_groups: bool | None = None,
+    merge_affine: bool | None = None,
+    pool_globally: bool | None = None,
+    merge_pads: bool | None = None,
     normalize: Literal["nodes", "fold"] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -105,7 +112,8 @@ def surgery(
 
     source: a path, a ModelProto or a graphsurgeon Graph; the last two are left as they were. With output the
     outcome is written there, beside the target first; without it is returned, of the kind that source is.
-    What is asked for is a set: the passes run in their own order (nfexport.passes.ORDER). normalize to resize
+    What is asked for is a set: the passes run in their own order (nfexport.passes.ORDER); optimize stands for
+    every fold and rewrite that makes the file faster (nfexport.speed). normalize to resize
     say what stands in front of the network (nfexport.steps.Front); outputs what the file gives instead of
     the logits; logits names them where there are several outputs. With external_data the weights lie in
     '<output>.data' beside the file, wherever those of the source lie; None keeps them in it where 2 GiB hold
@@ -146,20 +154,26 @@ def surgery(
         resize=resize,
     )
     in_front = _front_steps(front, record, model, opset)
+    rewrites = Speed(
+        optimize=optimize,
+        merge_groups=merge_groups,
+        merge_affine=merge_affine,
+        pool_globally=pool_globally,
+        merge_pads=merge_pads,
+    )
     wanted: dict[str, Mapping[str, Any] | None] = {
-        "fold-ws": {} if fold_ws else None,
-        "fold-bn": {} if fold_bn else None,
-        "fold-scales": {} if fold_scales else None,
         "head": _head_params(outputs, logits, top_k),
         "extract": _extract_params(extract_inputs, extract_outputs),
         "rename": {"names": dict(rename)} if rename else None,
         "batch": None if batch is None else {"size": batch},
         "convert-opset": None if opset is None else {"opset": opset},
         "precision": None if precision is None else {"form": precision},
-        "simplify": {} if simplify else None,
-        "strip": {} if strip else None,
     }
     asked = [PassStep(name=name, params=params) for name, params in wanted.items() if params is not None] + in_front
+    asked += speed.steps(
+        *speed.flagged(fold_ws=fold_ws, fold_bn=fold_bn, fold_scales=fold_scales, simplify=simplify, strip=strip),
+        *rewrites.names("fold-ws", "fold-bn", "fold-scales"),
+    )
     if not asked:
         raise RecipeError("nothing is asked for", fix="name a pass, such as --fold-ws; see 'nfexport surgery --help'")
     steps = plan(asked, always=_always({step.name for step in asked}))

@@ -15,6 +15,7 @@ from nfexport.cli.pass_options import (
     front_options,
     network_options,
     network_overrides,
+    speed_options,
 )
 from nfexport.cli.quantize_options import calibrating, int8_asked
 from nfexport.opsets import DEFAULT_OPSET
@@ -26,6 +27,7 @@ from nfexport.opsets import DEFAULT_OPSET
 @click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="ONNX opset, exactly, from 9 on.")
 @click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
 @click.option("--fold-scales", is_flag=True, help="Fold constant factors between layers into weights.")
+@speed_options
 @click.option("--pretrained", is_flag=True, help="Take the trained weights of the architecture's default tag.")
 @click.option(
     "--checkpoint",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nfexport.cli.options import BatchType, asserting, external_data_option, reporting
-from nfexport.cli.pass_options import NamesType, back_options, front_options
+from nfexport.cli.pass_options import NamesType, back_options, front_options, speed_options
 
 
 @click.command(name="surgery", short_help="Apply graph passes to any ONNX file.")
@@ -18,6 +18,7 @@ from nfexport.cli.pass_options import NamesType, back_options, front_options
 @click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
 @click.option("--fold-bn", is_flag=True, help="Fold BatchNormalization into the convolution before it.")
 @click.option("--fold-scales", is_flag=True, help="Fold constant factors between layers into weights.")
+@speed_options
 @front_options
 @back_options
 @click.option("--logits", metavar="NAME", help="The output that --output starts from, where there are several.")

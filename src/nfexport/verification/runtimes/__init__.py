@@ -26,6 +26,9 @@ EXTRAS = {"opencv": "opencv-python-headless", "openvino": "openvino"}
 ELSEWHERE = {"migraphx": "install ROCm with MIGraphX, which is on no package index, and put its module on PYTHONPATH"}
 """How to get a runtime that pip does not install."""
 
+THREADED = ("onnxruntime", "openvino")
+"""The runtimes that take a number of threads."""
+
 Model = Path | str | bytes
 """A file, or the bytes of one. Files with external data, or past 2 GiB, are opened by path."""
 
@@ -57,7 +60,7 @@ def open_session(
     """Load a file into a runtime.
 
     providers are ONNX Runtime's execution providers in order of preference, CPUExecutionProvider by default.
-    threads is the number of them for one inference in ONNX Runtime; None, and other runtimes, take their own.
+    threads are what one inference may use in the runtimes of THREADED, None for their own choice.
     Raises InputError for a runtime or provider of another name, MissingPackage if its package is not
     installed, and OnnxFileError if it refuses the file."""
     if runtime not in runtimes():
@@ -71,8 +74,15 @@ def open_session(
             fix=ELSEWHERE.get(runtime, f"pip install {package}"),
         ) from error
     options: dict[str, Any] = {}
-    if runtime == "onnxruntime":
-        options = {"providers": tuple(providers), "threads": threads}
+    if runtime == "onnxruntime" and providers:
+        options["providers"] = tuple(providers)
+    if threads is not None:
+        if runtime not in THREADED:
+            raise InputError(
+                f"the runtime '{runtime}' cannot be told how many threads to use",
+                fix=f"leave --threads out, or use one of {', '.join(THREADED)}",
+            )
+        options["threads"] = threads
     session: Session = module.open_session(model, **options)
     return session
 

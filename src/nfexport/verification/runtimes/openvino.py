@@ -63,14 +63,15 @@ class OpenVinoSession:
         return {name: np.array(result[index]) for index, name in enumerate(self.outputs)}
 
 
-def open_session(model: Model) -> Session:
+def open_session(model: Model, *, threads: int | None = None) -> Session:
     """Load a file or its bytes, for float32 on the CPU.
 
     Raises OnnxFileError with OpenVINO's reason if it refuses them."""
     core = ov.Core()
+    hints = HINTS if threads is None else {**HINTS, properties.inference_num_threads: threads}
     try:
         network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
-        session = OpenVinoSession(lambda: core.compile_model(network, "CPU", HINTS))
+        session = OpenVinoSession(lambda: core.compile_model(network, "CPU", hints))
     except Exception as error:  # RuntimeError, mostly
         raise refused(model, f"OpenVINO {VERSION}", reason(error)) from error
     return session
