@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?= nfnet_f0
 FLAGS ?= --opset 11 --fold-ws
+JOBS ?= 2
 
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
@@ -15,8 +16,8 @@ help:            ## show this list
 export: $(VENV)/.ready        ## the main job: nfnet_f0 to ONNX, opset 11, folded, verified
 	$(BIN)/nfexport $(MODEL) $(FLAGS)
 
-test: $(VENV)/.ready          ## the test suite
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+test: $(VENV)/.ready          ## the test suite, on JOBS processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.ready     ## the tests on networks of real size
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)

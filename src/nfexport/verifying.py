@@ -5,13 +5,14 @@ file ─inspection▶ recipe ─models▶ torch model ─verification▶ reports
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nfexport import openvino_ir
 from nfexport.errors import InputError, OnnxFileError, RecipeError
-from nfexport.inspection import inspect
+from nfexport.inspection import FileFacts, inspect
 from nfexport.inspection.external_data import check_digest
 from nfexport.metadata import read_recipe
 from nfexport.progress import Progress, Stages
@@ -23,6 +24,7 @@ from nfexport.verification.tolerance import default_tolerance
 if TYPE_CHECKING:
     from nfexport.diagnosis.diagnosing import Diagnosis
     from nfexport.models import LoadedModel
+    from nfexport.recipe import Recipe
     from nfexport.verification import Subject
     from nfexport.verification.inputs import InputCase
     from nfexport.verification.reference import Reference
@@ -32,13 +34,16 @@ if TYPE_CHECKING:
     from nfexport.verification.verifier import Computed, Observer
 
 
+DEFAULT = ("onnxruntime",)
+
+
 def verify(
     path: str | Path,
     *,
     checkpoint: str | Path | None = None,
     seed: int = 0,
     tolerance: Tolerance | None = None,
-    runtimes: Sequence[str] = ("onnxruntime",),
+    runtimes: Sequence[str] = DEFAULT,
     providers: Sequence[str] = (),
     named: NamedModel | None = None,
     bisect: bool = False,
@@ -49,7 +54,6 @@ def verify(
     """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
 
     path is an ONNX file, or the .xml of OpenVINO's form of one, which runs in OpenVINO whatever the runtimes.
-
     checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
     rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
     compare a file with that has no recipe, or none that can be read. bisect looks at every tensor of the file
@@ -57,41 +61,19 @@ def verify(
     show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
     (passed is False), not an exception.
     Raises OnnxFileError if the file cannot be read, has no recipe or other weights beside it than it was written
-    with, or a runtime refuses it; RecipeError or
-    WeightsUnreachable if the model cannot be rebuilt here; InputError or MissingPackage for a runtime or
-    provider that is not there."""
+    with, or a runtime refuses it; RecipeError or WeightsUnreachable if the model cannot be rebuilt here;
+    InputError or MissingPackage for a runtime or provider that is not there."""
     path = Path(path)
     stages = Stages(progress)
-    if openvino_ir.is_ir(path):
-        if (
-            named is not None
-            or bisect
-            or self_test
-            or providers
-            or tuple(runtimes) not in (("onnxruntime",), ("openvino",))
-        ):
-            raise InputError(
-                f"'{path}' is an IR, which OpenVINO alone runs",
-                fix="verify the ONNX file that it was converted from, or leave the other options out",
-            )
-        return _verify_ir(path, checkpoint, seed, tolerance, stages, observe)
+    is_ir = openvino_ir.is_ir(path)
+    if is_ir and (named is not None or bisect or self_test or providers or set(runtimes) - {*DEFAULT, "openvino"}):
+        raise InputError(
+            f"'{path}' is an IR, which OpenVINO alone runs",
+            fix="verify the ONNX file that it was converted from, or leave the other options out",
+        )
     with stages.stage("read"):
-        facts = inspect(path)
-        if facts.external_record is not None:
-            check_digest(path, facts.external_record)
-        recipe = facts.recipe
-        if named is not None and recipe is not None:
-            raise RecipeError(
-                f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
-            )
-        if named is None and facts.recipe_error is not None:
-            raise facts.recipe_error
-        if named is None and recipe is None:
-            raise OnnxFileError(
-                f"'{path}' has no recipe, so there is no model to compare it with",
-                fix="name the timm model that it holds with --model NAME, or compare it with recorded answers: "
-                f"nfexport golden check '{path}' --golden DIR",
-            )
+        claim = _read_ir(path) if is_ir else _read_onnx(path, named)
+        recipe = claim.recipe
     with stages.stage("import"):
         from nfexport.models import loading
         from nfexport.models.torchvision_operators import import_timm
@@ -101,9 +83,12 @@ def verify(
         if recipe is not None:
             loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
             subject = subject_of_recipe(recipe, loaded)
+            if claim.ir_precision is not None:
+                subject = ir_subject(subject, claim.ir_precision)
         else:
             assert named is not None
-            loaded, subject = load_named(named, facts)
+            assert claim.facts is not None
+            loaded, subject = load_named(named, claim.facts)
     if subject.precision == "int8" and (bisect or self_test):
         raise InputError(
             f"'{path}' is int8: every tensor is off by its rounding, and what changed its graph shows in its digest",
@@ -118,7 +103,7 @@ def verify(
             stages=stages,
             seed=seed,
             tolerance=tolerance,
-            runtimes=tuple(dict.fromkeys(runtimes)),
+            runtimes=("openvino",) if is_ir else tuple(dict.fromkeys(runtimes)),
             providers=providers,
             observe=_keeping(computed, observe, tolerance) if bisect or self_test else observe,
         )
@@ -136,60 +121,57 @@ def verify(
         weights=loaded.weights,
         image_size=loaded.image_size,
         reports=reports,
-        disagreements=() if recipe is None else (*disagreements(facts, recipe), *graph_changes(path, recipe)),
+        disagreements=claim.disagreements(path),
         seconds=stages.seconds,
         diagnosis=diagnosis,
         self_test=trials,
     )
 
 
-def _verify_ir(
-    path: Path,
-    checkpoint: str | Path | None,
-    seed: int,
-    tolerance: Tolerance | None,
-    stages: Stages,
-    observe: Observer | None,
-) -> VerifyResult:
-    """Compare OpenVINO's form of a file with the model of the recipe that it carries."""
-    with stages.stage("read"):
-        openvino_ir.check_openvino()
-        recipe = read_recipe(openvino_ir.read_metadata(path))
-        if recipe is None:
-            raise OnnxFileError(
-                f"'{path}' has no recipe, so there is no model to compare it with",
-                fix="convert a file that has one: nfexport MODEL --to openvino",
-            )
-        precision = openvino_ir.weights_precision(path)
-    with stages.stage("import"):
-        from nfexport.models import loading
-        from nfexport.models.torchvision_operators import import_timm
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """What a file says that it is. facts are those of an ONNX file, ir_precision is what an IR stores weights in."""
 
-        import_timm()
-    with stages.stage("model"):
-        loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
-        subject = ir_subject(subject_of_recipe(recipe, loaded), precision)
-    with stages.stage("verify"):
-        reports = verify_file(
-            path,
-            loaded,
-            subject,
-            stages=stages,
-            seed=seed,
-            tolerance=tolerance,
-            runtimes=("openvino",),
-            observe=observe,
+    recipe: Recipe | None
+    facts: FileFacts | None = None
+    ir_precision: str | None = None
+
+    def disagreements(self, path: Path) -> tuple[str, ...]:
+        """Say where the outside of an ONNX file is not what its recipe tells."""
+        if self.recipe is None or self.facts is None:
+            return ()
+        return (*disagreements(self.facts, self.recipe), *graph_changes(path, self.recipe))
+
+
+def _read_onnx(path: Path, named: NamedModel | None) -> _Claim:
+    facts = inspect(path)
+    if facts.external_record is not None:
+        check_digest(path, facts.external_record)
+    recipe = facts.recipe
+    if named is not None and recipe is not None:
+        raise RecipeError(
+            f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
         )
-    return VerifyResult(
-        path=path,
-        recipe=recipe,
-        model_name=loaded.model_name,
-        weights=loaded.weights,
-        image_size=loaded.image_size,
-        reports=reports,
-        disagreements=(),
-        seconds=stages.seconds,
-    )
+    if named is None and facts.recipe_error is not None:
+        raise facts.recipe_error
+    if named is None and recipe is None:
+        raise OnnxFileError(
+            f"'{path}' has no recipe, so there is no model to compare it with",
+            fix="name the timm model that it holds with --model NAME, or compare it with recorded answers: "
+            f"nfexport golden check '{path}' --golden DIR",
+        )
+    return _Claim(recipe=recipe, facts=facts)
+
+
+def _read_ir(path: Path) -> _Claim:
+    openvino_ir.check_openvino()
+    recipe = read_recipe(openvino_ir.read_metadata(path))
+    if recipe is None:
+        raise OnnxFileError(
+            f"'{path}' has no recipe, so there is no model to compare it with",
+            fix="convert a file that has one: nfexport MODEL --to openvino",
+        )
+    return _Claim(recipe=recipe, ir_precision=openvino_ir.weights_precision(path))
 
 
 def verify_file(
