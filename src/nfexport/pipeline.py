@@ -25,10 +25,10 @@ from nfexport.opsets import DEFAULT_OPSET, check_opset
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.asking import Int8
-from nfexport.recipe import SCORES, Output, PassStep, Recipe
+from nfexport.recipe import PassStep, Recipe
 from nfexport.results import ExportResult, IrResult
 from nfexport.speed import Speed
-from nfexport.steps import Front
+from nfexport.steps import Front, head_step, traced_outputs
 from nfexport.subjects import ir_subject, subject_of_recipe
 from nfexport.verifying import verify_file
 
@@ -172,7 +172,7 @@ def export(
     asked = [
         PassStep(name="convert-opset", params={"opset": opset}),
         *front.steps(network=loaded.preprocessing, channels=loaded.in_channels, opset=opset),
-        *_head_step(given),
+        *head_step(given),
     ]
     asked += speed.steps(
         *speed.flagged(fold_ws=fold_ws, fold_scales=fold_scales, simplify=simplify, strip=strip),
@@ -183,7 +183,7 @@ def export(
     if precision is not None:
         asked.append(PassStep(name="precision", params={"form": precision}))
     steps = plan(asked)
-    traced = _traced(given)
+    traced = traced_outputs(given)
     request = tracing.TraceRequest(
         batch=batch,
         in_channels=loaded.in_channels,
@@ -379,33 +379,6 @@ def _check_names(batch: int | Literal["dynamic"], input_name: str, output_name: 
             f"input and output are both named '{input_name}'",
             fix="pass another --input-name or --output-name",
         )
-
-
-def _traced(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Return what the network itself has to give for these outputs."""
-    direct = tuple(output for output in outputs if output.kind not in SCORES)
-    if len(direct) == len(outputs) or any(output.kind == "logits" for output in direct):
-        return direct
-    return (*direct, Output(kind="logits", name="logits"))
-
-
-def _head_step(outputs: Sequence[Output]) -> list[PassStep]:
-    """Return the step that adds what follows from the logits, if anything does."""
-    by_kind = {output.kind: output for output in outputs}
-    if not by_kind.keys() & set(SCORES):
-        return []
-    topk = None
-    if "topk-values" in by_kind:
-        values, indices = by_kind["topk-values"], by_kind["topk-indices"]
-        topk = {"k": values.k, "values": values.name, "indices": indices.name}
-    params = {
-        "logits": by_kind["logits"].name if "logits" in by_kind else "logits",
-        "probs": by_kind["probs"].name if "probs" in by_kind else None,
-        "topk": topk,
-        "keep_logits": "logits" in by_kind,
-        "order": [output.name for output in outputs],
-    }
-    return [PassStep(name="head", params=params)]
 
 
 def _versions() -> dict[str, str]:

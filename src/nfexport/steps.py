@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from nfexport.errors import RecipeError
-from nfexport.recipe import PassStep, Preprocessing
+from nfexport.recipe import SCORES, Output, PassStep, Preprocessing
 
 BYTE = 255.0
 ANTIALIAS_FROM = 18
@@ -119,3 +119,30 @@ class Front:
                 "opset": opset,
             },
         )
+
+
+def traced_outputs(outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """Return what the network itself has to give for these outputs."""
+    direct = tuple(output for output in outputs if output.kind not in SCORES)
+    if len(direct) == len(outputs) or any(output.kind == "logits" for output in direct):
+        return direct
+    return (*direct, Output(kind="logits", name="logits"))
+
+
+def head_step(outputs: Sequence[Output]) -> list[PassStep]:
+    """Return the step that adds what follows from the logits, if anything does."""
+    by_kind = {output.kind: output for output in outputs}
+    if not by_kind.keys() & set(SCORES):
+        return []
+    topk = None
+    if "topk-values" in by_kind:
+        values, indices = by_kind["topk-values"], by_kind["topk-indices"]
+        topk = {"k": values.k, "values": values.name, "indices": indices.name}
+    params = {
+        "logits": by_kind["logits"].name if "logits" in by_kind else "logits",
+        "probs": by_kind["probs"].name if "probs" in by_kind else None,
+        "topk": topk,
+        "keep_logits": "logits" in by_kind,
+        "order": [output.name for output in outputs],
+    }
+    return [PassStep(name="head", params=params)]

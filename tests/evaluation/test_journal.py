@@ -46,7 +46,14 @@ def test_an_interrupted_run_goes_on_to_the_same_report(model: Path, tmp_path: Pa
     options = ["--batch", "2", "--workers", "1", "--resume", str(journal)]
     for _ in range(TRIES):
         journal.unlink(missing_ok=True)
-        running = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running = subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # a shell that starts the tests in the background lets them, and theirs, ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         while running.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= 6):
             time.sleep(0.002)
         running.send_signal(signal.SIGINT)

@@ -18,6 +18,9 @@ from nfexport.recipe import PassStep, Preprocessing
 from nfexport.verification.subject import Subject
 
 Array = NDArray[Any]
+ELSEWHERE = ("outputs", "precision", "factors_moved", "int8_bound")
+"""Fields of a subject that have no part in its batches."""
+
 MEND = "fetch the golden again, or record it again with 'nfexport golden check --update'"
 
 
@@ -91,7 +94,7 @@ def _check_drawn(array: Array | None, tensor: Tensor, folder: Path) -> Array:
 def subject_to_dict(subject: Subject) -> dict[str, Any]:
     """Return what determines the batches of a file, with the seed, as plain values."""
     fields = dataclasses.asdict(subject)
-    return {key: value for key, value in fields.items() if key not in ("outputs", "precision", "factors_moved")}
+    return {key: value for key, value in fields.items() if key not in ELSEWHERE}
 
 
 def draw(manifest: Manifest) -> Sequence[Mapping[str, Array]]:

@@ -22,15 +22,15 @@ def refusal(path: Path) -> str | None:
     """Return why onnx's checker refuses a file, in one line; None if it takes it.
 
     A file of its own is written beside it meanwhile. Raises OnnxFileError if it is damaged."""
-    small: dict[int, bytes] = {}
+    seen: dict[int, bytes | None] = {}
 
     def look(index: int, values: memoryview) -> None:
-        small[index] = bytes(values) if len(values) <= SMALL else b""
+        seen[index] = bytes(values) if len(values) <= SMALL else None
 
     model = read(path, look)
-    for index, values in small.items():
+    for index, values in seen.items():
         tensor = model.graph.initializer[index]
-        if values or not tensor.ByteSize():
+        if values is not None:
             tensor.raw_data = values
         else:
             tensor.data_location = onnx.TensorProto.EXTERNAL
