@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from benchmarks import plan
 from benchmarks.records import Records
 from benchmarks.summary import OURS, Exports, Spread, exports, latencies, speedup, spread
+
+from benchmarks import plan
+
+BARRED = "nfnet_f0"
+"""The network whose export is held to the bars."""
 
 LATENCY_BARS = {"nfnet_f0": 1.8, "dm_nfnet_f0": 1.8, "nfnet_l0": 1.5}
 COMMAND_BARS = {"help": ("wall_s", 0.25), "inspect": ("cpu_s", 1.0)}
@@ -32,7 +36,7 @@ class Bar:
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
-def bars(records: Records, model: str = "nfnet_f0") -> Iterator[Bar]:
+def bars(records: Records, model: str = BARRED) -> Iterator[Bar]:
     """Yield the bars of an export of this network, and those of latency, size and start."""
     made = exports(records, model)
     ours = made.get(OURS)

@@ -27,11 +27,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe(peers_python: str) -> dict[str, Any]:
-    """Return processor, cores, memory, and the versions in the peers' environment."""
+def describe(peers_python: str, threads: int) -> dict[str, Any]:
+    """Return processor, cores, memory, the threads that runtimes get, and the versions in the peers' environment."""
     return {
         "processor": _of_cpuinfo("model name") or platform.machine(),
         "cores": cores(),
+        "threads": threads,
         "avx512": "avx512f" in _of_cpuinfo("flags").split(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),

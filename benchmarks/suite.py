@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import child, host, latency, plan
 from benchmarks.records import Record, Records
+
+from benchmarks import child, host, latency, plan
 
 ROOT = Path(__file__).parents[1]
 Job = Callable[[], None]
@@ -32,7 +33,7 @@ def main() -> int:
     if options.fresh:
         options.output.unlink(missing_ok=True)
     records = Records(options.output)
-    machine = host.describe(options.peers)
+    machine = host.describe(options.peers, options.threads)
     earlier = records.select(kind="machine")
     if earlier and earlier[0]["machine"] != machine:
         print(f"{options.output} was made on another machine or with other versions: pass --fresh", file=sys.stderr)
@@ -155,7 +156,7 @@ class Suite:
 
     def _command(self, model: str, name: str, number: int) -> None:
         file = self.folder / "command.onnx"
-        if name == "inspect" and number == 0:
+        if name == "inspect" and not file.exists():
             self._nfexport("export", model, "--opset", "11", "--fold-ws", "--no-verify", "-q", "-o", str(file))
         taken = self._nfexport(*plan.COMMANDS[name], *([str(file)] if name == "inspect" else []))
         key = {"kind": "command", "model": model, "tool": name, "round": number}

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plan, plots
-from benchmarks.bars import Bar, bars
+from benchmarks.bars import BARRED, Bar, bars
 from benchmarks.records import Record, Records
 from benchmarks.serving import GEMM_SIZE
 from benchmarks.summary import (
@@ -29,6 +28,8 @@ from benchmarks.summary import (
     speedup,
     summary,
 )
+
+from benchmarks import plan, plots
 
 HEAD = """# Benchmarks
 
@@ -60,8 +61,10 @@ def main() -> None:
 def page(records: Records, machine: dict[str, Any], drawn: Sequence[str]) -> str:
     """Return the whole page; drawn are the plots that there are, by name."""
     models = list(dict.fromkeys(record["model"] for record in records.select(kind="export")))
-    parts = [HEAD, _machine(machine), "", HOW, "## Bars", "", *_bars(bars(records, models[0]))]
-    parts += ["", "## Export", "", *_plot(drawn, "export")]
+    parts = [HEAD, _machine(machine), "", HOW]
+    if BARRED in models:
+        parts += ["## Bars", "", *_bars(bars(records)), ""]
+    parts += ["## Export", "", *_plot(drawn, "export")]
     for model in models:
         parts += [f"### {model}, {plan.subject(model).size} px", "", *_exports(exports(records, model)), ""]
     parts += ["## Session load and latency", "", _threads(machine), "", *_plot(drawn, "latency")]
@@ -113,7 +116,7 @@ def _exports(made: dict[str, Exports]) -> Iterator[str]:
 
 def _threads(machine: dict[str, Any]) -> str:
     return (
-        f"In milliseconds; float32, {machine['cores']} threads. Every pair of file and runtime is a warm process of "
+        f"In milliseconds; float32, {machine['threads']} threads. Every pair of file and runtime is a warm process of "
         "its own; they are asked in turn, one at a time. Gain: against the plain opset-11 file in the same runtime."
     )
 
@@ -139,7 +142,7 @@ def _latencies(timed: dict[tuple[str, str], Record], batches: Sequence[int]) -> 
 def _limits(records: Records, models: Sequence[str]) -> Iterator[str]:
     yield "Time: the export against what it cannot do without (import torch and timm, build the network, one forward"
     yield "pass, write the bytes). Bytes: the file against four for each parameter, gains not counted. GFLOP/s: 2 ×"
-    yield f"the file's MACs, in the faster runtime, against a product of two matrices of {GEMM_SIZE}² in the same run."
+    yield f"the file's MACs, in the faster runtime, against a product of two {GEMM_SIZE}² matrices in the same run."
     yield ""
     titles = ("network", "export, s", "limit, s (import, build, forward, write)", "ratio", "bytes over weights")
     yield f"| {' | '.join(titles)} | GFLOP/s | GEMM | share |"
