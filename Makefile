@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 MODEL ?= nfnet_f0
 FLAGS ?= --opset 11 --fold-ws
 JOBS ?= 2
-
+PEERS ?= .venv-peers
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
-.PHONY: export test test-slow sweep mutations bench cards check format clean help
+.PHONY: export test test-slow sweep mutations bench bench-folding cards check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,7 +28,11 @@ sweep: $(VENV)/.ready         ## export, fold and verify every weight-standardis
 mutations: $(VENV)/.ready     ## put every fault into exported files: is each noticed? writes docs/mutations.md
 	$(BIN)/python benchmarks/mutations.py
 
-bench: $(VENV)/.ready         ## measure folding before and after; writes benchmarks/results/
+bench: $(VENV)/.ready $(PEERS)/.ready  ## nfexport against its peers; goes on where it was stopped; docs/benchmarks.md
+	$(BIN)/python -m benchmarks.suite --peers $(PEERS)/bin/python $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.table
+
+bench-folding: $(VENV)/.ready ## measure folding before and after; writes benchmarks/results/
 	$(BIN)/python benchmarks/folding.py
 	$(BIN)/python benchmarks/scales.py
 	$(BIN)/python benchmarks/quantization.py
@@ -49,9 +53,14 @@ format: $(VENV)/.ready        ## format the code
 	$(BIN)/ruff format .
 
 clean:           ## remove the environment and everything made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	touch $@
+
+$(PEERS)/.ready: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements-peers.txt
 	touch $@

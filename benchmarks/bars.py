@@ -1,0 +1,90 @@
+"""What the figures are held to: each bar, what was measured against it, and whether it is met."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from benchmarks.records import Records
+from benchmarks.summary import OURS, Exports, Spread, exports, latencies, speedup, spread
+
+from benchmarks import plan
+
+BARRED = "nfnet_f0"
+"""The network whose export is held to the bars."""
+
+LATENCY_BARS = {"nfnet_f0": 1.8, "dm_nfnet_f0": 1.8, "nfnet_l0": 1.5}
+COMMAND_BARS = {"help": ("wall_s", 0.25), "inspect": ("cpu_s", 1.0)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar. value is None where it was not measured; detail says from what it comes."""
+
+    what: str
+    value: float | None
+    bound: float
+    at_least: bool
+    unit: str = "×"
+    detail: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value reaches the bound; None without a value."""
+        if self.value is None:
+            return None
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+def bars(records: Records, model: str = BARRED) -> Iterator[Bar]:
+    """Yield the bars of an export of this network, and those of latency, size and start."""
+    made = exports(records, model)
+    ours = made.get(OURS)
+    if ours is not None and ours.rounds:
+        yield from _against_peers(made, model)
+        limit = made.get("limit")
+        over = ours.over(limit, "wall_s") if limit else None
+        yield _bar(f"time of the export against {plan.TITLES['limit']}", over, 1.5, False)
+    for name, bound in LATENCY_BARS.items():
+        timed = latencies(records, name)
+        faster = speedup(timed.get((plan.BASELINE, "onnxruntime")), timed.get((OURS, "onnxruntime")), 1)
+        what = f"{name} in ONNX Runtime, batch 1, faster than the plain opset-11 file"
+        yield Bar(what=what, value=faster, bound=bound, at_least=True)
+    timed = latencies(records, model)
+    loaded = speedup(timed.get((plan.BASELINE, "onnxruntime")), timed.get((OURS, "onnxruntime")), None)
+    what = f"{model} session load, faster than the plain opset-11 file"
+    yield Bar(what=what, value=loaded, bound=3.0, at_least=True)
+    if ours is not None and ours.bytes:
+        weights = _weight_bytes(records, model)
+        off = None if weights is None else abs(ours.bytes / weights - 1) * 100
+        yield Bar(what=f"{model} file, away from its weights' bytes", value=off, bound=0.5, at_least=False, unit=" %")
+    for name, (measure, bound) in COMMAND_BARS.items():
+        taken = [record[measure] for record in records.select(kind="command", tool=name) if "error" not in record]
+        found = spread(taken)
+        what = f"nfexport {' '.join(plan.COMMANDS[name])}" + (f" of {model}, CPU" if name == "inspect" else "")
+        value = found.median if found else None
+        yield Bar(what=what, value=value, bound=bound, at_least=False, unit=" s", detail=_reach(found, " s"))
+
+
+def _against_peers(made: Mapping[str, Exports], model: str) -> Iterator[Bar]:
+    ours = made[OURS]
+    for tool, bound in (("onnxsim", 4.0), ("dynamo", 2.0)):
+        if tool in made:
+            title = plan.TITLES[tool]
+            yield _bar(f"{model} export faster than {title}", made[tool].over(ours, "wall_s"), bound, True)
+            yield _bar(f"{model} peak memory against {title}", ours.over(made[tool], "peak_bytes"), 0.5, False)
+
+
+def _weight_bytes(records: Records, model: str) -> int | None:
+    """Four bytes for each parameter that is left when the gains have gone into the weights."""
+    found = records.select(kind="export", model=model, tool="limit", round=0)
+    return 4 * (found[0]["parameters"] - found[0]["gains"]) if found and "parameters" in found[0] else None
+
+
+def _bar(what: str, over: Spread | None, bound: float, at_least: bool) -> Bar:
+    value = over.median if over else None
+    return Bar(what=what, value=value, bound=bound, at_least=at_least, detail=_reach(over, "×"))
+
+
+def _reach(found: Spread | None, unit: str) -> str:
+    return f"{found.low:.2f}–{found.high:.2f}{unit} in {found.count}" if found else ""

@@ -1,0 +1,7 @@
+"""Other ways from timm to a file: one script each, run in a process of its own in the peers' environment.
+
+    python -m benchmarks.peers.NAME MODEL FILE --size 192 --opset 11
+
+None of them imports nfexport. Each follows its tool's own documentation and defaults; what had to differ is
+said in its docstring.
+"""

@@ -1,0 +1,97 @@
+"""Ratios are of the same round, and tools that continue are counted with what they continue."""
+
+import pytest
+from benchmarks.bars import bars
+from benchmarks.records import Records
+from benchmarks.summary import exponent, exports, speedup
+from benchmarks.table import page
+
+MACHINE = {
+    "processor": "a processor",
+    "cores": 2,
+    "threads": 2,
+    "avx512": False,
+    "memory_gib": 8.0,
+    "system": "Linux",
+    "python": "3.11",
+    "versions": {"torch": "2.13.0"},
+}
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Two rounds of three tools: the second round ran on a machine half as fast."""
+    records = Records(tmp_path / "suite.jsonl")
+    records.add({"kind": "machine", "machine": MACHINE})
+    for number, slow in enumerate((1, 2)):
+        for tool, wall, peak in (
+            ("nfexport", 2, 500),
+            ("torchscript", 6, 1000),
+            ("onnxsim", 4, 2000),
+            ("limit", 1, 400),
+        ):
+            record = {"kind": "export", "model": "nfnet_f0", "tool": tool, "round": number, "wall_s": wall * slow}
+            records.add(
+                record | {"cpu_s": wall * slow, "peak_bytes": peak, "bytes": 4004, "parameters": 1001, "gains": 1}
+            )
+    return records
+
+
+def latency(tool, loads, runs):
+    runs = {"1": runs}
+    return {"kind": "latency", "model": "nfnet_f0", "tool": f"{tool}/onnxruntime", "loads": loads, "runs": runs}
+
+
+def test_a_tool_that_continues_is_counted_from_the_start(records):
+    made = exports(records, "nfnet_f0")
+    assert [figures["wall_s"] for figures in made["onnxsim"].rounds.values()] == [10, 20]
+    assert made["onnxsim"].spread("peak_bytes").median == 2000
+
+
+def test_ratios_are_of_the_same_round(records):
+    made = exports(records, "nfnet_f0")
+    over = made["onnxsim"].over(made["nfexport"], "wall_s")
+    # 10 / 2 and 20 / 4: medians of either alone, and the slow round against the quick one, would give a spread
+    assert (over.low, over.median, over.high, over.count) == (5, 5, 5, 2)
+
+
+def test_a_round_that_one_of_them_failed_in_does_not_count(records):
+    record = {"kind": "export", "model": "nfnet_f0", "tool": "torchscript", "round": 1, "error": "out of memory"}
+    records.add(record)
+    made = exports(records, "nfnet_f0")
+    assert list(made["torchscript"].rounds) == list(made["onnxsim"].rounds) == [0]
+
+
+def test_speedup_is_by_medians():
+    slow, fast = latency("torchscript", [1.0], [0.3, 0.2, 9.0]), latency("nfexport", [0.5], [0.1, 0.1, 0.2])
+    assert speedup(slow, fast, 1) == pytest.approx(3)
+    assert speedup(slow, fast, None) == pytest.approx(2)
+    assert speedup(slow, None, 1) is None
+
+
+def test_bars_say_what_is_met_and_what_was_not_measured(records):
+    records.add(latency("torchscript", [1.0], [0.3]))
+    records.add(latency("nfexport", [0.5], [0.1]))
+    found = {bar.what: bar for bar in bars(records)}
+    met = {what: bar.met for what, bar in found.items()}
+    assert met["nfnet_f0 export faster than TorchScript + onnxsim"] is True
+    assert met["nfnet_f0 peak memory against TorchScript + onnxsim"] is True
+    assert met["time of the export against import, build, one forward, write"] is False
+    assert met["nfnet_f0 in ONNX Runtime, batch 1, faster than the plain opset-11 file"] is True
+    assert met["nfnet_f0 session load, faster than the plain opset-11 file"] is False
+    assert met["dm_nfnet_f0 in ONNX Runtime, batch 1, faster than the plain opset-11 file"] is None
+    # 4,004 bytes where 1,000 weights take 4,000
+    assert found["nfnet_f0 file, away from its weights' bytes"].value == pytest.approx(0.1)
+
+
+def test_exponent_is_the_slope_of_the_logarithms():
+    assert exponent([1, 10, 100], [2, 200, 20000]) == pytest.approx(2)
+    assert exponent([1, 10], [1, 10]) is None
+
+
+def test_the_page_holds_the_ratios_and_is_the_same_every_time(records):
+    first, second = (page(records, MACHINE, ["export"]) for _ in range(2))
+    assert first == second
+    assert "| TorchScript + onnxsim | 15.0 (10.0–20.0) |" in first
+    assert "5.00 (5.00–5.00)" in first
+    assert "| nfnet_f0 export faster than TorchScript + onnxsim | 5.00× | 5.00–5.00× in 2 | ≥ 4× | yes |" in first
