@@ -116,8 +116,8 @@ def _exports(made: dict[str, Exports]) -> Iterator[str]:
 
 def _threads(machine: dict[str, Any]) -> str:
     return (
-        f"In milliseconds; float32, {machine['threads']} threads. Every pair of file and runtime is a warm process of "
-        "its own; they are asked in turn, one at a time. Gain: against the plain opset-11 file in the same runtime."
+        f"In milliseconds; float32, {machine['threads']} threads. Every pair of file and runtime is a warm process "
+        "of its own; they are asked in turn, one at a time. Gain: against the plain opset-11 file in that runtime."
     )
 
 
