@@ -95,25 +95,33 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target, which goes with the block.
+
+    Raises OutputError, which names the target, if the disk is full or the folder around it cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
+    try:
+        partial.mkdir()
+        yield partial
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another file with -o",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
     """Yield a new folder beside the targets, which lie in one folder; on success the files of their names in it
     take the targets' names, in order, on any error they are removed.
 
     Raises OutputError if the disk is full or the folder cannot be written."""
-    first = targets[0]
-    partial = first.with_name(f".{first.name}.{os.getpid()}.partial.d")
-    try:
-        partial.mkdir()
+    with _folder_beside(targets[0]) as partial:
         yield partial
         for target in targets:
             (partial / target.name).replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"'{first}' cannot be written ({error.strerror or error})",
-            fix="free some space, or name another file with -o",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -149,10 +157,8 @@ def staged_model(target: Path) -> Iterator[Path]:
     A process that is killed between the two renames leaves weights and no ONNX file: never one whose weights
     are missing or another's. Weights of an earlier file of that name stay where the new one needs none.
     Raises OutputError if the disk is full or the folder cannot be written."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
     data = data_target(target)
-    try:
-        partial.mkdir()
+    with _folder_beside(target) as partial:
         yield partial / target.name
         if not (partial / data.name).exists():
             (partial / target.name).replace(target)
@@ -162,13 +168,6 @@ def staged_model(target: Path) -> Iterator[Path]:
             with _moved_aside([target, data], partial):
                 (partial / data.name).replace(data)
                 (partial / target.name).replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"'{target}' cannot be written ({error.strerror or error})",
-            fix="free some space, or name another file with -o",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
