@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -15,7 +16,7 @@ from nfexport.models import ModelSpec, load
 from nfexport.models.standardised import standardisations
 from nfexport.models.torchvision_operators import import_timm
 from nfexport.passes import fold_ws
-from nfexport.tracing import TraceRequest, order_of_exporters, trace
+from nfexport.tracing import TraceRequest, order_of_exporters, torchscript, trace
 from nfexport.tracing.weights import scope_of
 
 REQUEST = TraceRequest(
@@ -103,6 +104,29 @@ def test_weights_stay_out_of_the_exporter(module: torch.nn.Module, monkeypatch: 
     assert {held for _, held in large} == {1}
     assert {name: parameter.data_ptr() for name, parameter in module.named_parameters()} == before
     assert not any("forward" in vars(layer) for layer in module.modules())
+
+
+@pytest.mark.parametrize(("name", "size"), [("vit_tiny_r_s16_p8_224", 224), ("nf_ecaresnet26", 63)])
+def test_a_trace_without_sums_gives_the_graph_of_one_with(
+    name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What timm's networks compute from sizes while they run ('SAME' padding, the check of a group norm, a flag of
+    forward) needs no number of a picture or a weight, and so no second trace."""
+    net = load(ModelSpec(name=name)).module
+    request = dataclasses.replace(REQUEST, image_size=(size, size), standardised=standardisations(net))
+    with_sums = torch.onnx.export
+    exports = []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        exports.append(args)
+        return with_sums(*args, **kwargs)
+
+    monkeypatch.setattr(torch.onnx, "export", counted)
+    without = trace(net, request, "torchscript")
+    assert len(exports) == 1
+    monkeypatch.setattr(torchscript, "shapes_alone", lambda module: contextlib.nullcontext())
+    monkeypatch.setattr(torchscript, "standing_in", lambda module: contextlib.nullcontext())
+    assert ir.to_proto(without) == ir.to_proto(trace(net, request, "torchscript"))
 
 
 class AsksForNumbers(torch.nn.Module):

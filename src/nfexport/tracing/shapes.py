@@ -1,24 +1,25 @@
-"""Trace without doing the sums: convolutions, matrix products and elementwise operators give zeros.
+"""Trace without doing the sums: convolutions, matrix products, group norms and the like give zeros.
 
 A trace records operators and shapes; the numbers that flow meanwhile go nowhere. Nearly all of a network's
 time and memory go into these operators on large tensors. Small ones are computed: coordinates and masks may
 decide on shapes. A module that asks for numbers of its own accord is none for this.
 
 torch's tracer records conv2d as the operator _convolution that it calls, and a dispatch mode sees it before
-that, as convolution. So conv2d is called by the name under which it is recorded.
+that, as convolution. So conv2d and conv1d are called by the name under which they are recorded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Shape = Sequence[int]
 
@@ -34,7 +35,7 @@ def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
     @functools.wraps(forward)
     def on_shapes(*args: Any, **kwargs: Any) -> Any:
         before = _tensors_of(module)
-        with _RecordedName(), _Zeros():  # type: ignore[no-untyped-call]
+        with _RecordedName(), _Zeros(_tensors_in((*args, *kwargs.values()))):
             result = forward(*args, **kwargs)
         for (owner, name), tensor in _tensors_of(module).items():
             if before.get((owner, name)) is not tensor:
@@ -62,17 +63,18 @@ def _tensors_of(module: torch.nn.Module) -> dict[tuple[torch.nn.Module, str], to
 
 
 class _RecordedName(TorchFunctionMode):
-    """Calls conv2d as the tracer records it."""
+    """Calls convolutions as the tracer records them."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _READS:
             raise RuntimeError("the module reads numbers")
-        return (_conv2d if func is torch.conv2d else func)(*args, **(kwargs or {}))
+        return _AS_RECORDED.get(func, func)(*args, **(kwargs or {}))
 
 
-def _conv2d(
+def _convolution(
+    axes: int,
     input: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
@@ -81,18 +83,31 @@ def _conv2d(
     dilation: int | Shape = 1,
     groups: int = 1,
 ) -> Any:
-    if isinstance(padding, str) or input.dim() != 4:
-        raise RuntimeError("conv2d decides on the padding or the batch by itself")
+    if isinstance(padding, str) or input.dim() != axes + 2:
+        raise RuntimeError("the convolution decides on the padding or the batch by itself")
     stride, padding, dilation = (
-        [each] * 2 if isinstance(each, int) else each for each in (stride, padding, dilation)
+        [each] * axes if isinstance(each, int) else each for each in (stride, padding, dilation)
     )
     # the last four say how cuDNN is to do it
     flags = (False, False, True, True)
-    return torch._convolution(input, weight, bias, stride, padding, dilation, False, [0, 0], groups, *flags)
+    return torch._convolution(input, weight, bias, stride, padding, dilation, False, [0] * axes, groups, *flags)
+
+
+_AS_RECORDED: dict[Any, Any] = {
+    torch.conv1d: functools.partial(_convolution, 1),
+    torch.conv2d: functools.partial(_convolution, 2),
+}
 
 
 class _Zeros(TorchDispatchMode):
-    """Lets the costly operators return zeros. It works below the tracer, which has recorded them by then."""
+    """Lets the costly operators return zeros. It works below the tracer, which has recorded them by then.
+
+    A number that is asked for has to be right: an integer, one that was given to the module (a flag of its
+    forward), or computed from nothing but those. Integers are sizes while a trace records."""
+
+    def __init__(self, given: Iterable[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._right = WeakTensorKeyDictionary({tensor: True for tensor in given if tensor.dim() == 0})
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -103,9 +118,9 @@ class _Zeros(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
-            if args[0].dtype not in _INTEGERS:
+            if not self._is_right(args[0]):
                 raise RuntimeError("the module asks for a number")
-        elif torch._C._get_tracing_state() is not None:  # type: ignore[no-untyped-call]
+        elif torch._C._get_tracing_state() is not None:
             raise RuntimeError(f"{func} is not recorded itself")
         if torch.Tag.dynamic_output_shape in func.tags and not _is_plain_index(func, args):
             raise RuntimeError("numbers decide on a shape")
@@ -115,10 +130,17 @@ class _Zeros(TorchDispatchMode):
                 return args[0]
             if not func._schema.is_mutable:
                 like = func(*map(_on_meta, args), **{name: _on_meta(value) for name, value in kwargs.items()})
-                large = func in _COSTLY or (isinstance(like, torch.Tensor) and like.numel() > _SMALL)
-                if large and like.is_floating_point():
+                if isinstance(like, tuple):
+                    return tuple(map(_zeros, like))
+                if like.is_floating_point() and (func in _COSTLY or like.numel() > _SMALL):
                     return _zeros(like)
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and result.dim() == 0 and all(map(self._is_right, _tensors_in(args))):
+            self._right[result] = True
+        return result
+
+    def _is_right(self, tensor: torch.Tensor) -> bool:
+        return tensor.dtype in _INTEGERS or tensor in self._right
 
 
 def _is_plain_index(func: Any, args: tuple[Any, ...]) -> bool:
@@ -126,6 +148,14 @@ def _is_plain_index(func: Any, args: tuple[Any, ...]) -> bool:
     return func is torch.ops.aten.index.Tensor and not any(
         index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
     )
+
+
+def _tensors_in(args: tuple[Any, ...]) -> Iterator[torch.Tensor]:
+    for value in args:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors_in(tuple(value))
 
 
 def _on_meta(value: Any) -> Any:
@@ -137,7 +167,8 @@ def _on_meta(value: Any) -> Any:
 
 def _zeros(like: torch.Tensor) -> torch.Tensor:
     """Return zeros that take no memory until somebody writes to them: numpy asks the system for empty pages."""
-    flat = torch.from_numpy(np.zeros(like.numel(), dtype=np.float32)).to(like.dtype)
+    dtype = np.int64 if like.dtype == torch.int64 else np.float32
+    flat = torch.from_numpy(np.zeros(like.numel(), dtype=dtype)).to(like.dtype)
     return flat.as_strided(like.shape, like.stride())
 
 
@@ -157,5 +188,8 @@ _COSTLY = frozenset(
         torch.ops.aten.bmm.default,
         torch.ops.aten.addmm.default,
         torch.ops.aten.baddbmm.default,
+        torch.ops.aten.constant_pad_nd.default,
+        torch.ops.aten.max_pool2d_with_indices.default,
+        torch.ops.aten.native_group_norm.default,
     }
 )
