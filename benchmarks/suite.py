@@ -97,26 +97,28 @@ class Suite:
         }
         return [
             tool
-            for tool in (*plan.PEERS, *plan.AFTERWARDS, "nfexport")
+            for tool in (*plan.PEERS, *plan.AFTERWARDS, *plan.OURS)
             if tool in plan.MEASURED_FILES and tool not in failed and not self._file(of.model, tool).exists()
         ]
 
     def _export(self, of: plan.Subject, tool: str, number: int) -> None:
         file = self._file(of.model, tool)
         file.parent.mkdir(parents=True, exist_ok=True)
+        for stale in _parts(file):  # some tools append to weights that are there already
+            stale.unlink(missing_ok=True)
         if tool in plan.AFTERWARDS:
             source = str(self._file(of.model, plan.BASELINE))
             taken = self._child(self.peers, "-m", f"benchmarks.peers.{plan.AFTERWARDS[tool]}", source, str(file))
-        elif tool == "nfexport":
-            arguments = ("--opset", "11", "--fold-ws", "--image-size", str(of.size), "--no-verify", "--json")
-            taken = self._nfexport("export", of.model, *arguments, "-o", str(file))
+        elif tool in plan.OURS:
+            arguments = ("--opset", "11", "--image-size", str(of.size), "--no-verify", "--json")
+            taken = self._nfexport("export", of.model, *plan.OURS[tool], *arguments, "-o", str(file))
         else:
             module = "benchmarks.limit" if tool == "limit" else f"benchmarks.peers.{plan.PEERS[tool]}"
             taken = self._child(self.peers, "-m", module, of.model, str(file), "--size", str(of.size))
         key = {"kind": "export", "model": of.model, "tool": tool, "round": number}
         error = taken.error() or (None if file.exists() else "no file was written")
         record: Record = key | taken.cost() | ({"error": error} if error else {"bytes": _bytes(file)})
-        if error is None and tool in ("limit", "nfexport"):
+        if error is None and tool in ("limit", *plan.OURS):
             record |= _told(taken.stdout)
         if tool == "limit":
             file.unlink(missing_ok=True)
@@ -204,10 +206,13 @@ class Suite:
         print(" ".join(filter(None, [*map(str, said), *figures])), flush=True)
 
 
+def _parts(file: Path) -> list[Path]:
+    """The file, and OpenVINO's weights or external data beside it, as far as they are there."""
+    return [path for path in (file, file.with_suffix(".bin"), Path(f"{file}.data")) if path.exists()]
+
+
 def _bytes(file: Path) -> int:
-    """The file, and OpenVINO's weights or external data beside it."""
-    beside = (file.with_suffix(".bin"), Path(f"{file}.data"))
-    return sum(path.stat().st_size for path in (file, *beside) if path.exists())
+    return sum(path.stat().st_size for path in _parts(file))
 
 
 def _told(stdout: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from benchmarks.records import Record, Records
 from benchmarks import plan
 
 OURS = "nfexport"
+FASTEST = "fastest"
 MEASURES = ("wall_s", "cpu_s", "peak_bytes")
 
 

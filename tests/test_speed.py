@@ -5,9 +5,7 @@ from pathlib import Path
 import nfexport
 from nfexport.interface import keeps_weights
 from nfexport.passes import ORDER
-from nfexport.speed import Speed
-
-REWRITES = ("merge-groups", "merge-affine", "pool-globally", "merge-pads")
+from nfexport.speed import REWRITES, Speed
 
 
 def test_optimize_asks_for_all_and_each_can_be_left_out_or_asked_for_alone() -> None:

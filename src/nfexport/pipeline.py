@@ -62,6 +62,7 @@ def export(
     merge_affine: bool | None = None,
     pool_globally: bool | None = None,
     merge_pads: bool | None = None,
+    multiply_gates: bool | None = None,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     seed: int = 0,
@@ -103,8 +104,8 @@ def export(
     height, width], normalised, and gives float32 logits [batch, num_classes].
 
     fold_ws, fold_scales, simplify and strip ask for those passes; optimize for every fold and rewrite that makes
-    the file faster, of which merge_groups, merge_affine, pool_globally and merge_pads can be left out (False)
-    or asked for alone (True). precision is for float16. normalize to resize
+    the file faster, of which merge_groups, merge_affine, pool_globally, merge_pads and multiply_gates can be
+    left out (False) or asked for alone (True). precision is for float16. normalize to resize
     say what stands in front of the network (see nfexport.steps.Front); outputs what it gives: 'logits',
     'probs', 'topk' (the best top_k), 'features' (the maps of feature_levels, or timm's own choice),
     'embedding', 'embedding-unpooled' (see nfexport.models.heads). output_name is that of a lone output;
@@ -135,6 +136,8 @@ def export(
         merge_affine=merge_affine,
         pool_globally=pool_globally,
         merge_pads=merge_pads,
+        # the gates compute in int8 as convolutions only
+        multiply_gates=False if multiply_gates is None and quantize is not None else multiply_gates,
     )
     if dynamic_size and resize is not None:
         raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")

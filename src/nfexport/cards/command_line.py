@@ -19,7 +19,7 @@ Steps = Mapping[str, Mapping[str, Any]]
 
 FLAGS = (
     *("fold-ws", "fold-bn", "fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"),
-    *("simplify", "strip"),
+    *("multiply-gates", "simplify", "strip"),
 )
 DYNAMO_FROM = 18
 """The opset from which an export takes the dynamo exporter unless told otherwise."""

@@ -17,6 +17,7 @@ from nfexport.cli.show_cost import add_cost
 from nfexport.cli.show_diagnosis import add_diagnosis, add_self_test
 from nfexport.cli.show_quantization import add_quantization
 from nfexport.errors import InputError
+from nfexport.speed import REWRITES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ class Console:
                 "fold-ws",
                 f"{result.facts.computed_conv_weights} convolutions compute their weight; add --fold-ws",
             )
-        for name in ("fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"):
+        for name in ("fold-scales", *REWRITES):
             if name in reports and (reports[name].changed or name == "fold-scales"):
                 table.add_row(name, reports[name].summary)
         for report in result.passes:

@@ -126,6 +126,11 @@ def speed_options(function: Function) -> Function:
                 default=None,
                 help="Let MaxPool do the padding in front of it. [default: with --optimize]",
             ),
+            click.option(
+                "--multiply-gates/--no-multiply-gates",
+                default=None,
+                help="Write large convolutions of one pixel as products. [default: with --optimize]",
+            ),
         ],
     )
 

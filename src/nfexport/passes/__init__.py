@@ -31,6 +31,7 @@ ORDER = (
     "merge-affine",
     "pool-globally",
     "merge-pads",  # before guard-pooling, which keeps the others apart
+    "multiply-gates",  # after pool-globally: a pooling gives single pixels
     "normalize",  # the front of the graph: each of these four goes in front of what is there
     "channels",
     "resize",

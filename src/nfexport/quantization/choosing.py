@@ -26,6 +26,7 @@ FOLLOWERS = (
 """Operators with an int8 kernel in ONNX Runtime's CPU provider, or that move numbers only."""
 
 FIRST, LAST, NAMED = "the first layer", "the last layer", "named by the user"
+LEFT = "its weight is the left factor, for which there is no int8 kernel; pass --no-multiply-gates"
 
 
 def products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -41,7 +42,9 @@ def kept_in_float(graph: onnx.GraphProto, patterns: Sequence[str] = ()) -> dict[
 
     patterns name nodes, with * for any characters. Raises InputError for one that names no product."""
     names = [node.name for node in products(graph)]
-    kept = {names[-1]: LAST, names[0]: FIRST}
+    stored = {tensor.name for tensor in graph.initializer}
+    kept = {node.name: LEFT for node in products(graph) if node.op_type == "MatMul" and node.input[0] in stored}
+    kept |= {names[-1]: LAST, names[0]: FIRST}
     for pattern in patterns:
         matching = fnmatch.filter(names, pattern)
         if not matching:

@@ -34,7 +34,15 @@ Source = Any
 CLEARING = ("fold-constants", "drop-expand", "static-shapes")
 """What the folding passes need to see constants and shapes; they change no number and no interface."""
 
-CLEARED_FOR = ("fold-ws", "fold-scales", "merge-groups", "merge-affine", "merge-pads", "convert-opset")
+CLEARED_FOR = (
+    "fold-ws",
+    "fold-scales",
+    "merge-groups",
+    "merge-affine",
+    "merge-pads",
+    "multiply-gates",
+    "convert-opset",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,7 @@ def surgery(
     merge_affine: bool | None = None,
     pool_globally: bool | None = None,
     merge_pads: bool | None = None,
+    multiply_gates: bool | None = None,
     normalize: Literal["nodes", "fold"] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -160,6 +169,7 @@ def surgery(
         merge_affine=merge_affine,
         pool_globally=pool_globally,
         merge_pads=merge_pads,
+        multiply_gates=multiply_gates,
     )
     wanted: dict[str, Mapping[str, Any] | None] = {
         "head": _head_params(outputs, logits, top_k),

@@ -75,7 +75,7 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
         choices = [parameter] if computed is None else [parameter, computed]
         if name != own:
             choices = [choice.T for choice in choices]
-        choices = [choice for choice in choices if choice.shape == stored.shape]
+        choices = [choice.reshape(stored.shape) for choice in choices if _same_but_ones(choice, stored)]
         if not choices:
             continue
         compared += 1
@@ -83,6 +83,11 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
         if not error <= FLOOR_MAX * UNIT:
             differing[label] = error
     return WeightCheck(compared=compared, differing=differing)
+
+
+def _same_but_ones(parameter: NDArray[Any], stored: NDArray[Any]) -> bool:
+    """Say whether the shapes are the same but for axes of one: the kernel of a convolution that is a product."""
+    return np.squeeze(parameter).shape == np.squeeze(stored).shape
 
 
 def _error(stored: NDArray[Any], wanted: NDArray[Any], half_step: NDArray[Any] | None) -> float:
