@@ -195,7 +195,7 @@ def export(
         input_name=input_name,
         output_names=tuple(output.name for output in traced),
         dynamic_size=dynamic_size,
-        standardised=standardisations(loaded.module) if fold_ws else {},
+        standardised=standardisations(loaded.module) if any(step.name == "fold-ws" for step in steps) else {},
     )
     with heads.giving(loaded.module, traced):
         rebuild = None if verify else lambda: loading.load(spec).module

@@ -27,10 +27,20 @@ def label(node: ir.Node) -> str:
 
 def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
     """Return the array behind an initializer or a Constant node's output; None for anything else."""
-    if value is None:
-        return None
-    tensor = ir.convenience.get_const_tensor(value)
+    tensor = constant_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return the tensor behind an initializer or a Constant node's output, for its type and shape: its numbers may
+    have yet to be computed."""
+    return None if value is None else ir.convenience.get_const_tensor(value)
+
+
+def computed_once(value: ir.Value) -> None:
+    """Let an initializer whose numbers are computed each time they are read keep them from now on."""
+    if isinstance(value.const_value, ir.LazyTensor):
+        value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
 
 
 def is_literal(value: ir.Value) -> bool:

@@ -21,6 +21,7 @@ that every convolution it changed has groups of a multiple of 16 channels. Idemp
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,16 +54,16 @@ def apply(model: ir.Model) -> PassReport:
         if not edit.is_operator(node, "Conv"):
             continue
         groups = group_count(node)
-        weight = edit.constant(node.inputs[1])
+        weight = edit.constant_tensor(node.inputs[1])
         if groups == 1 or (weight is not None and weight.shape[1] == 1):
             continue  # depthwise convolutions have kernels of their own
         if weight is None:
             left_alone[edit.label(node)] = "its weight is computed at run time; fold it first"
             continue
-        width = int(weight.shape[1])
+        width = weight.shape.numpy()[1]
         if width % BLOCK == 0:
             continue
-        if reason := _why_not(weight, groups):
+        if reason := _why_not(weight.shape.numpy(), groups):
             left_alone[edit.label(node)] = reason
             continue
         factor = math.lcm(width, BLOCK) // width
@@ -106,8 +107,8 @@ def merge(weight: Array, groups: int, factor: int) -> Array:
     return result
 
 
-def _why_not(weight: Array, groups: int) -> str | None:
-    filters, width = weight.shape[:2]
+def _why_not(shape: Sequence[int], groups: int) -> str | None:
+    filters, width = shape[:2]
     if filters != groups * width:
         return f"its groups take {width} channels and give {filters / groups:g}"
     if width not in WORTH:
@@ -127,6 +128,6 @@ def _check(graph: ir.Graph, merged: dict[str, str]) -> None:
     for node in graph:
         if edit.label(node) not in merged:
             continue
-        weight = edit.constant(node.inputs[1])
-        if weight is None or weight.shape[1] % BLOCK or weight.shape[0] % group_count(node):
+        weight = edit.constant_tensor(node.inputs[1])
+        if weight is None or weight.shape.numpy()[1] % BLOCK or weight.shape.numpy()[0] % group_count(node):
             raise PassError(f"node '{edit.label(node)}' still has narrow groups after merge-groups", fix="report it")

@@ -138,13 +138,13 @@ def _is_pixel(value: ir.Value) -> bool:
 
 def _why_not(node: ir.Node) -> str | None:
     x, weight = node.inputs[:2]
-    if edit.constant(weight) is None:
+    if edit.constant_tensor(weight) is None:
         return "its weight is computed at run time; fold it first"
     if group_count(node) != 1:
         return "it has groups"
     if x is None or not _is_pixel(x):
         return "it is not known to read a single pixel"
-    if any(edit.constant(source) is None for source in node.inputs[2:] if source is not None):
+    if any(edit.constant_tensor(source) is None for source in node.inputs[2:] if source is not None):
         return "its bias is computed at run time"
     return None
 

@@ -41,17 +41,29 @@ class Scaling:
 
 def fixed(value: ir.Value | None) -> Array | None:
     """Return the array of a float constant that the caller of the file cannot replace; else None."""
+    tensor = fixed_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def fixed_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return such a constant for its shape, without computing its numbers."""
     if value is None or not edit.is_literal(value) or value.is_graph_input():
         return None
     if value.const_value is None and value.dtype is None:
         return None
-    array = edit.constant(value)
-    return array if array is not None and ir.DataType.from_numpy(array.dtype) in _NUMPY_FLOATS else None
+    tensor = edit.constant_tensor(value)
+    return tensor if tensor is not None and tensor.dtype in _NUMPY_FLOATS else None
+
+
+def _shape(value: ir.Value | None) -> tuple[int, ...]:
+    tensor = fixed_tensor(value)
+    assert tensor is not None
+    return tuple(tensor.shape.numpy())
 
 
 def constant_operand(node: ir.Node) -> int | None:
     """Return which of an operator's two inputs is the constant; None if neither or both are."""
-    known = [index for index in (0, 1) if fixed(node.inputs[index]) is not None]
+    known = [index for index in (0, 1) if fixed_tensor(node.inputs[index]) is not None]
     return known[0] if len(known) == 1 and len(node.inputs) == 2 else None
 
 
@@ -60,10 +72,10 @@ def take_up(node: ir.Node, into: Factor, out: Factor) -> list[Scaling]:
     its output is wanted multiplied by out. Raises Refusal where it cannot."""
     if node.op_type == "MatMul":
         return _matmul(node, into, out)
-    if fixed(node.inputs[1]) is None:
+    if fixed_tensor(node.inputs[1]) is None:
         raise Refusal(f"the weight of node '{node.name}' ({node.op_type}) is not constant")
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    if has_bias and not out.is_one and fixed(node.inputs[2]) is None:
+    if has_bias and not out.is_one and fixed_tensor(node.inputs[2]) is None:
         raise Refusal(f"the bias of node '{node.name}' ({node.op_type}) is not constant")
     scale, filter_axis = (_gemm if node.op_type == "Gemm" else _convolution)(node, into, out)
     scalings = [Scaling(node, 1, scale, filter_axis)]
@@ -73,26 +85,24 @@ def take_up(node: ir.Node, into: Factor, out: Factor) -> list[Scaling]:
 
 
 def _convolution(node: ir.Node, into: Factor, out: Factor) -> tuple[Array, int]:
-    weight = fixed(node.inputs[1])
-    assert weight is not None
+    shape = _shape(node.inputs[1])
     attribute = node.attributes.get("group")
     groups = 1 if attribute is None else attribute.as_int()
     transposed = node.op_type == "ConvTranspose"
-    kernel = (1,) * (weight.ndim - 2)
+    kernel = (1,) * (len(shape) - 2)
     # the weight's first axis runs over all channels of one side, its second over one group of the other
     first, second = (into.inverse(), out) if transposed else (out, into.inverse())
-    rows = _channels(node, first, 1, weight.shape[0])
-    columns = _channels(node, second, 1, groups * weight.shape[1])
+    rows = _channels(node, first, 1, shape[0])
+    columns = _channels(node, second, 1, groups * shape[1])
     if columns.size > 1:
-        columns = np.repeat(columns.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+        columns = np.repeat(columns.reshape(groups, -1), shape[0] // groups, axis=0)
     return rows.reshape(-1, 1, *kernel) * columns.reshape(*columns.shape[:-1], -1, *kernel), int(transposed)
 
 
 def _gemm(node: ir.Node, into: Factor, out: Factor) -> tuple[Array, int]:
-    weight = fixed(node.inputs[1])
-    assert weight is not None
+    shape = _shape(node.inputs[1])
     transposed = [name in node.attributes and bool(node.attributes[name].as_int()) for name in ("transA", "transB")]
-    terms, columns = weight.shape[::-1] if transposed[1] else weight.shape
+    terms, columns = shape[::-1] if transposed[1] else shape
     rows = _channels(node, into.inverse(), 0 if transposed[0] else 1, terms).reshape(-1, 1)
     scale = rows * _channels(node, out, 1, columns)
     return (scale.T, 0) if transposed[1] else (scale, 1)
@@ -102,16 +112,15 @@ def _matmul(node: ir.Node, into: Factor, out: Factor) -> list[Scaling]:
     index = constant_operand(node)
     if index is None:
         raise Refusal(f"node '{node.name}' (MatMul) has no constant weight")
-    weight, data = fixed(node.inputs[index]), node.inputs[1 - index]
-    assert weight is not None
+    weight, data = _shape(node.inputs[index]), node.inputs[1 - index]
     assert data is not None
     if into.axis is None and out.axis is None:
         return [Scaling(node, index, np.asarray(out.values / into.values), None)]
     shape = dims(data)
-    if index == 0 or weight.ndim != 2 or shape is None or len(shape) < 2:
+    if index == 0 or len(weight) != 2 or shape is None or len(shape) < 2:
         raise Refusal(f"node '{node.name}' (MatMul) takes no factor for each channel")
-    rows = _channels(node, into.inverse(), len(shape) - 1, weight.shape[0]).reshape(-1, 1)
-    return [Scaling(node, 1, rows * _channels(node, out, len(shape) - 1, weight.shape[1]), 1)]
+    rows = _channels(node, into.inverse(), len(shape) - 1, weight[0]).reshape(-1, 1)
+    return [Scaling(node, 1, rows * _channels(node, out, len(shape) - 1, weight[1]), 1)]
 
 
 def _channels(node: ir.Node, factor: Factor, axis: int, size: int) -> Array:
@@ -125,8 +134,8 @@ def scale_addend(node: ir.Node, index: int, out: Factor) -> list[Scaling]:
     """Return the scaling of the constant operand of Add or Sub whose output is wanted multiplied by out."""
     if out.is_one:
         return []
-    array, shape = fixed(node.inputs[index]), dims(node.outputs[0])
-    if array is None or (out.axis is not None and shape is None):
+    addend, shape = fixed_tensor(node.inputs[index]), dims(node.outputs[0])
+    if addend is None or (out.axis is not None and shape is None):
         raise Refusal(f"the addend of node '{node.name}' ({node.op_type}) is not constant")
     if out.axis is None:
         return [Scaling(node, index, out.values)]
@@ -174,9 +183,10 @@ class Ledger:
 def _round(scaling: Scaling) -> Array:
     """Return the scaled constant in its own type. Raises Refusal if it leaves the type's range."""
     value = scaling.node.inputs[scaling.index]
+    assert value is not None
+    edit.computed_once(value)
     old = fixed(value)
     assert old is not None
-    assert value is not None
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         new = np.asarray(old.astype(np.float64) * scaling.numbers).astype(old.dtype)
     name = f"'{value.name}' in {ir.DataType.from_numpy(old.dtype).name.lower()}"
