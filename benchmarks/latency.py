@@ -1,13 +1,15 @@
 """Session load and latency of many files in many runtimes, interleaved.
 
 Each pair of file and runtime is a process of its own that stays warm (benchmarks/serving.py) and is asked in
-turn, so that drift of the machine meets them alike. Only one of them works at a time.
+turn, so that drift of the machine meets them alike. Only one of them works at a time, and the next one waits until
+the threads of the last are asleep.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +20,10 @@ from benchmarks.records import Record
 
 Pair = tuple[str, str, str]
 """Tool, runtime, and the file or timm name that the runtime opens."""
+
+
+PAUSE = 0.06
+"""Seconds between two processes' turns: the threads of ONNX Runtime spin for 26 ms after their last work."""
 
 
 class Served:
@@ -33,6 +39,7 @@ class Served:
         """Return the seconds that it answers with; None after an error."""
         if self.error is not None:
             return None
+        time.sleep(PAUSE)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
