@@ -40,8 +40,9 @@ Made by `make bench` (benchmarks/suite.py); the records are in
 HOW = """Every export is a process of its own: wall-clock time from start to end, and the largest resident set.
 The tools take turns, round by round; ratios are of the same round. Given are medians, and least–largest where there
 is more than one round. All export at timm's training size, opset 11 (dynamo: 18; OpenVINO writes its IR, in
-float32), nfexport with seeded weights and without verification, the peers with timm's random ones. Tools behind
-TorchScript take its file: times are added, of the peaks the larger counts.
+float32), nfexport with seeded weights and without verification, the peers with timm's random ones,
+their scales, gains and biases drawn too: as 1 and 0 they would be dropped. Tools behind TorchScript take its
+file: times are added, of the peaks the larger counts.
 """
 
 

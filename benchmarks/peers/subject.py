@@ -41,15 +41,20 @@ def import_timm() -> ModuleType:
 
 
 def create(name: str, *, exportable: bool = False) -> Any:
-    """Return the network in evaluation mode, with timm's random weights.
+    """Return the network in evaluation mode, with timm's random weights, and scales, gains and biases as a trained
+    network has them.
 
-    The gains that timm sets to 0 are set to 1: with them whole branches would be products with zero, which a
-    tool or a runtime might make use of."""
+    timm starts the scales of its normalisations at 1, their biases and the gains of residual branches at 0. What is
+    multiplied by 1 or 0 and what 0 is added to is dropped by some tools and runtimes, and the file would be faster than
+    that of a trained network."""
     import torch
 
     model = import_timm().create_model(name, pretrained=False, exportable=exportable).eval()
+    drawn = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if parameter_name.endswith(("gain", "skipinit_gain")) and not parameter.any():
-                parameter.fill_(1.0)
+            if parameter_name.endswith("bias"):
+                parameter.uniform_(-0.1, 0.1, generator=drawn)
+            elif parameter.numel() == max((1, *parameter.shape)):
+                parameter.uniform_(0.5, 1.3, generator=drawn)
     return model
