@@ -8,7 +8,7 @@ JOBS ?= 2
 PEERS ?= .venv-peers
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
-.PHONY: export test test-slow sweep mutations bench bench-folding cards check format clean help
+.PHONY: export test test-slow sweep mutations bench bench-int8 cards check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -32,10 +32,8 @@ bench: $(VENV)/.ready $(PEERS)/.ready  ## nfexport against its peers; goes on wh
 	$(BIN)/python -m benchmarks.suite --peers $(PEERS)/bin/python $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.table
 
-bench-folding: $(VENV)/.ready ## measure folding before and after; writes benchmarks/results/
-	$(BIN)/python benchmarks/folding.py
-	$(BIN)/python benchmarks/scales.py
-	$(BIN)/python benchmarks/quantization.py
+bench-int8: $(VENV)/.ready    ## what int8 costs and gains; writes benchmarks/results/quantization.json
+	$(BIN)/python -m benchmarks.quantization
 
 cards: $(VENV)/.ready         ## write the model cards of the presets again, into docs/cards/
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for card in $(CARDS); do \

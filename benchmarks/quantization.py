@@ -1,6 +1,6 @@
 """What int8 costs and what it gains: agreement with the float file, and latency at batch 1.
 
-    python benchmarks/quantization.py [MODEL ...] [--digits FOLDER] [--rounds N] [-o FILE.json]
+    python -m benchmarks.quantization [MODEL ...] [--digits FOLDER] [--rounds N] [-o FILE.json]
 
 The digits network (examples/digits/train.py, trained here unless --digits names a folder that it wrote) is
 calibrated on the first digits of each class that it never saw, and measured on the others. Other networks have
@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -28,8 +26,8 @@ import numpy as np
 import onnxruntime
 
 import nfexport
+from benchmarks import host
 from nfexport.pictures.form import form_of
-from scales import processor
 
 MODELS = ("nfnet_l0", "resnetv2_50x1_bit", "efficientnet_b0")
 TRAIN = Path(__file__).parents[1] / "examples" / "digits" / "train.py"
@@ -38,6 +36,7 @@ CALIBRATING = 10
 """Digits of each class to calibrate with."""
 SEEDED = 18
 """Seeded pictures to calibrate with: each of the nine kinds twice."""
+THREADS = 1
 
 
 def main() -> int:
@@ -53,14 +52,8 @@ def main() -> int:
         if options.digits is None:
             subprocess.run([sys.executable, str(TRAIN), str(digits)], check=True)
         results = {
-            "machine": {
-                "processor": processor(),
-                "cores": os.cpu_count(),
-                "system": platform.system(),
-                "onnxruntime": onnxruntime.__version__,
-            },
+            "machine": host.describe(sys.executable, THREADS),
             "rounds": options.rounds,
-            "threads": 1,
             "digits": measure_digits(digits, folder, options.rounds),
             "others": [],
         }
@@ -172,7 +165,7 @@ def latencies(files: dict[str, Path], picture: np.ndarray, rounds: int) -> dict[
 
 def session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = THREADS
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

@@ -44,9 +44,9 @@ def create(name: str, *, exportable: bool = False) -> Any:
     """Return the network in evaluation mode, with timm's random weights, and scales, gains and biases as a trained
     network has them.
 
-    timm starts the scales of its normalisations at 1, their biases and the gains of residual branches at 0. What is
-    multiplied by 1 or 0 and what 0 is added to is dropped by some tools and runtimes, and the file would be faster than
-    that of a trained network."""
+    timm starts the scales of its normalisations at 1, their biases and the gains of residual branches at 0. Some
+    tools and runtimes drop a product with 1 or 0, and a sum with 0: the file would be faster than that of any
+    trained network."""
     import torch
 
     model = import_timm().create_model(name, pretrained=False, exportable=exportable).eval()

@@ -176,6 +176,8 @@ class Ledger:
             new = edit.add_initializer(graph, name, array)
             for scaling in scalings:
                 scaling.node.replace_input_with(scaling.index, new)
+            if not old.uses() and not old.is_graph_output():
+                old.const_value = None  # its memory is free at once, and not when all are written
         self._gathered.clear()
         return len(alike)
 
