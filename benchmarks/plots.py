@@ -61,7 +61,7 @@ def _latency(records: Records) -> Any:
     models = list(dict.fromkeys(record["model"] for record in records.select(kind="latency")))
     if not models:
         return None
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
     width = 0.8 / len(plan.MEASURED_FILES)
     for axis, runtime in zip(axes, ("onnxruntime", "openvino"), strict=True):
         for number, tool in enumerate(plan.MEASURED_FILES):
@@ -76,7 +76,7 @@ def _latency(records: Records) -> Any:
         axis.axhline(1, color="grey", linewidth=0.8)
         axis.set_xticks(range(len(models)), models, rotation=30, ha="right", fontsize=7)
         axis.set_title(f"{runtime}: speed against the plain opset-11 file, batch 1", fontsize=9)
-    figure.legend(*_all_labels(axes), fontsize=7, loc="outside lower center", ncols=len(plan.MEASURED_FILES))
+    figure.legend(*_all_labels(axes), fontsize=7, loc="outside lower center", ncols=4)
     return figure
 
 
