@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
@@ -13,6 +14,7 @@ import nfexport
 from nfexport.faults import inject
 from nfexport.faults.standardisation import refolded
 from nfexport.models import ModelSpec, load
+from nfexport.passes import multiply_gates
 from nfexport.verification.tolerance import FixedTolerance
 from nfexport.verification.weights import check_weights
 
@@ -49,6 +51,27 @@ def test_a_filter_that_no_picture_reaches_is_noticed(model: onnx.ModelProto, mod
     assert check is not None
     assert list(check.differing) == ["stages.3.0.attn_last.fc1.weight"]
     assert "1 of 68 weights are not the model's: 'stages.3.0.attn_last.fc1.weight'" in check.summary()
+
+
+def test_a_weight_whose_axes_of_one_are_gone_is_compared(
+    model: onnx.ModelProto, module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiply_gates, "LARGE", 1)
+    graph = ir.from_proto(model)
+    changed = multiply_gates.apply(graph).changed
+    written = ir.to_proto(graph)
+    check = check_weights(module, written.SerializeToString())
+    assert changed > 4
+    assert check is not None
+    assert check.passed
+    assert check.compared == 68
+    (tensor,) = [t for t in written.graph.initializer if t.name == "stages.3.0.attn_last.fc1.weight"]
+    array = numpy_helper.to_array(tensor)
+    assert array.ndim == 2
+    tensor.CopyFrom(numpy_helper.from_array(array[::-1].copy(), tensor.name))
+    check = check_weights(module, written.SerializeToString())
+    assert check is not None
+    assert list(check.differing) == ["stages.3.0.attn_last.fc1.weight"]
 
 
 def test_every_wrong_formula_of_weight_standardisation_is_noticed(model: onnx.ModelProto, module) -> None:

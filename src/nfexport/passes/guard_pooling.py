@@ -38,10 +38,4 @@ def apply(model: ir.Model) -> PassReport:
         node.attributes.pop("pads", None)
         node.attributes["auto_pad"] = ir.AttrString("auto_pad", "VALID")
         guarded.append(str(node.name))
-    return PassReport(
-        name=NAME,
-        changed=len(guarded),
-        summary=f"{len(guarded)} MaxPool behind a Pad kept apart from it",
-        facts={"nodes": guarded},
-        left_alone=left_alone,
-    )
+    return PassReport.of_nodes(NAME, guarded, "MaxPool behind a Pad kept apart from it", left_alone)

@@ -60,12 +60,8 @@ def apply(model: ir.Model) -> PassReport:
             merged.append(label)
     if merged:
         edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=len(merged),
-        summary=f"{len(merged)} scales and offsets of normalisations merged into depthwise convolutions",
-        facts={"nodes": merged},
-        left_alone=left_alone,
+    return PassReport.of_nodes(
+        NAME, merged, "scales and offsets of normalisations merged into depthwise convolutions", left_alone
     )
 
 

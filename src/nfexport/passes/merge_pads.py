@@ -53,13 +53,7 @@ def apply(model: ir.Model) -> PassReport:
         changed.append(edit.label(node))
     if changed:
         edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=len(changed),
-        summary=f"{len(changed)} Pad merged into the MaxPool behind them",
-        facts={"nodes": changed},
-        left_alone=left_alone,
-    )
+    return PassReport.of_nodes(NAME, changed, "Pad merged into the MaxPool behind them", left_alone)
 
 
 def _why_not(pool: ir.Node, amounts: tuple[int, ...]) -> str | None:

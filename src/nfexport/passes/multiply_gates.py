@@ -74,13 +74,7 @@ def apply(model: ir.Model) -> PassReport:
         changed.append(edit.label(node))
     if changed:
         edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=len(changed),
-        summary=f"{len(changed)} convolutions of a single pixel written as products",
-        facts={"nodes": changed},
-        left_alone=left_alone,
-    )
+    return PassReport.of_nodes(NAME, changed, "convolutions of a single pixel written as products", left_alone)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +119,7 @@ class Columns:
         return self.made.get(source) or self._moved(source, reader)
 
     def _reshape(self, value: ir.Value, shape: list[int], reader: ir.Node, name: str) -> ir.Value:
-        title = f"{NAME}/{len(shape)}"
+        title = f"{NAME}/{'column' if len(shape) == 3 else 'pixel'}"
         target = self.graph.initializers.get(title) or edit.add_initializer(
             self.graph, title, np.array(shape, np.int64)
         )

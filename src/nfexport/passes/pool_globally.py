@@ -41,13 +41,7 @@ def apply(model: ir.Model) -> PassReport:
         changed.append(edit.label(node))
     if changed:
         edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=len(changed),
-        summary=f"{len(changed)} means over height and width written as GlobalAveragePool",
-        facts={"nodes": changed},
-        left_alone=left_alone,
-    )
+    return PassReport.of_nodes(NAME, changed, "means over height and width written as GlobalAveragePool", left_alone)
 
 
 def _replace(node: ir.Node, source: ir.Value) -> None:
