@@ -13,6 +13,7 @@ import nfexport
 from nfexport.diagnosis.bisecting import Bisection, bisect, steps_of
 from nfexport.faults import Fault, all_faults, at_fault, inject
 from nfexport.models import ModelSpec, load
+from nfexport.passes import multiply_gates
 from nfexport.recipe import Output
 from nfexport.verification.inputs import default_cases
 from nfexport.verification.runtimes import open_session
@@ -99,6 +100,23 @@ def test_weights_that_are_computed_are_followed_too(tmp_path: Path) -> None:
     assert found.culprit is not None
     assert found.culprit.node == fault.node
     assert found.culprit.operator == "Add"
+
+
+def test_gates_that_are_products_are_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiply_gates, "LARGE", 1)
+    network = Exported("test_nfnet", tmp_path / "m.onnx", opset=11, fold_ws=True, multiply_gates=True)
+    found = network.bisect(network.model)
+    assert found.count("same") == len(found.tensors)
+    products = [node for node in network.model.graph.node if node.op_type == "MatMul"]
+    assert len(products) > 4
+    for node in products[2:5]:
+        mutant = onnx.ModelProto()
+        mutant.CopyFrom(network.model)
+        (weight,) = [tensor for tensor in mutant.graph.initializer if tensor.name == node.input[0]]
+        weight.CopyFrom(onnx.numpy_helper.from_array(1.05 * onnx.numpy_helper.to_array(weight), weight.name))
+        culprit = network.bisect(mutant).culprit
+        assert culprit is not None
+        assert culprit.node == node.name
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -131,6 +131,14 @@ def _linear(result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: t
         yield "before the bias", result - bias
 
 
+def _convolution(
+    result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *rest: Any
+) -> Steps:
+    """As a linear layer, where what comes out is a single pixel: such a convolution may be a MatMul."""
+    if bias is not None and result.shape[2:] == (1, 1):
+        yield "before the bias", result - bias.reshape(-1, 1, 1)
+
+
 def _batch_norm(
     x: torch.Tensor,
     running_mean: torch.Tensor | None,
@@ -164,4 +172,4 @@ FORMULAS: dict[str, Callable[..., Steps]] = {
 ON_WEIGHTS = frozenset({"batch_norm"})
 """Formulas of weight standardisation, which only files that compute their weights take apart."""
 
-UNBIASED: dict[str, Callable[..., Steps]] = {"linear": _linear}
+UNBIASED: dict[str, Callable[..., Steps]] = {"conv2d": _convolution, "linear": _linear}

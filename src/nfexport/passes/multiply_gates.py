@@ -89,12 +89,12 @@ class Columns:
         from, what is computed from columns as the pixel is from pixels, or its Reshape."""
         if pixel not in self.made:
             moved = self._moved(pixel, reader)
-            self.made[pixel] = moved or self._reshape(pixel, [0, -1, 1], reader, f"{reader.name}/column")
+            self.made[pixel] = moved or self._reshape(pixel, [0, -1, 1], reader, f"{reader.name}_column")
         return self.made[pixel]
 
     def pixel(self, column: ir.Value, reader: ir.Node) -> ir.Value:
         """Return the pixel of a column."""
-        pixel = self._reshape(column, [0, -1, 1, 1], reader, f"{reader.name}/pixel")
+        pixel = self._reshape(column, [0, -1, 1, 1], reader, f"{reader.name}_pixel")
         self.made[pixel] = column
         return pixel
 
@@ -157,7 +157,7 @@ def _replace(graph: ir.Graph, node: ir.Node, columns: Columns) -> None:
     bias = edit.constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if bias is not None:
         set_constant(graph, node, 2, bias.reshape(-1, 1))
-        result = _insert(graph, node, ir.node("Add", [result, node.inputs[2]], name=f"{node.name}/bias"), old, 3)
+        result = _insert(graph, node, ir.node("Add", [result, node.inputs[2]], name=f"{node.name}_bias"), old, 3)
     new = columns.pixel(result, node)
     name = old.name
     edit.replace_value(old, new)
