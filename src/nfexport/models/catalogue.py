@@ -67,6 +67,7 @@ def _skeleton(architecture: str) -> torch.nn.Module:
         try:
             with torch.device("meta"):
                 model: torch.nn.Module = timm.create_model(architecture)
-        except RuntimeError:  # also as NotImplementedError: a tensor on meta has no numbers to ask for
+        except RuntimeError:
+            # a tensor on meta has no numbers to ask for; any other fault is raised again here
             model = timm.create_model(architecture)
     return model
