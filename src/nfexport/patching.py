@@ -144,11 +144,11 @@ class _SeparateCalls(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        tensors = [*_tensors(args), *_tensors(tuple(kwargs.values()))]
+        tensors = [*tensors_in(args), *tensors_in(tuple(kwargs.values()))]
         on_weights = bool(tensors) and all(map(self._is_from_parameters, tensors))
         if on_weights:
             result = _run_on_weights(func, args, kwargs)
-            for tensor in _tensors((result,)):
+            for tensor in tensors_in((result,)):
                 self._from_parameters[tensor] = True
             return result
         if func is F.pad and self._constant_pads:
@@ -191,12 +191,13 @@ def _with_constant_pads(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     return args, {**kwargs, "pad": [int(size) for size in kwargs["pad"]]}
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """Yield the tensors among the arguments of a function, in lists and tuples too."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, (tuple, list)):
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 @contextlib.contextmanager

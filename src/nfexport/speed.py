@@ -26,11 +26,11 @@ class Speed:
 
     def names(self, *folds: str) -> tuple[str, ...]:
         """Return the passes: with optimize these folds, and every rewrite that is not refused."""
-        answers = [getattr(self, name.replace("-", "_")) for name in REWRITES]
-        wanted = [
-            name for name, asked in zip(REWRITES, answers, strict=True) if (self.optimize if asked is None else asked)
-        ]
-        return (*(folds if self.optimize else ()), *wanted)
+        return (*(folds if self.optimize else ()), *filter(self._asks_for, REWRITES))
+
+    def _asks_for(self, rewrite: str) -> bool:
+        asked: bool | None = getattr(self, rewrite.replace("-", "_"))
+        return self.optimize if asked is None else asked
 
 
 def flagged(**flags: bool) -> tuple[str, ...]:

@@ -14,13 +14,11 @@ from typing import Any
 
 from nfexport.interface import networks_part, steps_in_front
 from nfexport.recipe import Output, PassStep, Preprocessing, Recipe
+from nfexport.speed import REWRITES
 
 Steps = Mapping[str, Mapping[str, Any]]
 
-FLAGS = (
-    *("fold-ws", "fold-bn", "fold-scales", "merge-groups", "merge-affine", "pool-globally", "merge-pads"),
-    *("multiply-gates", "simplify", "strip"),
-)
+FLAGS = ("fold-ws", "fold-bn", "fold-scales", *REWRITES, "simplify", "strip")
 DYNAMO_FROM = 18
 """The opset from which an export takes the dynamo exporter unless told otherwise."""
 BYTE = 255.0

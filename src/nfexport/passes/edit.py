@@ -100,6 +100,16 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
     old.replace_all_uses_with(new)
 
 
+def put_in_place(new: ir.Value, node: ir.Node) -> None:
+    """Let what read a node's output read new instead, under the name of that output, and remove the node."""
+    old, graph = node.outputs[0], node.graph
+    assert graph is not None
+    name = old.name
+    replace_value(old, new)
+    graph.remove(node, safe=True)
+    new.name = name
+
+
 def sole_consumer(value: ir.Value) -> ir.Node | None:
     """Return the one node that reads the value; None if there are more, or if it is a graph output."""
     uses = value.uses()

@@ -112,7 +112,4 @@ def _replace(graph: ir.Graph, x: ir.Value, addition: ir.Node, scale: Array, offs
     new.shape, new.type = old.shape, old.type
     convolution.metadata_props.update(addition.metadata_props)
     graph.insert_before(addition, convolution)
-    title = old.name
-    edit.replace_value(old, new)
-    graph.remove(addition, safe=True)
-    new.name = title
+    edit.put_in_place(new, addition)

@@ -158,11 +158,7 @@ def _replace(graph: ir.Graph, node: ir.Node, columns: Columns) -> None:
     if bias is not None:
         set_constant(graph, node, 2, bias.reshape(-1, 1))
         result = _insert(graph, node, ir.node("Add", [result, node.inputs[2]], name=f"{node.name}_bias"), old, 3)
-    new = columns.pixel(result, node)
-    name = old.name
-    edit.replace_value(old, new)
-    graph.remove(node, safe=True)
-    new.name = name
+    edit.put_in_place(columns.pixel(result, node), node)
 
 
 def _insert(graph: ir.Graph, reader: ir.Node, node: ir.Node, like: ir.Value, rank: int) -> ir.Value:

@@ -53,7 +53,4 @@ def _replace(node: ir.Node, source: ir.Value) -> None:
     graph = node.graph
     assert graph is not None
     graph.insert_before(node, pooling)
-    name = old.name
-    edit.replace_value(old, new)
-    graph.remove(node, safe=True)
-    new.name = name
+    edit.put_in_place(new, node)

@@ -41,9 +41,10 @@ def kept_in_float(graph: onnx.GraphProto, patterns: Sequence[str] = ()) -> dict[
     """Return the products that stay in float by name, each with the reason.
 
     patterns name nodes, with * for any characters. Raises InputError for one that names no product."""
-    names = [node.name for node in products(graph)]
+    found = products(graph)
+    names = [node.name for node in found]
     stored = {tensor.name for tensor in graph.initializer}
-    kept = {node.name: LEFT for node in products(graph) if node.op_type == "MatMul" and node.input[0] in stored}
+    kept = {node.name: LEFT for node in found if node.op_type == "MatMul" and node.input[0] in stored}
     kept |= {names[-1]: LAST, names[0]: FIRST}
     for pattern in patterns:
         matching = fnmatch.filter(names, pattern)

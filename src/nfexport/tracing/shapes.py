@@ -21,6 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from nfexport.patching import tensors_in
+
 Shape = Sequence[int]
 
 
@@ -35,7 +37,7 @@ def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
     @functools.wraps(forward)
     def on_shapes(*args: Any, **kwargs: Any) -> Any:
         before = _tensors_of(module)
-        with _RecordedName(), _Zeros(_tensors_in((*args, *kwargs.values()))):
+        with _RecordedName(), _Zeros(tensors_in((*args, *kwargs.values()))):
             result = forward(*args, **kwargs)
         for (owner, name), tensor in _tensors_of(module).items():
             if before.get((owner, name)) is not tensor:
@@ -135,7 +137,7 @@ class _Zeros(TorchDispatchMode):
                 if like.is_floating_point() and (func in _COSTLY or like.numel() > _SMALL):
                     return _zeros(like)
         result = func(*args, **kwargs)
-        if isinstance(result, torch.Tensor) and result.dim() == 0 and all(map(self._is_right, _tensors_in(args))):
+        if isinstance(result, torch.Tensor) and result.dim() == 0 and all(map(self._is_right, tensors_in(args))):
             self._right[result] = True
         return result
 
@@ -148,14 +150,6 @@ def _is_plain_index(func: Any, args: tuple[Any, ...]) -> bool:
     return func is torch.ops.aten.index.Tensor and not any(
         index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
     )
-
-
-def _tensors_in(args: tuple[Any, ...]) -> Iterator[torch.Tensor]:
-    for value in args:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            yield from _tensors_in(tuple(value))
 
 
 def _on_meta(value: Any) -> Any:
