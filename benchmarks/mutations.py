@@ -2,8 +2,8 @@
 
     python benchmarks/mutations.py [NETWORK …] [--every N] [--no-bisect] [-o docs/mutations.md]
 
-Every fault of nfexport.faults at every place of the exported networks. A fault has an effect if, on eighteen
-pictures, it moves an output of the file further than rounding does: by more than the verifier allows to a
+Every fault of nfexport.verification.faults at every place of the exported networks. A fault has an effect if, on
+eighteen pictures, it moves an output of the file further than rounding does: by more than the verifier allows to a
 correct file, measured against the file without the fault. The usual check is one standard normal input, and
 numpy.allclose at rtol 1e-3, atol 1e-5. Writes the numbers of each fault as JSON too; results of networks that
 are not named are kept.
@@ -24,15 +24,15 @@ import numpy as np
 import onnx
 
 import nfexport
-from nfexport.diagnosis.bisecting import bisect, steps_of
 from nfexport.errors import NfexportError
-from nfexport.faults import Fault, all_faults, at_fault, inject
-from nfexport.faults.standardisation import refolded
-from nfexport.models import ModelSpec, load
-from nfexport.recipe import Output
+from nfexport.recipe.recipe import Output
+from nfexport.runtimes import open_session
+from nfexport.sources import ModelSpec, load
+from nfexport.verification.diagnosis.bisecting import bisect, steps_of
+from nfexport.verification.faults import Fault, all_faults, at_fault, inject
+from nfexport.verification.faults.standardisation import refolded
 from nfexport.verification.inputs import default_cases
 from nfexport.verification.reference import evaluate
-from nfexport.verification.runtimes import open_session
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import default_tolerance, measure
 from nfexport.verification.verifier import cases_for, compare_with

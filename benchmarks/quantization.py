@@ -27,7 +27,7 @@ import onnxruntime
 
 import nfexport
 from benchmarks import host
-from nfexport.pictures.form import form_of
+from nfexport.images.form import form_of
 
 MODELS = ("nfnet_l0", "resnetv2_50x1_bit", "efficientnet_b0")
 TRAIN = Path(__file__).parents[1] / "examples" / "digits" / "train.py"

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nfexport import collector
+from nfexport import process as collector
 
 
 def test_it_runs_again_afterwards() -> None:

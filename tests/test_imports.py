@@ -87,20 +87,20 @@ def packages_loaded_by(code: str) -> set[str]:
         ("from nfexport.cli import run; run(['check', '--help'])", set()),
         ("from nfexport.cli import run; run(['makefile'])", set()),
         ("from nfexport.cli import run; run(['bench', '--help'])", set()),
-        ("import nfexport.benching.measuring", {"onnx", "numpy"}),
+        ("import nfexport.benchmark.measuring", {"onnx", "numpy"}),
         ("from nfexport.cli import run; run(['card', '--help'])", set()),
         ("import nfexport.pytest_plugin", set()),
         ("import nfexport.goldens.checking", {"onnx", "numpy"}),
         ("import nfexport; nfexport.inspect", {"onnx", "numpy"}),
         ("import nfexport; nfexport.classify", {"onnx", "numpy"}),
-        ("import nfexport.pictures.labels as l; assert l.label_names('imagenet-1k', 1000)", set()),
+        ("import nfexport.images.labels as l; assert l.label_names('imagenet-1k', 1000)", set()),
         ("from nfexport.cli import run; run(['classify', '--help'])", set()),
         ("import nfexport; nfexport.card", {"onnx", "numpy"}),
         ("import nfexport; nfexport.export", {"onnx", "numpy"}),
         ("from nfexport.cli import run; run(['evaluate', '--help'])", set()),
         ("import nfexport; nfexport.evaluate", {"onnx", "numpy"}),
-        ("from nfexport.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
-        ("import nfexport.models, nfexport.verification", set()),
+        ("from nfexport.recipe.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
+        ("import nfexport.sources, nfexport.verification", set()),
     ],
 )
 def test_start_up_loads_only_what_it_needs(code: str, allowed: set[str]) -> None:
@@ -114,8 +114,8 @@ def test_that_test_can_fail() -> None:
 def test_public_names_stay_what_they_are_after_their_packages_were_imported() -> None:
     """A submodule of the same name would replace the function at the second access."""
     code = (
-        "import nfexport, nfexport.inspection, nfexport.verification, nfexport.pipeline\n"
-        "import nfexport.classification, nfexport.cards.rendering, nfexport.preset_export\n"
+        "import nfexport, nfexport.inspection, nfexport.verification, nfexport.workflows.export\n"
+        "import nfexport.images.classify, nfexport.cards.rendering, nfexport.workflows.preset\n"
         "for _ in range(2):\n"
         "    for name in ('export', 'export_preset', 'verify', 'inspect', 'classify', 'card'):\n"
         "        assert callable(getattr(nfexport, name))"

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 import nfexport
-from nfexport.models import ModelSpec, load
-from nfexport.models.torchvision_operators import import_timm
+from nfexport.sources import ModelSpec, load
+from nfexport.sources.torchvision_operators import import_timm
 
 
 def pictures() -> list[np.ndarray]:

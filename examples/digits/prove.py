@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 import nfexport
-from nfexport.pictures.form import form_of
+from nfexport.images.form import form_of
 from nfexport.presets import find_preset
-from nfexport.verification.runtimes import open_session
+from nfexport.runtimes import open_session
 
 HERE = Path(__file__).parent
 EXPORTS: Mapping[str, Mapping[str, Any]] = {

@@ -22,26 +22,26 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nfexport.cards.rendering import card
-    from nfexport.classification.classifying import Prediction, classify
     from nfexport.errors import NfexportError
-    from nfexport.evaluation.evaluating import evaluate
-    from nfexport.evaluation.outcome import Evaluation
     from nfexport.goldens.checking import GoldenCheck
     from nfexport.goldens.checking import check as check_golden
     from nfexport.goldens.recording import GoldenResult
     from nfexport.goldens.recording import record as record_golden
+    from nfexport.images.classify.classifying import Prediction, classify
+    from nfexport.images.evaluate.evaluating import evaluate
+    from nfexport.images.evaluate.outcome import Evaluation
     from nfexport.inspection import FileFacts, inspect
     from nfexport.inspection.difference import Difference, diff
-    from nfexport.pipeline import export
-    from nfexport.preset_export import export_preset
     from nfexport.quantization.asking import Int8
     from nfexport.quantization.operation import quantize
     from nfexport.quantization.result import QuantizeResult
-    from nfexport.recipe import Recipe
-    from nfexport.results import ExportResult, VerifyResult
-    from nfexport.subjects import NamedModel
-    from nfexport.surgeon.operation import SurgeryResult, surgery
-    from nfexport.verifying import verify
+    from nfexport.recipe.recipe import Recipe
+    from nfexport.workflows.export import export
+    from nfexport.workflows.preset import export_preset
+    from nfexport.workflows.results import ExportResult, VerifyResult
+    from nfexport.workflows.subjects import NamedModel
+    from nfexport.workflows.surgery import SurgeryResult, surgery
+    from nfexport.workflows.verify import verify
 
 __all__ = [
     "export",
@@ -74,16 +74,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "export": "nfexport.pipeline",
-    "export_preset": "nfexport.preset_export",
-    "verify": "nfexport.verifying",
-    "ExportResult": "nfexport.results",
-    "VerifyResult": "nfexport.results",
-    "NamedModel": "nfexport.subjects",
-    "surgery": "nfexport.surgeon.operation",
-    "SurgeryResult": "nfexport.surgeon.operation",
-    "evaluate": "nfexport.evaluation.evaluating",
-    "Evaluation": "nfexport.evaluation.outcome",
+    "export": "nfexport.workflows.export",
+    "export_preset": "nfexport.workflows.preset",
+    "verify": "nfexport.workflows.verify",
+    "ExportResult": "nfexport.workflows.results",
+    "VerifyResult": "nfexport.workflows.results",
+    "NamedModel": "nfexport.workflows.subjects",
+    "surgery": "nfexport.workflows.surgery",
+    "SurgeryResult": "nfexport.workflows.surgery",
+    "evaluate": "nfexport.images.evaluate.evaluating",
+    "Evaluation": "nfexport.images.evaluate.outcome",
     "quantize": "nfexport.quantization.operation",
     "Int8": "nfexport.quantization.asking",
     "QuantizeResult": "nfexport.quantization.result",
@@ -96,8 +96,8 @@ _HOMES = {
     "card": "nfexport.cards.rendering",
     "GoldenResult": "nfexport.goldens.recording",
     "GoldenCheck": "nfexport.goldens.checking",
-    "classify": "nfexport.classification.classifying",
-    "Prediction": "nfexport.classification.classifying",
+    "classify": "nfexport.images.classify.classifying",
+    "Prediction": "nfexport.images.classify.classifying",
     "Recipe": "nfexport.recipe",
     "NfexportError": "nfexport.errors",
 }

@@ -11,7 +11,7 @@ import pytest
 import nfexport
 from nfexport.cards.command_line import commands
 from nfexport.cli import run
-from nfexport.recipe import PassStep, Recipe, Weights
+from nfexport.recipe.recipe import PassStep, Recipe, Weights
 from tests.cards.conftest import FORMS
 
 

@@ -10,14 +10,14 @@ import onnx
 import pytest
 
 import nfexport
-from nfexport.about import About, Accuracy
 from nfexport.cards.describing import describe
 from nfexport.cards.inputs import input_forms
 from nfexport.cards.rendering import render
 from nfexport.inspection import FileFacts
-from nfexport.interface import callers_part, steps_in_front
-from nfexport.recipe import Preprocessing, Recipe, Weights
-from nfexport.steps import Front
+from nfexport.recipe.about import About, Accuracy
+from nfexport.recipe.interface import callers_part, steps_in_front
+from nfexport.recipe.recipe import Preprocessing, Recipe, Weights
+from nfexport.recipe.steps import Front
 from tests.cards.conftest import FORMS
 
 IMAGENET = Preprocessing(

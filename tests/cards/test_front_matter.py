@@ -11,9 +11,9 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 import nfexport
-from nfexport.about import Accuracy
 from nfexport.cards.describing import describe
 from nfexport.cards.rendering import render
+from nfexport.recipe.about import Accuracy
 from tests.cards.test_describing import ABOUT, facts_of
 
 

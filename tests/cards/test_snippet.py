@@ -16,10 +16,10 @@ from PIL import Image
 
 import nfexport
 from nfexport.cards.snippet import runs_of_pictures
-from nfexport.models import ModelSpec, load
-from nfexport.models.torchvision_operators import import_timm
-from nfexport.pictures.form import form_of
-from nfexport.recipe import Recipe
+from nfexport.images.form import form_of
+from nfexport.recipe.recipe import Recipe
+from nfexport.sources import ModelSpec, load
+from nfexport.sources.torchvision_operators import import_timm
 from tests.cards.conftest import FORMS
 
 import_timm()
@@ -138,7 +138,7 @@ def test_a_foreign_file_is_fed_zeros(foreign: Path, tmp_path: Path) -> None:
 def test_every_preparation_is_written_out(
     crop_mode: str, crop_pct: float, size: tuple[int, int], files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Against nfexport.pictures, which its own tests hold against timm."""
+    """Against nfexport.images, which its own tests hold against timm."""
     recipe = changed(files["original"], size, crop_mode=crop_mode, crop_pct=crop_pct, interpolation="bilinear")
     form = form_of(recipe)
     (run,), _ = runs_of_pictures(recipe, "m.onnx")

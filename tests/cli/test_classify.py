@@ -16,7 +16,7 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import EXIT_INPUT, EXIT_OK, EXIT_VERIFICATION
-from tests.classification.conftest import drawn
+from tests.images.classify.conftest import drawn
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import nfexport
-from nfexport.about import About, Accuracy, write_about
 from nfexport.cli import run
-from tests.evaluation.conftest import Answered, answered, model
+from nfexport.recipe.about import About, Accuracy, write_about
+from tests.images.evaluate.conftest import Answered, answered, model
 
 __all__ = ["answered", "model"]
 
@@ -60,7 +60,7 @@ def test_json_csv_and_the_picture_say_the_same(
 
 
 def test_confusion_counts_truth_in_rows(model: Path, answered: Answered) -> None:
-    from nfexport.evaluation.confusion import matrix
+    from nfexport.images.evaluate.confusion import matrix
 
     result = nfexport.evaluate(model, answered.root)
     present, counts = matrix(result)

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import EXIT_INPUT, EXIT_MISSING, EXIT_OK, EXIT_VERIFICATION
-from nfexport.metadata import DIGEST_KEY, RECIPE_KEY
+from nfexport.recipe.metadata import DIGEST_KEY, RECIPE_KEY
 
 SIZE = 96
 
@@ -87,7 +87,7 @@ def test_pytorch_computes_each_batch_once_for_all_runtimes(exported: Path, monke
 def test_one_runtime_that_differs_fails_the_file(
     exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from nfexport.verification.runtimes.reference import ReferenceSession
+    from nfexport.runtimes.reference import ReferenceSession
 
     original = ReferenceSession.run
     monkeypatch.setattr(
@@ -127,7 +127,7 @@ def test_a_runtime_that_is_not_installed_exits_with_3(
     import sys
 
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "nfexport.verification.runtimes.openvino", raising=False)
+    monkeypatch.delitem(sys.modules, "nfexport.runtimes.openvino", raising=False)
     assert run(["verify", str(exported), "--runtime", "openvino"]) == EXIT_MISSING
     assert "pip install 'nfexport[openvino]'" in complaint(capsys)
 

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import nfexport
 from nfexport.errors import OnnxFileError, RecipeError
+from nfexport.graph.tensors import byte_count, dtype_name, is_floating
 from nfexport.inspection import TensorFacts, inspect
-from nfexport.inspection.tensors import byte_count, dtype_name, is_floating
-from nfexport.metadata import RECIPE_KEY
+from nfexport.recipe.metadata import RECIPE_KEY
 from tests.inspection.files import floats, model, network, node
 
 

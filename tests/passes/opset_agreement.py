@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
-from nfexport.passes import convert_opset
+from nfexport.passes.opset import convert_opset
 from nfexport.passes.report import PassReport
 
 ROUNDING = 2e-6

@@ -13,9 +13,10 @@ import pytest
 
 import nfexport
 from nfexport.errors import PassError
-from nfexport.opsets import newest_opset
-from nfexport.passes import batch, tidy
-from nfexport.passes.batching.proof import prove
+from nfexport.passes.batch import batch
+from nfexport.passes.batch.batching.proof import prove
+from nfexport.passes.cleanup import tidy
+from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, operators, parse, run
 
 OPSETS = [11, 13, 17, 18, newest_opset()]

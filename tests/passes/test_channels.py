@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes import channels, normalize
-from nfexport.passes.constants import set_constant
+from nfexport.graph.constants import set_constant
+from nfexport.passes.front import channels, normalize
 from tests.passes.graphs import Array, normal, operators
 from tests.passes.preprocessing import (
     MEAN,

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes import convert_opset
+from nfexport.passes.opset import convert_opset
 from tests.passes import opset_agreement as agreement
 
 NETWORK = """g (float[N,4,9,9] image) => (float[N,3] probs)

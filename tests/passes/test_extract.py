@@ -8,8 +8,8 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.opsets import newest_opset
-from nfexport.passes import extract
+from nfexport.passes.interface import extract
+from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, operators, parse, run
 
 CHAIN = """g (float[N,4] x, float[4] gain) => (float[N,4] y, float[N,4] z) {

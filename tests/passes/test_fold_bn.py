@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.passes import fold_bn
+from nfexport.passes.folds import fold_bn
 from tests.passes.graphs import normal, operators, parse, run
 
 X = normal(2, 3, 8, 8, seed=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfexport.passes import fold_constants, fold_ws
+from nfexport.passes.folds import fold_constants, fold_ws
 from tests.passes.graphs import normal, operators, parse, run
 from tests.passes.test_fold_ws import separate_calls
 

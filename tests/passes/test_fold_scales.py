@@ -10,9 +10,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes import edit, fold_scales
+from nfexport.graph import edit
+from nfexport.passes.folds import fold_scales
 from nfexport.passes.report import PassReport
-from nfexport.pipeline import export
+from nfexport.workflows.export import export
 from tests.passes.graphs import normal, operators, parse, run
 
 Array = np.ndarray[Any, Any]

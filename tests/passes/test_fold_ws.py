@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes import fold_ws
+from nfexport.passes.folds import fold_ws
 from tests.passes.graphs import normal, operators, parse, run
 
 Array = np.ndarray[Any, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.passes import guard_pooling
+from nfexport.passes.rewrites import guard_pooling
 from tests.passes.graphs import parse, run
 
 PAIR = """g (float[N,1,8,8] x) => (float[N,1,4,4] y) {

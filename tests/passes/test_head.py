@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes import convert_opset, head
+from nfexport.passes.interface import head
+from nfexport.passes.opset import convert_opset
 from tests.passes.graphs import normal, operators, parse, run
 
 BODY = """

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.opsets import newest_opset
-from nfexport.passes import channels, input_form, normalize
+from nfexport.passes.front import channels, input_form, normalize
+from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import operators
 from tests.passes.preprocessing import MEAN, PADDED, STD, error, network, normalise, outcome, pixels
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes import merge_affine
+from nfexport.passes.rewrites import merge_affine
 from tests.passes.graphs import Array, normal, operators, parse, run
 
 ROUNDING = 1e-6

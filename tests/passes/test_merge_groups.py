@@ -6,7 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes import edit, merge_groups
+from nfexport.graph import edit
+from nfexport.passes.rewrites import merge_groups
 from tests.passes.graphs import normal, parse, run
 
 ROUNDING = 2e-6

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes import merge_pads
+from nfexport.passes.rewrites import merge_pads
 from tests.passes.graphs import normal, operators, parse, run
 
 POOL = "MaxPool<kernel_shape=[3,3], strides=[2,2]>"

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes import multiply_gates
+from nfexport.passes.rewrites import multiply_gates
 from tests.passes.graphs import normal, operators, parse, run
 
 GATE = """g (float[n,512,5,7] x) => (float[n,512,5,7] y{more}) {{

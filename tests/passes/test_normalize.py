@@ -7,8 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.opsets import newest_opset
-from nfexport.passes import convert_opset, normalize
+from nfexport.passes.front import normalize
+from nfexport.passes.opset import convert_opset
+from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, operators, parse
 from tests.passes.preprocessing import (
     MEAN,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from nfexport.passes.opset_rules import RULES
-from nfexport.passes.opset_rules.site import Site
+from nfexport.passes.opset.rules import RULES
+from nfexport.passes.opset.rules.site import Site
 from tests.passes import opset_agreement as agreement
 
 ACTIVATIONS = {

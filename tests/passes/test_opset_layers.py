@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from nfexport.passes.opset_rules import RULES, normalisation
-from nfexport.passes.opset_rules.pooling import more_padding
-from nfexport.passes.opset_rules.site import Site
+from nfexport.passes.opset.rules import RULES, normalisation
+from nfexport.passes.opset.rules.pooling import more_padding
+from nfexport.passes.opset.rules.site import Site
 from tests.passes import opset_agreement as agreement
 
 Y = "float[a,b,c,d] y"

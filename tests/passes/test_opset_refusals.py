@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes import convert_opset
+from nfexport.passes.opset import convert_opset
 from tests.passes import opset_agreement as agreement
 
 X = "float[N,4] x"

@@ -7,8 +7,8 @@ import itertools
 import onnx
 import pytest
 
-from nfexport.passes.opset_rules import RULES
-from nfexport.passes.opset_rules.unchanged import ROWS, means_the_same
+from nfexport.passes.opset.rules import RULES
+from nfexport.passes.opset.rules.unchanged import ROWS, means_the_same
 
 Schema = onnx.defs.OpSchema
 NARROWED = {

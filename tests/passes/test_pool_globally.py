@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.passes import pool_globally
+from nfexport.passes.rewrites import pool_globally
 from tests.passes.graphs import normal, operators, parse, run
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import nfexport
 from nfexport.errors import PassError
-from nfexport.passes import precision
+from nfexport.passes.precision import precision
 from tests.passes.graphs import normal, operators, parse, run
 
 BODY = """

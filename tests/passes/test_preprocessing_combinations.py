@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 import nfexport
-from nfexport.passes import channels, input_form, normalize
+from nfexport.passes.front import channels, input_form, normalize
 from tests.passes.graphs import Array, operators
 from tests.passes.preprocessing import (
     MEAN,

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.opsets import newest_opset
-from nfexport.passes import rename
+from nfexport.passes.interface import rename
+from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, parse, run
 
 TWO = """g (float[N,3] a, float[N,3] b) => (float[N,3] sum, float[N,3] difference) {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nfexport.errors import MissingPackage
-from nfexport.passes import simplify
+from nfexport.passes.cleanup import simplify
 from tests.passes.graphs import normal, operators, parse, run
 
 WASTEFUL = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfexport.passes import drop_expand, fold_constants, static_shapes, tidy
+from nfexport.passes.cleanup import drop_expand, static_shapes, tidy
+from nfexport.passes.folds import fold_constants
 from tests.passes.graphs import normal, operators, parse, run
 
 FLATTEN = """g (float[batch,4,3,3] x) => (float[batch,c] y) {

@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from nfexport.opsets import newest_opset
-from nfexport.passes import strip
+from nfexport.passes.cleanup import strip
+from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import normal, parse, run
 
 GRAPH = """g (bool c, float[2] x) => (float[2] y) {

@@ -10,10 +10,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import nfexport
-from nfexport.models import ModelSpec, load
-from nfexport.pictures.form import form_of
+from nfexport.images.form import form_of
 from nfexport.presets import FORMS, find_preset
-from nfexport.verification.runtimes import open_session
+from nfexport.runtimes import open_session
+from nfexport.sources import ModelSpec, load
 
 MEAN, SCALE = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 

@@ -10,9 +10,9 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import PresetError, RecipeError
-from nfexport.preset_export import are_documented
 from nfexport.presets import find_preset, list_presets
 from nfexport.presets.reading import read_preset
+from nfexport.workflows.preset import are_documented
 
 OWN = """\
 title = "mine"

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 import nfexport
-from nfexport.pictures.form import form_of
+from nfexport.images.form import form_of
 
 CALIBRATING = 10
 

@@ -13,9 +13,9 @@ from onnx import numpy_helper
 
 import nfexport
 from nfexport.errors import InputError
-from nfexport.metadata import write_recipe
 from nfexport.quantization.identity import graph_digest
-from nfexport.recipe import PassStep
+from nfexport.recipe.metadata import write_recipe
+from nfexport.recipe.recipe import PassStep
 from nfexport.verification.weights import check_weights
 
 
@@ -80,7 +80,7 @@ def test_the_weights_are_compared_with_the_model_itself(quantised: nfexport.Quan
     """Without the digest's help: a scale that is off by more than half a step at its largest weight shows."""
     import torch
 
-    from nfexport.models import loading
+    from nfexport.sources import loading
 
     module: torch.nn.Module = loading.load_from_recipe(quantised.recipe).module
     model = onnx.load(quantised.path)

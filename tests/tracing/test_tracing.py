@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from nfexport.errors import ExportError
-from nfexport.models import ModelSpec, load
-from nfexport.models.standardised import standardisations
-from nfexport.models.torchvision_operators import import_timm
-from nfexport.passes import fold_ws
+from nfexport.passes.folds import fold_ws
+from nfexport.sources import ModelSpec, load
+from nfexport.sources.standardised import standardisations
+from nfexport.sources.torchvision_operators import import_timm
 from nfexport.tracing import TraceRequest, order_of_exporters, torchscript, trace
 from nfexport.tracing.weights import scope_of
 

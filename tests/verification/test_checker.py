@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nfexport import artefact
-from nfexport.verification.checker import refusal
+from nfexport.graph import artefact
+from nfexport.graph.checker import refusal
 from tests.passes.graphs import normal, parse
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nfexport.errors import OnnxFileError
-from nfexport.verification.checker import refusal
+from nfexport.graph.checker import refusal
 
 WEIGHTS = np.ones((64, 3, 11, 11), np.float32)  # 92,928 bytes: stepped over, not read
 

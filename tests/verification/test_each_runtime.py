@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
+from nfexport import runtimes as package
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
+from nfexport.runtimes import EXTRAS, open_session, runtimes
 from nfexport.verification import Subject, VerificationReport, verify_session_against
-from nfexport.verification import runtimes as package
-from nfexport.verification.runtimes import EXTRAS, open_session, runtimes
 from tests.verification.test_runtimes import one_node
 from tests.verification.toy import CLASSES, INTERFACE, SIZE, to_onnx, toy, weights
 

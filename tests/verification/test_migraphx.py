@@ -16,9 +16,9 @@ import onnx
 import onnxruntime
 import pytest
 
+from nfexport import runtimes as package
 from nfexport.errors import MissingPackage, OnnxFileError
-from nfexport.verification import runtimes as package
-from nfexport.verification.runtimes import open_session
+from nfexport.runtimes import open_session
 from tests.verification.toy import CLASSES, SIZE, to_onnx, toy, weights
 
 MODULE = f"{package.__name__}.migraphx"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import nfexport
-from nfexport.models import ModelSpec, load
-from nfexport.recipe import Output
+from nfexport.recipe.recipe import Output
+from nfexport.sources import ModelSpec, load
 from nfexport.verification import Subject, VerificationReport, verify_session_against
 from tests.verification.toy import PREPROCESSING
 

@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from nfexport import runtimes
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
-from nfexport.verification import runtimes
-from nfexport.verification.runtimes import onnxruntime as adapter
-from nfexport.verification.runtimes import open_session
+from nfexport.runtimes import onnxruntime as adapter
+from nfexport.runtimes import open_session
 from tests.verification.toy import CLASSES, SIZE, to_onnx, toy, weights
 
 
@@ -123,4 +123,4 @@ def test_a_runtime_is_added_by_adding_a_file(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(MissingPackage, match=r"'absent' cannot be imported .*; pip install absent"):
             open_session(b"x", runtime="absent")
     finally:
-        sys.modules.pop("nfexport.verification.runtimes.echo", None)
+        sys.modules.pop("nfexport.runtimes.echo", None)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nfexport.errors import OnnxFileError
-from nfexport.recipe import Output
+from nfexport.recipe.recipe import Output
 from nfexport.verification import FixedTolerance, Subject, VerificationReport, verify_session_against
 from tests.verification.toy import INTERFACE, mixing, to_onnx, toy, weights
 

@@ -11,10 +11,10 @@ import pytest
 from onnx import numpy_helper
 
 import nfexport
-from nfexport.faults import inject
-from nfexport.faults.standardisation import refolded
-from nfexport.models import ModelSpec, load
-from nfexport.passes import multiply_gates
+from nfexport.passes.rewrites import multiply_gates
+from nfexport.sources import ModelSpec, load
+from nfexport.verification.faults import inject
+from nfexport.verification.faults.standardisation import refolded
 from nfexport.verification.tolerance import FixedTolerance
 from nfexport.verification.weights import check_weights
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, load_from_string, numpy_helper
 
-from nfexport.recipe import Output, Preprocessing
+from nfexport.recipe.recipe import Output, Preprocessing
 
 PREPROCESSING = Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=1.0, crop_mode="center", interpolation="bicubic"

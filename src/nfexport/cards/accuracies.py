@@ -6,8 +6,8 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
-from nfexport.about import Accuracy
 from nfexport.errors import InputError
+from nfexport.recipe.about import Accuracy
 
 FIX = "pass what 'nfexport evaluate FILE … --json' printed"
 

@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nfexport.interface import networks_part, steps_in_front
-from nfexport.recipe import Output, PassStep, Preprocessing, Recipe
-from nfexport.speed import REWRITES
+from nfexport.recipe.interface import networks_part, steps_in_front
+from nfexport.recipe.recipe import Output, PassStep, Preprocessing, Recipe
+from nfexport.recipe.speed import REWRITES
 
 Steps = Mapping[str, Mapping[str, Any]]
 

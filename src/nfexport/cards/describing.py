@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-from nfexport.about import About, Accuracy
 from nfexport.cards.command_line import commands
 from nfexport.cards.costs import cost_of
 from nfexport.cards.inputs import input_forms, preparation, tensor
@@ -12,7 +11,8 @@ from nfexport.cards.outputs import classes, output_entries
 from nfexport.cards.snippet import run_of_arrays, runs_of_pictures
 from nfexport.cards.value import Card, Form, InputForm, Making, Run, Specification
 from nfexport.inspection import FileFacts, TensorFacts
-from nfexport.recipe import SCORES, Recipe
+from nfexport.recipe.about import About, Accuracy
+from nfexport.recipe.recipe import SCORES, Recipe
 
 TIMM = """@misc{rw2019timm,
   author = {Ross Wightman},

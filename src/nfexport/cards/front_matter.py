@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfexport.about import Accuracy
 from nfexport.cards.value import Card
+from nfexport.recipe.about import Accuracy
 
 LICENCES = frozenset(
     {

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from nfexport.cards.value import Form, InputForm, Tensor
 from nfexport.inspection import TensorFacts
-from nfexport.interface import front_steps, networks_part
-from nfexport.recipe import Preprocessing, Recipe
+from nfexport.recipe.interface import front_steps, networks_part
+from nfexport.recipe.recipe import Preprocessing, Recipe
 
 BYTE = 255.0
 IMAGE = {"nchw": ("B", "C", "H", "W"), "nhwc": ("B", "H", "W", "C")}

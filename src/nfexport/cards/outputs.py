@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nfexport.cards.inputs import tensor
 from nfexport.cards.value import OutputEntry
 from nfexport.inspection import TensorFacts
-from nfexport.recipe import Output, Recipe
+from nfexport.recipe.recipe import Output, Recipe
 
 LETTERS = {"B": "batch size", "C": "channel", "H": "height", "W": "width"}
 MANY_CLASSES = 20

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nfexport.about import Accuracy
 from nfexport.cards.accuracies import read_accuracy
 from nfexport.cards.describing import describe
 from nfexport.cards.front_matter import front_matter
@@ -15,6 +14,7 @@ from nfexport.cards.styles import SUFFIX, check_style
 from nfexport.cards.value import Card
 from nfexport.errors import MissingPackage
 from nfexport.inspection import inspect
+from nfexport.recipe.about import Accuracy
 
 if TYPE_CHECKING:
     import jinja2

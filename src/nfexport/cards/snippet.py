@@ -1,6 +1,6 @@
 """Programs that run a file on a picture with ONNX Runtime, numpy and Pillow alone.
 
-They do what nfexport.pictures does, written out for one file: timm's evaluation transform, by Pillow.
+They do what nfexport.images does, written out for one file: timm's evaluation transform, by Pillow.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from nfexport.cards.inputs import scaled_size
 from nfexport.cards.value import Run
 from nfexport.errors import RecipeError
+from nfexport.images.crop import FILTERS
+from nfexport.images.decode import MODES
+from nfexport.images.form import PictureForm, form_of
 from nfexport.inspection import TensorFacts
-from nfexport.pictures.crop import FILTERS
-from nfexport.pictures.decode import MODES
-from nfexport.pictures.form import PictureForm, form_of
-from nfexport.recipe import Output, Recipe
+from nfexport.recipe.recipe import Output, Recipe
 
 IMPORTS = ["import numpy as np", "import onnxruntime"]
 PICTURE = "picture.jpg"

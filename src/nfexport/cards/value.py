@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from nfexport.about import Accuracy
+from nfexport.recipe.about import Accuracy
 
 Form = Literal["original", "converted", "own"]
 

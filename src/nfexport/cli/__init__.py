@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from nfexport import __version__, collector
+from nfexport import __version__
+from nfexport import process as collector
 from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {

@@ -17,7 +17,7 @@ from nfexport.cli.show_cost import add_cost
 from nfexport.cli.show_diagnosis import add_diagnosis, add_self_test
 from nfexport.cli.show_quantization import add_quantization
 from nfexport.errors import InputError
-from nfexport.speed import REWRITES
+from nfexport.recipe.speed import REWRITES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from nfexport.inspection import FileFacts
     from nfexport.inspection.assertions import Outcome
     from nfexport.inspection.cost import Cost
-    from nfexport.models import ArchitectureEntry
-    from nfexport.results import ExportResult, VerifyResult
+    from nfexport.sources import ArchitectureEntry
     from nfexport.verification.report import VerificationReport
+    from nfexport.workflows.results import ExportResult, VerifyResult
 
 _STAGES = {
     "import": "importing torch and timm",

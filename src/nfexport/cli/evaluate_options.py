@@ -11,8 +11,8 @@ import click
 from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
-    from nfexport.evaluation.answers import Reading
-    from nfexport.evaluation.expecting import Expectation
+    from nfexport.images.evaluate.answers import Reading
+    from nfexport.images.evaluate.expecting import Expectation
     from nfexport.inspection import FileFacts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -79,7 +79,7 @@ def check_options(
     """Raise InputError, OutputError or MissingPackage for what cannot work, before any long work is done."""
     import importlib.util
 
-    from nfexport.artefact import check_target
+    from nfexport.graph.artefact import check_target
 
     if checkpoint is not None and against is None:
         raise InputError("--checkpoint is for PyTorch's model", fix="add --against torch")
@@ -113,8 +113,8 @@ def expectation_for(
     """Return what the options expect of this file.
 
     Raises InputError if it carries no claim, or cannot tell the best five."""
-    from nfexport.evaluation.answers import BEST
-    from nfexport.evaluation.expecting import WITHIN, Expectation, claimed
+    from nfexport.images.evaluate.answers import BEST
+    from nfexport.images.evaluate.expecting import WITHIN, Expectation, claimed
 
     points = WITHIN if within is None else within
     expectation = (

@@ -12,7 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
-    from nfexport.evaluation.outcome import Evaluation
+    from nfexport.images.evaluate.outcome import Evaluation
 
 
 def show_evaluation(result: Evaluation, console: Console, *, per_class: bool, recorded: bool) -> None:
@@ -82,13 +82,13 @@ def report_problems(result: Evaluation, problems: Sequence[str], *, not_recorded
 
 def write_tables(result: Evaluation, *, csv: Path | None, confusion: Path | None) -> None:
     """Write the classes as CSV, and the picture of what is taken for what. Raises OutputError."""
-    from nfexport.artefact import staged, write_files
+    from nfexport.graph.artefact import staged, write_files
 
     if csv is not None:
         with staged(csv, option="--csv") as partial:
             partial.write_text(result.to_csv(), encoding="utf-8")
     if confusion is not None:
-        from nfexport.evaluation.confusion import png
+        from nfexport.images.evaluate.confusion import png
 
         picture = png(result)
         with staged(confusion, option="--confusion") as partial:

@@ -15,9 +15,9 @@ from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.table import Table
 
-from nfexport.classification.answering import Skipped
-from nfexport.classification.classifying import Prediction
-from nfexport.pictures.files import spelled
+from nfexport.images.classify.answering import Skipped
+from nfexport.images.classify.classifying import Prediction
+from nfexport.images.files import spelled
 
 
 class Printer(Protocol):

@@ -11,8 +11,8 @@ from rich.table import Table
 from nfexport.presets.checking import default_names
 
 if TYPE_CHECKING:
-    from nfexport.about import Accuracy
     from nfexport.presets import Preset
+    from nfexport.recipe.about import Accuracy
 
 
 def show_presets(out: Console, presets: Sequence[Preset]) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from nfexport.surgeon.ledger import SHOWN, LedgerEntry, formula, headline
+from nfexport.passes.ledger import SHOWN, LedgerEntry, formula, headline
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
-    from nfexport.surgeon.operation import SurgeryResult
+    from nfexport.workflows.surgery import SurgeryResult
 
 
 def show_plan(result: SurgeryResult, console: Console) -> None:

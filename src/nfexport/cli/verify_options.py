@@ -13,8 +13,8 @@ from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
     from nfexport.inspection.assertions import Outcome
-    from nfexport.results import VerifyResult
-    from nfexport.subjects import NamedModel
+    from nfexport.workflows.results import VerifyResult
+    from nfexport.workflows.subjects import NamedModel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,7 +87,7 @@ def named_model(model: str | None, checkpoint: Path | None, asked: dict[str, Any
                 f"--{name.replace('_', '-')} is for a file without a recipe", fix="name its model with --model"
             )
         return None
-    from nfexport.subjects import NamedModel
+    from nfexport.workflows.subjects import NamedModel
 
     return NamedModel(name=model, checkpoint=checkpoint, **given)
 
@@ -119,9 +119,9 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
     """Write the HTML page and the plot of a result with a diagnosis. Raises OutputError or MissingPackage."""
     if result.diagnosis is None:
         return
-    from nfexport.artefact import staged, write_files
-    from nfexport.diagnosis import plot as drawing
-    from nfexport.diagnosis import report as page
+    from nfexport.graph.artefact import staged, write_files
+    from nfexport.verification.diagnosis import plot as drawing
+    from nfexport.verification.diagnosis import report as page
 
     if report is not None:
         text = page.html(str(result.path), result.reports, result.diagnosis, result.recipe, passed=result.passed)
@@ -135,7 +135,7 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
 
 def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[Outcome]) -> None:
     """Write what was found as JUnit XML, assertions that fail included. Raises OutputError if that fails."""
-    from nfexport.artefact import staged
+    from nfexport.graph.artefact import staged
     from nfexport.verification.junit import to_junit
 
     faults = [("recipe", text) for text in result.disagreements]

@@ -16,7 +16,7 @@ from nfexport.goldens.expecting import judge
 from nfexport.goldens.feeding import load
 from nfexport.goldens.fingerprint import Fingerprint, fingerprint
 from nfexport.goldens.manifest import DataSet, Manifest, read_manifest
-from nfexport.verification.runtimes import Session, open_session
+from nfexport.runtimes import Session, open_session
 
 Array = NDArray[Any]
 Kind = Literal["interface", "opset", "operators", "weights", "recipe", "numbers"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nfexport.errors import GoldenError
 from nfexport.goldens.manifest import DataSet, Manifest, Tensor
-from nfexport.recipe import PassStep, Preprocessing
+from nfexport.recipe.recipe import PassStep, Preprocessing
 from nfexport.verification.subject import Subject
 
 Array = NDArray[Any]

@@ -13,11 +13,11 @@ import onnx
 
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.goldens.manifest import Weight
-from nfexport.inspection import counting
-from nfexport.inspection.external_data import check_digest, external_files, recorded
-from nfexport.inspection.facts import read
-from nfexport.inspection.tensors import byte_count, dtype_name, shape_of
-from nfexport.metadata import RECIPE_KEY, read_recipe
+from nfexport.graph import counting
+from nfexport.graph.external_data import check_digest, external_files, recorded
+from nfexport.graph.header import read
+from nfexport.graph.tensors import byte_count, dtype_name, shape_of
+from nfexport.recipe.metadata import RECIPE_KEY, read_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

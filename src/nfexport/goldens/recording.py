@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport import __version__
-from nfexport.artefact import check_target, staged_folder, write_files
 from nfexport.errors import GoldenError, OnnxFileError, OutputError, VerificationFailed
 from nfexport.goldens import expecting, layout
 from nfexport.goldens.expecting import Expected
 from nfexport.goldens.feeding import digest, subject_to_dict, to_pb
 from nfexport.goldens.fingerprint import Fingerprint, fingerprint
 from nfexport.goldens.manifest import DataSet, Manifest, Reference, Tensor, read_manifest
+from nfexport.graph.artefact import check_target, staged_folder, write_files
 from nfexport.progress import Progress
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.subject import Subject
-from nfexport.verifying import verify
+from nfexport.workflows.verify import verify
 
 if TYPE_CHECKING:
     from nfexport.verification.reference import Reference as PyTorchReference

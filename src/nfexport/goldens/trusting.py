@@ -17,10 +17,10 @@ from nfexport.errors import VerificationFailed
 from nfexport.goldens import expecting
 from nfexport.goldens.expecting import Expected
 from nfexport.goldens.recording import Batch, Recorded
-from nfexport.surgeon import feeds
-from nfexport.surgeon.comparison import FileReference
-from nfexport.surgeon.reading import read
+from nfexport.graph.reading import read
+from nfexport.verification import surgery_feeds as feeds
 from nfexport.verification.inputs import default_cases
+from nfexport.verification.surgery_comparison import FileReference
 from nfexport.verification.tolerance import default_tolerance
 
 Array = NDArray[Any]

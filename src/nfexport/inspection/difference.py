@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nfexport.inspection.facts import FileFacts, inspect
-from nfexport.metadata import EXTERNAL_KEY, RECIPE_KEY
+from nfexport.recipe.metadata import EXTERNAL_KEY, RECIPE_KEY
 
 Array = np.ndarray[Any, Any]
 

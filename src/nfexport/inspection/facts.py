@@ -10,14 +10,14 @@ from typing import Any
 
 import onnx
 
-from nfexport.about import About, Accuracy, read_about, read_evaluation
-from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.inspection import counting, recognise
-from nfexport.inspection.external_data import external_files, recorded
-from nfexport.inspection.skim import DamagedError, Look, skim
-from nfexport.inspection.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
-from nfexport.metadata import ExternalRecord, read_recipe
-from nfexport.recipe import Recipe
+from nfexport.errors import RecipeError
+from nfexport.graph import counting
+from nfexport.graph.external_data import external_files, recorded
+from nfexport.graph.header import read
+from nfexport.graph.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
+from nfexport.recipe.about import About, Accuracy, read_about, read_evaluation
+from nfexport.recipe.metadata import ExternalRecord, read_recipe
+from nfexport.recipe.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,23 +139,6 @@ def inspect(path: str | Path) -> FileFacts:
         evaluation=read_evaluation(metadata),
         external_record=recorded(path, metadata, external),
     )
-
-
-def read(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelProto:
-    """Return the model without the values of its initializers, after a look at them; those of up to `keep`
-    bytes stay.
-
-    Raises OnnxFileError as inspect does."""
-    recognise.check_readable(path)
-    try:
-        model = skim(path, look, keep=keep)
-    except OSError as error:
-        raise OnnxFileError(f"'{path}' cannot be read ({error.strerror})", fix="check its permissions") from error
-    except DamagedError as damage:
-        raise recognise.explain(path, damage) from damage
-    if not model.ir_version or not model.graph.output:
-        raise recognise.explain(path, DamagedError("it holds no graph"))
-    return model
 
 
 def _interface(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorFacts, ...]:

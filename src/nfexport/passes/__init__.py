@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from nfexport.errors import RecipeError
-from nfexport.recipe import PassStep
+from nfexport.recipe.recipe import PassStep
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -87,6 +87,9 @@ def run(model: ir.Model, steps: Iterable[PassStep], observe: Callable[[str], Non
 
 def load(name: str) -> Callable[..., Any]:
     """Return the apply function of the pass that goes by this name."""
-    module = importlib.import_module(f"nfexport.passes.{name.replace('-', '_')}")
-    function: Callable[..., Any] = module.apply
+    from pathlib import Path
+
+    stem = name.replace("-", "_")
+    (home,) = Path(__file__).parent.glob(f"*/{stem}.py")
+    function: Callable[..., Any] = importlib.import_module(f"nfexport.passes.{home.parent.name}.{stem}").apply
     return function

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfexport.errors import RecipeError
-from nfexport.opsets import check_opset
 from nfexport.presets.preset import FORMS, Preset
+from nfexport.recipe.opsets import check_opset
 
 OUTPUTS = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")
 CROP_MODES = ("center", "squash", "border")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from nfexport.about import About, Accuracy
+from nfexport.recipe.about import About, Accuracy
 
 Form = Literal["original", "converted"]
 FORMS: tuple[Form, ...] = ("original", "converted")

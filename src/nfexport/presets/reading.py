@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nfexport.about import Accuracy
 from nfexport.errors import PresetError
 from nfexport.presets.checking import contradictions
 from nfexport.presets.preset import DocumentedWeights, Pictures, Preset
+from nfexport.recipe.about import Accuracy
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError
-from nfexport.interface import front_steps, networks_part
-from nfexport.pictures.files import find_pictures
-from nfexport.pictures.form import PictureForm, form_of
-from nfexport.recipe import Preprocessing, Recipe
+from nfexport.images.files import find_pictures
+from nfexport.images.form import PictureForm, form_of
+from nfexport.recipe.interface import front_steps, networks_part
+from nfexport.recipe.recipe import Preprocessing, Recipe
 from nfexport.verification.inputs import ORDER, draw
 from nfexport.verification.served import ServedForm
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from nfexport.inspection.tensors import shape_of
-from nfexport.recipe import PassStep, Recipe
+from nfexport.graph.tensors import shape_of
+from nfexport.recipe.recipe import PassStep, Recipe
 
 QUANTIZE = "quantize"
 """Name of the step in a recipe."""

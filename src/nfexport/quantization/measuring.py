@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.recipe import Output
+from nfexport.recipe.recipe import Output
+from nfexport.runtimes import Session
 from nfexport.verification.compare import top_agreement
-from nfexport.verification.runtimes import Session
 from nfexport.verification.tolerance import output_range, per_picture, root_mean_square
 
 Array = NDArray[Any]

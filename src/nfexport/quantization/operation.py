@@ -11,12 +11,9 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from nfexport.about import EVALUATION_KEY
-from nfexport.artefact import check_target, staged, write_model
 from nfexport.errors import OnnxFileError, OutputError, PassError, RecipeError
+from nfexport.graph.artefact import check_target, staged, write_model
 from nfexport.inspection import FileFacts, inspect
-from nfexport.interface import precision
-from nfexport.metadata import write_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.asking import OLDEST, Int8, Method
 from nfexport.quantization.calibration import (
@@ -32,8 +29,11 @@ from nfexport.quantization.proving import prove
 from nfexport.quantization.quantiser import quantised
 from nfexport.quantization.ranking import noise, worst
 from nfexport.quantization.result import QuantizeResult
-from nfexport.recipe import PassStep, Recipe
-from nfexport.verification.runtimes import open_session
+from nfexport.recipe.about import EVALUATION_KEY
+from nfexport.recipe.interface import precision
+from nfexport.recipe.metadata import write_recipe
+from nfexport.recipe.recipe import PassStep, Recipe
+from nfexport.runtimes import open_session
 from nfexport.verification.subject import Subject
 from nfexport.verification.verifier import cases_for
 

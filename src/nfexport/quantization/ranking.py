@@ -17,7 +17,7 @@ import onnx
 from nfexport.quantization.calibration import Calibration
 from nfexport.quantization.choosing import PRODUCTS
 from nfexport.quantization.rounding import Array, Grid, Grids
-from nfexport.verification.runtimes import open_session
+from nfexport.runtimes import open_session
 
 TOO_NOISY = 0.01
 """Noise over signal from which a layer stays in float: 20 dB. No layer of test_nfnet, nfnet_l0 or efficientnet_b0 is

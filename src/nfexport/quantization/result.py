@@ -9,7 +9,7 @@ from typing import Any
 
 from nfexport.inspection import FileFacts
 from nfexport.quantization.measuring import Agreement
-from nfexport.recipe import Recipe
+from nfexport.recipe.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from nfexport.errors import RecipeError
-from nfexport.metadata import read_recipe
+from nfexport.recipe.metadata import read_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

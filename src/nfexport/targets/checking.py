@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
-from nfexport.inspection.counting import initializers
-from nfexport.inspection.external_data import external_files
-from nfexport.inspection.tensors import dtype_name, shape_of
+from nfexport.graph.counting import initializers
+from nfexport.graph.external_data import external_files
+from nfexport.graph.tensors import dtype_name, shape_of
 from nfexport.targets.advice import Advisor
 from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck
 from nfexport.targets.rules import hangs_on_constants, problem_of
@@ -146,7 +146,7 @@ def _refusal(use: Use, table: Table) -> str | None:
 
 def _attempt(path: Path, table: Table) -> tuple[str | None, str | None, list[Finding]]:
     """Return which runtime was tried, or why none was, and its refusal."""
-    from nfexport.verification.runtimes import open_session
+    from nfexport.runtimes import open_session
 
     assert table.runtime is not None
     try:

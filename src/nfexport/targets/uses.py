@@ -16,7 +16,7 @@ import onnx
 import onnx.defs
 from numpy.typing import NDArray
 
-from nfexport.inspection.facts import read
+from nfexport.graph.header import read
 
 SMALL = 1024
 """Bytes of an initializer up to which its values are kept: pads, axes and sizes, but no weights."""

@@ -18,9 +18,9 @@ import torch
 
 from nfexport import __version__
 from nfexport.errors import ExportError
-from nfexport.passes.name_by_module import PARAMETERS
-from nfexport.patching import traceable
-from nfexport.standardisation import Standardisation
+from nfexport.graph.standardisation import Standardisation
+from nfexport.passes.cleanup.name_by_module import PARAMETERS
+from nfexport.tracing.patching import traceable
 from nfexport.tracing.weights import named_tensors
 
 Exporter = Literal["torchscript", "dynamo"]

@@ -17,9 +17,9 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from nfexport.passes.fold_ws import STANDARDISED
-from nfexport.patching import plain_weights
+from nfexport.passes.folds.fold_ws import STANDARDISED
 from nfexport.tracing import DYNAMO_FROM_OPSET, TraceRequest
+from nfexport.tracing.patching import plain_weights
 from nfexport.tracing.shapes import shapes_alone
 from nfexport.tracing.weights import as_ir_tensor, is_large, named_tensors, standing_in
 

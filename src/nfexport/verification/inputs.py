@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.recipe import Preprocessing
+from nfexport.recipe.recipe import Preprocessing
 
 Image = NDArray[np.float64]
 GRAIN = 0.03

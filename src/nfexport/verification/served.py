@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.passes.resampling import resample
-from nfexport.recipe import PassStep
+from nfexport.passes.front.resampling import resample
+from nfexport.recipe.recipe import PassStep
 from nfexport.verification.tolerance import UNIT
 
 Array = NDArray[Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from nfexport.recipe import Output, PassStep, Preprocessing
+from nfexport.recipe.recipe import Output, PassStep, Preprocessing
 from nfexport.verification.served import ServedForm
 from nfexport.verification.tolerance import Float32Tolerance, Int8Tolerance, default_tolerance
 

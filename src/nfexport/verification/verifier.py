@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
-from nfexport.recipe import Output
+from nfexport.recipe.recipe import Output
+from nfexport.runtimes import Model, Session, open_session, source_of
 from nfexport.verification.compare import Comparison, compare
 from nfexport.verification.inputs import InputCase, default_cases
 from nfexport.verification.report import CaseResult, VerificationReport
-from nfexport.verification.runtimes import Model, Session, open_session, source_of
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import Tolerance
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
+from nfexport.runtimes import Model
 from nfexport.verification.reference import in_float64
-from nfexport.verification.runtimes import Model
 from nfexport.verification.tolerance import FLOOR_MAX, UNIT
 
 TRANSPOSED = ".T"

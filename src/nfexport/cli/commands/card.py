@@ -40,10 +40,10 @@ def command(
 
     What the file does not tell is called unknown in the card.
     """
-    from nfexport.artefact import check_target, staged
     from nfexport.cards.rendering import describe_file, render
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_card import show_card
+    from nfexport.graph.artefact import check_target, staged
 
     if target is not None:
         check_target(target)

@@ -15,9 +15,9 @@ from nfexport.cli.verify_options import check_providers
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, InputError
 
 if TYPE_CHECKING:
-    from nfexport.classification.answering import Answer
-    from nfexport.classification.classifying import OpenFile, Prediction
     from nfexport.cli.show_predictions import Printer
+    from nfexport.images.classify.answering import Answer
+    from nfexport.images.classify.classifying import OpenFile, Prediction
 
 
 @click.command(name="classify", short_help="Say what is on pictures.")
@@ -80,10 +80,10 @@ def command(
     The recipe in FILE says how pictures are prepared and what the classes are called. Exits with 1 if
     pictures could not be read; the others are told all the same.
     """
-    from nfexport.classification.answering import Skipped
-    from nfexport.classification.classifying import Prediction, open_file
     from nfexport.cli.console import Console
-    from nfexport.pictures.files import STDIN, find_pictures
+    from nfexport.images.classify.answering import Skipped
+    from nfexport.images.classify.classifying import Prediction, open_file
+    from nfexport.images.files import STDIN, find_pictures
 
     if as_json and as_csv:
         raise InputError("--json and --csv are two forms of one output", fix="pass one of them")
@@ -140,12 +140,12 @@ def _takers(
     takers: list[Callable[[Answer], None]] = []
     description = opened.description
     if embed is not None:
-        from nfexport.classification.embeddings import check_embeddings, embeddings
+        from nfexport.images.classify.embeddings import check_embeddings, embeddings
 
         description.check_embedding()
         check_embeddings(embed)
     if save_features is not None:
-        from nfexport.classification.feature_maps import check_folder, feature_maps
+        from nfexport.images.classify.feature_maps import check_folder, feature_maps
 
         description.check_features()
         check_folder(save_features)

@@ -18,7 +18,7 @@ from nfexport.cli.pass_options import (
     speed_options,
 )
 from nfexport.cli.quantize_options import calibrating, int8_asked
-from nfexport.opsets import DEFAULT_OPSET
+from nfexport.recipe.opsets import DEFAULT_OPSET
 
 
 @click.command(name="export", short_help="Export a timm model to ONNX.")
@@ -98,8 +98,8 @@ def command(
     (nfnet_l0.ra2_in1k: those trained weights).
     """
     from nfexport.cli.console import Console, print_json
-    from nfexport.pictures.labels import read_labels
-    from nfexport.pipeline import export
+    from nfexport.images.labels import read_labels
+    from nfexport.workflows.export import export
 
     int8 = int8_asked(quantize, options)
     features = [] if feature_levels is None else ["features"]

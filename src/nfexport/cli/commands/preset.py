@@ -91,8 +91,8 @@ def export(
     untrained.
     """
     from nfexport.cli.console import Console, print_json
-    from nfexport.preset_export import are_documented, export_preset
     from nfexport.presets import find_preset
+    from nfexport.workflows.preset import are_documented, export_preset
 
     preset = find_preset(name, folders)
     console = Console(quiet=quiet or as_json, verbose=verbose)

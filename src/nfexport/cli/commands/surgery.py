@@ -55,7 +55,7 @@ def command(
     from nfexport.cli.show_surgery import show_plan, show_surgery
     from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, RecipeError
     from nfexport.inspection.assertions import Assertions
-    from nfexport.surgeon.operation import surgery
+    from nfexport.workflows.surgery import surgery
 
     if target is None and not dry_run:
         raise RecipeError("there is no file to write the outcome to", fix="pass -o OUT.onnx, or --dry-run")

@@ -68,12 +68,12 @@ def command(
     A file passes if its error against PyTorch in float64 is within a small factor of the error that
     PyTorch's own float32 makes. Exits with 1 if it does not.
     """
-    from nfexport.artefact import check_target
     from nfexport.cli.console import Console, print_json, report_assertions
+    from nfexport.graph.artefact import check_target
     from nfexport.inspection import inspect
     from nfexport.inspection.assertions import Assertions
     from nfexport.verification.tolerance import FixedTolerance
-    from nfexport.verifying import verify
+    from nfexport.workflows.verify import verify
 
     assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
     assertions.check_syntax()

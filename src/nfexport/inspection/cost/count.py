@@ -9,14 +9,14 @@ from pathlib import Path
 import onnx
 
 from nfexport.errors import InputError, RecipeError
+from nfexport.graph.header import read
 from nfexport.inspection.cost import fvcore, model_analyzer, products
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, has_subgraph, label
 from nfexport.inspection.cost.sizes import fix_sizes
 from nfexport.inspection.cost.values import RULES, Cost, LayerCost, Rule
 from nfexport.inspection.cost.zero_mean import zero_mean_weights
-from nfexport.inspection.facts import read
-from nfexport.metadata import read_recipe
-from nfexport.recipe import Recipe
+from nfexport.recipe.metadata import read_recipe
+from nfexport.recipe.recipe import Recipe
 
 KEPT = 2**14
 """Bytes up to which constants are read: shapes hang on targets of Reshape, pads, axes and scales; and a vector

@@ -11,8 +11,8 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from nfexport.errors import InputError
-from nfexport.inspection.counting import stored_constants
-from nfexport.inspection.tensors import dtype_name, is_floating
+from nfexport.graph.counting import stored_constants
+from nfexport.graph.tensors import dtype_name, is_floating
 
 Node = onnx.NodeProto
 Shape = tuple[int, ...]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import onnx
 
 from nfexport.errors import InputError
-from nfexport.recipe import Recipe
+from nfexport.recipe.recipe import Recipe
 
 Dim = onnx.TensorShapeProto.Dimension
 

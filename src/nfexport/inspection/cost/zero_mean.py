@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
-from nfexport.inspection.external_data import external_files
-from nfexport.inspection.facts import read
-from nfexport.inspection.tensors import byte_count
+from nfexport.graph.external_data import external_files
+from nfexport.graph.header import read
+from nfexport.graph.tensors import byte_count
 
 Filters: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 """A row for each filter."""

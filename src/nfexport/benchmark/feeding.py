@@ -1,0 +1,108 @@
+"""What a file is fed when it is timed: seeded numbers of the shape that it declares, or that was asked for.
+
+A first dim that is symbolic is the batch; a symbolic height and width are those asked for, or of the recipe
+that the file carries. OpenVINO's IR tells its inputs in its .xml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nfexport.errors import InputError
+from nfexport.formats.openvino import read_metadata
+from nfexport.graph.header import read
+from nfexport.inspection.cost.sizes import fix_sizes
+from nfexport.recipe.metadata import read_recipe
+
+IR = ".xml"
+IR_TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "u8": "uint8", "i8": "int8"} | {
+    "i32": "int32",
+    "i64": "int64",
+    "boolean": "bool",
+}
+PIXEL = 256
+
+Form = tuple[tuple[int, ...], str]
+"""The shape and numpy's name of the element type of one input."""
+
+
+def input_forms(path: Path, *, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
+    """Return the form of each input of a file at this batch and size (height, width).
+
+    Raises OnnxFileError if the file cannot be read; InputError if it fixes another batch or size than asked,
+    or has a dim that nothing tells."""
+    return _ir_forms(path, batch, size) if path.suffix == IR else _onnx_forms(path, batch, size)
+
+
+def draw(forms: Mapping[str, Form], seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Return arrays of these forms: normal numbers, and bytes from 0 to 255; other integers are 0."""
+    generator = np.random.default_rng(seed)
+    return {name: _array(generator, shape, np.dtype(dtype)) for name, (shape, dtype) in forms.items()}
+
+
+def _array(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    if dtype == np.uint8:
+        return generator.integers(0, PIXEL, shape).astype(dtype)
+    return np.zeros(shape, dtype)
+
+
+def _onnx_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
+    model = read(path)
+    recipe = read_recipe({entry.key: entry.value for entry in model.metadata_props})
+    stored = {tensor.name for tensor in model.graph.initializer}
+    dtypes = {
+        value.name: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+        for value in model.graph.input
+        if value.name not in stored
+    }
+    fixed = [value.type.tensor_type.shape.dim for value in model.graph.input if value.name not in stored]
+    for dims in fixed:
+        if dims and dims[0].dim_value > 0:
+            _check_batch(path, dims[0].dim_value, batch)
+    shapes = fix_sizes(model, batch=batch, size=size, recipe=recipe)
+    return {name: (shape, dtypes[name]) for name, shape in shapes.items()}
+
+
+def _ir_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
+    recipe = read_recipe(read_metadata(path))
+    size = size or (None if recipe is None else recipe.image_size)
+    layers = ElementTree.parse(path).getroot().findall("./layers/layer[@type='Parameter']")
+    forms = {}
+    for layer in layers:
+        data = layer.find("data")
+        attributes = {} if data is None else data.attrib
+        name, dims = layer.attrib.get("name", ""), [dim for dim in attributes.get("shape", "").split(",") if dim]
+        shape = tuple(_size_of(path, name, dims, axis, batch, size) for axis in range(len(dims)))
+        forms[name] = (shape, IR_TYPES.get(attributes.get("element_type", ""), "float32"))
+    return forms
+
+
+def _size_of(path: Path, name: str, dims: list[str], axis: int, batch: int, size: tuple[int, int] | None) -> int:
+    if dims[axis].isdecimal():
+        if axis == 0:
+            _check_batch(path, int(dims[axis]), batch)
+        return int(dims[axis])
+    if axis == 0:
+        return batch
+    if len(dims) == 4 and size is not None and dims[1].isdecimal() and axis in (2, 3):
+        return size[axis - 2]
+    raise InputError(
+        f"dim {axis} of input '{name}' of {path} is free, and nothing tells its size", fix="pass --size, such as 224"
+    )
+
+
+def _check_batch(path: Path, fixed: int, asked: int) -> None:
+    if fixed != asked:
+        raise InputError(
+            f"{path} takes batches of {fixed} alone, not of {asked}",
+            fix=f"pass --batch {fixed}, or export the file with --batch dynamic",
+        )

@@ -1,0 +1,340 @@
+"""The one place that writes files: beside the target first, under the final name only when all is well."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from nfexport.errors import OutputError
+from nfexport.recipe.metadata import EXTERNAL_KEY, ExternalRecord, write_external_record
+
+_INLINE_BYTES = 1024
+"""Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they lie."""
+
+_PIECE = 2**22
+"""Bytes that are copied at a time."""
+
+_PAGE, _WORD = 4096, 64
+"""Bytes that offsets in a file of weights are multiples of: tensors of a page and more can be mapped."""
+
+PROTOBUF_LIMIT = 2**31 - 1
+"""Bytes that a protobuf message, and so an ONNX file without external data, may have."""
+
+DATA_SUFFIX = ".data"
+
+
+def check_target(target: Path, *, option: str = "-o") -> None:
+    """Raise OutputError if the target cannot be written, before any long work is done for it; option is what
+    names it."""
+    folder = target.parent
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder", fix=f"name a file with {option}")
+    if not folder.is_dir():
+        raise OutputError(
+            f"the folder '{folder}' does not exist", fix=f"create it, or name another file with {option}"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder '{folder}' is not writable", fix=f"name another file with {option}")
+
+
+@contextlib.contextmanager
+def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
+    """Yield a path beside the target; on success it takes the target's name, on any error it is removed.
+
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix=f"free some space, or name another file with {option}",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target; on success it takes the target's place, whole, on any error it is
+    removed and what was there before stays.
+
+    Raises OutputError if the disk is full or the folder around it cannot be written."""
+    target = target.resolve()  # a link stays a link, and '.' has a name
+    partial, former = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("partial", "former"))
+    try:
+        partial.mkdir()
+        yield partial
+        if target.exists():
+            # a folder cannot be renamed onto another that holds something
+            target.replace(former)
+        try:
+            partial.replace(target)
+        except OSError:
+            if former.exists():
+                former.replace(target)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another folder with -o",
+        ) from error
+    finally:
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target, which goes with the block.
+
+    Raises OutputError, which names the target, if the disk is full or the folder around it cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
+    try:
+        partial.mkdir()
+        yield partial
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another file with -o",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
+    """Yield a new folder beside the targets, which lie in one folder; on success the files of their names in it
+    take the targets' names, in order, on any error they are removed.
+
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    with _folder_beside(targets[0]) as partial:
+        yield partial
+        for target in targets:
+            (partial / target.name).replace(target)
+
+
+@contextlib.contextmanager
+def side_file(path: Path, content: bytes) -> Iterator[Path]:
+    """Yield a file of this content beside another, which is there as long as the block lasts."""
+    side = path.with_name(f".{path.name}.{os.getpid()}.side.onnx")
+    try:
+        side.write_bytes(content)
+        yield side
+    finally:
+        side.unlink(missing_ok=True)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write these files, by their paths within the folder; folders in between are made."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def data_target(target: Path) -> Path:
+    """Return the path of the weights that belong beside an ONNX file: 'net.onnx.data' for 'net.onnx'."""
+    return target.with_name(f"{target.name}{DATA_SUFFIX}")
+
+
+@contextlib.contextmanager
+def staged_model(target: Path) -> Iterator[Path]:
+    """Yield a path of the target's name in a new folder beside it, for write_model; on success the file takes
+    the target's place, the weights beside it, if there are any, first. On any error nothing is left of them,
+    and what was there before stays.
+
+    A process that is killed between the two renames leaves weights and no ONNX file: never one whose weights
+    are missing or another's. Weights of an earlier file of that name stay where the new one needs none.
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    data = data_target(target)
+    with _folder_beside(target) as partial:
+        yield partial / target.name
+        if not (partial / data.name).exists():
+            (partial / target.name).replace(target)
+        else:
+            if data.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"'{data.name}' is a folder")
+            with _moved_aside([target, data], partial):
+                (partial / data.name).replace(data)
+                (partial / target.name).replace(target)
+
+
+@contextlib.contextmanager
+def _moved_aside(files: Sequence[Path], folder: Path) -> Iterator[None]:
+    """Move the files that exist into a folder; on an error what took their places goes, and they come back."""
+    former = folder / "former"
+    former.mkdir()
+    begun = False
+    try:
+        for file in files:
+            if file.exists():
+                file.replace(former / file.name)
+        begun = True
+        yield
+    except BaseException:
+        for file in files:
+            if begun:
+                file.unlink(missing_ok=True)
+            if (former / file.name).exists():
+                (former / file.name).replace(file)
+        raise
+
+
+def write_model(model: ir.Model, path: Path, *, external_data: bool | None = None) -> None:
+    """Write the model as an ONNX file, streaming large tensors from where they lie; nothing is copied.
+
+    With external_data the tensors of more than 1 KiB go into one file beside it, its name with '.data' behind,
+    without it into the ONNX file itself; None takes the first only past protobuf's limit. A file of weights is
+    told of in the metadata, with its digest. The bytes of the ONNX file are those of one ModelProto: only the
+    order differs from protobuf's own, the graph being the last field and the large initializers the last of its
+    fields.
+
+    Raises OutputError past protobuf's limit, if external_data is False."""
+    large = {
+        name: value.const_value
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
+        and value.const_value.dtype != ir.DataType.STRING
+        and value.const_value.nbytes > _INLINE_BYTES
+    }
+    proto = _serialise_without(model, large)
+    graph = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+    headers = {name: _tensor_header(name, tensor) for name, tensor in large.items()}
+    length = len(graph) + sum(len(headers[name]) + tensor.nbytes for name, tensor in large.items())
+    if external_data is False and length > PROTOBUF_LIMIT:
+        raise OutputError(
+            f"the model takes {length:,} bytes, more than the 2 GiB that one ONNX file can hold",
+            fix="let the weights lie beside it with --external-data",
+        )
+    kept = [entry for entry in proto.metadata_props if entry.key != EXTERNAL_KEY]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    beside = bool(large) and (external_data or length > PROTOBUF_LIMIT)
+    if beside:
+        record, headers = _write_data(large, data_target(path))
+        for key, text in write_external_record(record).items():
+            proto.metadata_props.add(key=key, value=text)
+        length = len(graph) + sum(map(len, headers.values()))
+    with path.open("wb") as file:
+        file.write(proto.SerializeToString(deterministic=True))
+        file.write(_field(_MODEL_GRAPH, length))
+        file.write(graph)
+        for name, tensor in large.items():
+            file.write(headers[name])
+            if not beside:
+                file.write(_bytes_of(tensor))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]], tail: bytes) -> None:
+    """Write the bytes of source, without these ranges (start, end), which are sorted, and with a tail, in
+    little memory."""
+    with source.open("rb") as old, target.open("wb") as new:
+        for start, end in (*left_out, (source.stat().st_size, 0)):
+            missing = start - old.tell()
+            while missing > 0:
+                piece = old.read(min(missing, _PIECE))
+                if not piece:
+                    raise OSError("the file became shorter while it was copied")
+                new.write(piece)
+                missing -= len(piece)
+            old.seek(end)
+        new.write(tail)
+        new.flush()
+        os.fsync(new.fileno())
+    shutil.copymode(source, target)
+
+
+def _write_data(tensors: Mapping[str, ir.TensorProtocol], path: Path) -> tuple[ExternalRecord, dict[str, bytes]]:
+    """Write the values of tensors, and return what the file is, and the initializer fields that refer to it."""
+    headers, digest, position = {}, hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for name, tensor in tensors.items():
+            alignment = _PAGE if tensor.nbytes >= _PAGE else _WORD
+            padding = bytes(-position % alignment)
+            position += len(padding)
+            headers[name] = _external_header(name, tensor, path.name, position)
+            for part in (padding, _bytes_of(tensor)):
+                file.write(part)
+                digest.update(part)
+            position += tensor.nbytes
+        file.flush()
+        os.fsync(file.fileno())
+    return ExternalRecord(location=path.name, sha256=digest.hexdigest(), size=position), headers
+
+
+# field numbers of onnx.proto, each with wire type 2 (length-delimited)
+_MODEL_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+_GRAPH_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+_TENSOR_RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
+
+
+def _serialise_without(model: ir.Model, large: dict[str, ir.TensorProtocol]) -> onnx.ModelProto:
+    initializers = model.graph.initializers
+    values = {name: initializers[name] for name in large}
+    try:
+        for value in values.values():
+            value.const_value = None
+        for name in large:
+            del initializers[name]
+        proto = ir.to_proto(model)
+        # an initializer says its own type and shape
+        shapes = [info for info in proto.graph.value_info if info.name not in initializers]
+        del proto.graph.value_info[:]
+        proto.graph.value_info.extend(shapes)
+        return proto
+    finally:
+        for name, value in values.items():
+            value.const_value = large[name]
+            model.graph.register_initializer(value)
+
+
+def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
+    """Return everything of an initializer field but its raw bytes, which follow."""
+    shape = tensor.shape.numpy()
+    proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=shape)
+    body: bytes = proto.SerializeToString(deterministic=True) + _field(_TENSOR_RAW_DATA, tensor.nbytes)
+    return _field(_GRAPH_INITIALIZER, len(body) + tensor.nbytes) + body
+
+
+def _external_header(name: str, tensor: ir.TensorProtocol, location: str, offset: int) -> bytes:
+    """Return an initializer field whose bytes lie in another file."""
+    proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    proto.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", tensor.nbytes)):
+        proto.external_data.add(key=key, value=str(value))
+    body: bytes = proto.SerializeToString(deterministic=True)
+    return _field(_GRAPH_INITIALIZER, len(body)) + body
+
+
+def _bytes_of(tensor: ir.TensorProtocol) -> bytes | memoryview:
+    array = tensor.numpy()
+    # the file's byte order is little-endian, as is that of every machine that torch runs on
+    mapped = array.flags.c_contiguous and tensor.dtype.bitwidth >= 8  # smaller types are packed in the file
+    return array.reshape(-1).view(np.uint8).data if mapped else tensor.tobytes()
+
+
+def _field(number: int, length: int) -> bytes:
+    return _varint(number << 3 | 2) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)

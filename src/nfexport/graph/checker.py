@@ -1,0 +1,44 @@
+"""onnx's own checker, shapes included, on a file of any size, without reading its weights.
+
+The checker reads a file as a whole, twice, and takes nothing past 2 GiB in memory. So it is given the graph of
+the file, with every large initializer as one that lies in the file itself: only their bytes are left out, whose
+number skimming has compared with their shapes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from nfexport.graph.artefact import side_file
+from nfexport.graph.header import read
+
+SMALL = 1024
+"""Bytes up to which an initializer is kept: shapes, axes and pads, which shape inference reads."""
+
+
+def refusal(path: Path) -> str | None:
+    """Return why onnx's checker refuses a file, in one line; None if it takes it.
+
+    A file of its own is written beside it meanwhile. Raises OnnxFileError if it is damaged."""
+    seen: dict[int, bytes | None] = {}
+
+    def look(index: int, values: memoryview) -> None:
+        seen[index] = bytes(values) if len(values) <= SMALL else None
+
+    model = read(path, look)
+    for index, values in seen.items():
+        tensor = model.graph.initializer[index]
+        if values is not None:
+            tensor.raw_data = values
+        else:
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value=path.name)
+    with side_file(path, model.SerializeToString()) as skeleton:
+        try:
+            onnx.checker.check_model(str(skeleton), full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return lines[0].replace(str(skeleton), str(path)).rstrip(".")
+    return None

@@ -1,0 +1,72 @@
+"""Write constants into a graph: computed in float64, rounded once, refused where rounding loses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+
+Array = np.ndarray[Any, Any]
+
+
+def round_once(exact: Array, dtype: ir.DataType, what: str) -> Array:
+    """Round float64 numbers to the type, and return them.
+
+    Raises PassError if one overflows, or if rounding loses more than one unit in the last place of the
+    largest (numbers too small for the type)."""
+    target = dtype.numpy()
+    with np.errstate(over="ignore", under="ignore"):
+        rounded: Array = np.asarray(exact, dtype=np.float64).astype(target)
+    if relative_error(rounded, exact) <= float(np.finfo(target).eps):
+        return rounded
+    raise PassError(
+        f"{what} cannot be held in {dtype}, where it over- or underflows",
+        fix="do it on the float32 file, and lower the precision afterwards",
+    )
+
+
+def relative_error(rounded: Array, exact: Array) -> float:
+    """Return the largest difference over the largest number; infinite if either is not finite."""
+    largest = float(np.abs(exact).max(initial=0.0))
+    error = float(np.abs(rounded.astype(np.float64) - exact).max(initial=0.0))
+    if not np.isfinite(largest) or not np.isfinite(error):
+        return float("inf")
+    return error / largest if largest else 0.0
+
+
+def set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, *, named: str | None = None) -> ir.Value:
+    """Let the node alone read this array: other readers of the constant in its place keep the old one.
+
+    The initializer takes over the old name if nothing else needs it (an old IR version's default of an input
+    ceases to be one), and without an old one is called `named`."""
+    old = node.inputs[index] if index < len(node.inputs) else None
+    wanted = named or f"{node.name}/{index}"
+    if old is not None:
+        wanted = str(old.name)
+        if not old.is_initializer() or old.is_graph_output() or len(old.uses()) > 1:
+            wanted = f"{wanted}/changed"
+        else:
+            if old.is_graph_input():
+                graph.inputs.remove(old)
+            del graph.initializers[wanted]
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    value = edit.add_initializer(graph, free_name(graph, wanted), array)
+    node.replace_input_with(index, value)
+    return value
+
+
+def free_name(graph: ir.Graph, wanted: str) -> str:
+    """Return wanted, or wanted with the first free number: no node, value or input has it."""
+    taken = {*graph.initializers, *(value.name for value in graph.inputs)}
+    for node in graph.all_nodes():
+        taken.add(str(node.name))
+        taken.update(str(value.name) for value in node.outputs)
+    name, number = wanted, 1
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name

@@ -1,0 +1,112 @@
+"""What a graph holds, counted: operators, parameters, and where convolutions take their weights from."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Mapping
+
+import onnx
+
+from nfexport.graph.tensors import element_count, is_floating
+
+WITH_WEIGHT_AND_BIAS = {"Conv", "ConvTranspose", "Gemm"}
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graph and, depth first, the subgraphs of its If, Loop and Scan nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from graphs(subgraph)
+
+
+def operator_counts(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return operators by number of nodes, most first, then by name; 'domain::Op' outside ai.onnx."""
+    counts = collections.Counter(
+        f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+        for part in graphs(graph)
+        for node in part.node
+    )
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Return every initializer, those of subgraphs too."""
+    return [tensor for part in graphs(graph) for tensor in part.initializer]
+
+
+def stored_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return the initializers and the values of Constant nodes of one graph, by name."""
+    constants = {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    return constants | {tensor.name: tensor for tensor in graph.initializer}
+
+
+def counted_parameters(graph: onnx.GraphProto) -> int:
+    """Return the number of weights and biases of Conv, ConvTranspose, Gemm and MatMul, each tensor once.
+
+    They are counted where they are stored, as initializers or in Constant nodes; a weight that the graph
+    computes counts for nothing. The bias of a MatMul is a stored vector of its output's width that an Add
+    puts on its result. OpenVINO's Model Analyzer counts parameters so: 71,444,360 for a folded nfnet_f0."""
+    return sum(_counted(part) for part in graphs(graph))
+
+
+def _counted(graph: onnx.GraphProto) -> int:
+    stored = stored_constants(graph)
+    widths: dict[str, int] = {}
+    used: set[str] = set()
+    for node in graph.node:
+        if node.op_type in WITH_WEIGHT_AND_BIAS:
+            used.update(node.input[1:3])
+        elif node.op_type == "MatMul":
+            used.update(node.input)
+            weight = stored.get(node.input[1])
+            if weight is not None and weight.dims:
+                widths[node.output[0]] = weight.dims[-1]
+        elif node.op_type == "Add":
+            for product, bias in (tuple(node.input), tuple(reversed(node.input))):
+                if bias in stored and list(stored[bias].dims) == [widths.get(product)]:
+                    used.add(bias)
+    return sum(element_count(tensor) for name, tensor in stored.items() if name in used and is_floating(tensor))
+
+
+def convolution_weights(graph: onnx.GraphProto) -> Mapping[str, int]:
+    """Return how many convolutions take their weight from an 'initializer', from a 'constant' node, from a
+    graph 'input', and from other nodes ('computed'): those are computed at every inference."""
+    counts = {"initializer": 0, "constant": 0, "input": 0, "computed": 0}
+    for part in graphs(graph):
+        stored = {tensor.name for tensor in part.initializer}
+        inputs = {value.name for value in part.input}
+        constants = set(stored_constants(part)) - stored
+        for node in part.node:
+            if node.op_type in ("Conv", "ConvTranspose"):
+                weight = node.input[1]
+                kind = (
+                    "initializer"
+                    if weight in stored
+                    else "constant"
+                    if weight in constants
+                    else "input"
+                    if weight in inputs
+                    else "computed"
+                )
+                counts[kind] += 1
+    return counts
+
+
+def training_batch_norms(graph: onnx.GraphProto) -> int:
+    """Return the number of BatchNormalizations in training form: training_mode=1 from opset 14 on, more
+    than one output before."""
+    return sum(
+        any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+        or sum(bool(name) for name in node.output) > 1
+        for part in graphs(graph)
+        for node in part.node
+        if node.op_type == "BatchNormalization"
+    )

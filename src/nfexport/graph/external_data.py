@@ -1,0 +1,118 @@
+"""Weights that a file keeps in another file: that they are there, in its folder, whole, and those that were
+written with it. Nothing of them is read but for the digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PureWindowsPath
+
+import onnx
+
+from nfexport.errors import OnnxFileError
+from nfexport.graph.counting import graphs
+from nfexport.graph.tensors import byte_count
+from nfexport.recipe.metadata import ExternalRecord, read_external_record
+
+NUMBER = re.compile("[0-9]{1,18}")
+CHUNK = 1 << 22
+
+
+def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor whose values lie in another file: initializers, and attributes of nodes."""
+    nodes = [node for graph in graphs(model.graph) for node in graph.node]
+    nodes += [node for function in model.functions for node in function.node]
+    attributes = (attribute.t for node in nodes for attribute in node.attribute if attribute.HasField("t"))
+    initializers = (tensor for graph in graphs(model.graph) for tensor in graph.initializer)
+    for tensor in (*initializers, *attributes):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            yield tensor
+
+
+def external_files(path: Path, model: onnx.ModelProto) -> dict[str, int]:
+    """Return the size in bytes of every file that holds values of the model at path, by location, sorted.
+
+    Raises OnnxFileError if one is outside the model's folder or missing, or has not the bytes that a tensor
+    takes of it."""
+    sizes: dict[str, int] = {}
+    for tensor in external_tensors(model):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if location not in sizes:
+            sizes[location] = _size(path, location, tensor.name)
+        needed = byte_count(tensor)
+        offset, length = entries.get("offset") or "0", entries.get("length") or str(needed)
+        if not (NUMBER.fullmatch(offset) and NUMBER.fullmatch(length)):
+            what = f"an offset of {offset!r} and a length of {length!r} bytes"
+        elif int(length) != needed:
+            what = f"{int(length):,} bytes, and its shape takes {needed:,}"
+        elif int(offset) + needed > sizes[location]:
+            what = f"bytes {int(offset):,} to {int(offset) + needed:,}, and the file ends at {sizes[location]:,}"
+        else:
+            continue
+        raise OnnxFileError(
+            f"'{path}' keeps '{tensor.name}' in '{location}' with {what}",
+            fix="fetch or export both files again, together",
+        )
+    return dict(sorted(sizes.items()))
+
+
+def recorded(path: Path, metadata: Mapping[str, str], files: Mapping[str, int]) -> ExternalRecord | None:
+    """Return what the model at path tells of one of these files, whose size is compared with it; None if it
+    tells of none of them: other tools keep the entry and move the weights.
+
+    Raises OnnxFileError for another size, or for an entry that cannot be read."""
+    record = read_external_record(metadata)
+    if record is None or record.location not in files:
+        return None
+    if files[record.location] != record.size:
+        raise OnnxFileError(
+            f"'{record.location}' has {files[record.location]:,} bytes, and was written with '{path}' in "
+            f"{record.size:,}: it is cut off, or another's",
+            fix="fetch or export both files again, together",
+        )
+    return record
+
+
+def check_digest(path: Path, record: ExternalRecord) -> None:
+    """Read the file of weights beside the model at path. Raises OnnxFileError if it is not what was written."""
+    digest = hashlib.sha256()
+    with (path.parent / record.location).open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != record.sha256:
+        raise OnnxFileError(
+            f"'{record.location}' is not the file that was written with '{path}' (sha256 "
+            f"{digest.hexdigest()[:12]}… instead of {record.sha256[:12]}…): it is damaged, or another's",
+            fix="fetch or export both files again, together",
+        )
+
+
+def _size(path: Path, location: str, tensor: str) -> int:
+    if not location:
+        raise OnnxFileError(
+            f"'{path}' keeps '{tensor}' in another file, and does not say in which", fix="export it again"
+        )
+    file = path.parent / location
+    if not _is_inside(path, location):
+        raise OnnxFileError(
+            f"'{path}' keeps weights in '{location}', which is outside its folder",
+            fix="put the two files into one folder, with the location written relative to it",
+        )
+    if not file.is_file():
+        raise OnnxFileError(
+            f"'{path}' keeps weights in '{location}', which is not beside it",
+            fix="put the two files into one folder",
+        )
+    return file.stat().st_size
+
+
+def _is_inside(path: Path, location: str) -> bool:
+    """Say whether a location is relative and leads nowhere else, links followed. A cache may hold both files as
+    links into one other folder."""
+    windows = PureWindowsPath(location)
+    if windows.drive or windows.root or ".." in windows.parts:
+        return False
+    real = (path.parent / location).resolve()
+    return any(real.is_relative_to(folder) for folder in (path.parent.resolve(), path.resolve().parent))

@@ -1,0 +1,55 @@
+"""Put a measured accuracy into the metadata of a file, and tell files apart whose metadata alone differs in that.
+
+Weights are neither read into memory nor written anew: the file is copied but for its entry
+`nfexport.evaluation`, and a new entry follows at the end, where protobuf takes a repeated field as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import onnx
+
+from nfexport.graph.artefact import copy_without, staged
+from nfexport.graph.skim import entries_of_metadata
+from nfexport.recipe.about import EVALUATION_KEY, Accuracy, write_evaluation
+
+PIECE = 2**22
+
+
+def record_accuracy(path: Path, accuracy: Accuracy) -> None:
+    """Replace the file by one that carries the accuracy; everything else in it stays, the recipe included.
+
+    Raises OutputError if it cannot be written."""
+    path = path.resolve()  # a link stays a link
+    (value,) = write_evaluation(accuracy).values()
+    model = onnx.ModelProto()
+    model.metadata_props.add(key=EVALUATION_KEY, value=value)
+    with staged(path, option="--record") as partial:
+        copy_without(path, partial, _entries(path), model.SerializeToString())
+
+
+def model_digest(path: Path, external: tuple[str, ...]) -> str:
+    """Return the sha256 of the file without its entry of an accuracy, and of its external data."""
+    hashed = hashlib.sha256()
+    position = 0
+    with path.open("rb") as file:
+        for start, end in (*_entries(path), (path.stat().st_size, 0)):
+            while position < start:
+                piece = file.read(min(PIECE, start - position))
+                if not piece:
+                    break
+                hashed.update(piece)
+                position += len(piece)
+            position = end
+            file.seek(end)
+    for name in external:
+        with (path.parent / name).open("rb") as file:
+            while piece := file.read(PIECE):
+                hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _entries(path: Path) -> list[tuple[int, int]]:
+    return [(start, end) for key, start, end in entries_of_metadata(path) if key == EVALUATION_KEY]

@@ -1,0 +1,122 @@
+"""What a file wants of its caller, done: from a decoded picture to the tensor of its input."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nfexport.errors import PictureError, RecipeError
+from nfexport.images.crop import resize_and_crop
+from nfexport.images.decode import decode, to_array
+from nfexport.recipe.interface import front_steps, networks_part
+from nfexport.recipe.recipe import Preprocessing, Recipe
+
+Array = NDArray[Any]
+BYTE = 255
+DTYPES = {"uint8": np.uint8, "float32": np.float32, "float16": np.float16}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureForm:
+    """How pictures become the tensor of an input.
+
+    size is (height, width) in pixels of what the caller hands over, None if the file takes any; preprocessing
+    is the caller's part. fill is the colour, in RGB, of the borders that crop mode 'border' adds."""
+
+    input_name: str
+    size: tuple[int, int] | None
+    channels: int
+    preprocessing: Preprocessing
+    fill: tuple[int, ...] = (0, 0, 0)
+
+    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """Return the pixels [height, width, channels] in RGB, resized and cropped as the file asks.
+
+        Raises PictureError if the file resizes by itself, and only pictures of another size."""
+        pre = self.preprocessing
+        if pre.crop_mode == "none":
+            if self.size is not None and (picture.height, picture.width) != self.size:
+                raise PictureError(
+                    f"the picture has {picture.height}×{picture.width} pixels, the file takes {self.size[0]}×"
+                    f"{self.size[1]} alone",
+                    fix="resize it first, or export with --resize for any size",
+                )
+            return to_array(picture)
+        assert self.size is not None
+        return to_array(
+            resize_and_crop(
+                picture,
+                self.size,
+                crop_pct=pre.crop_pct,
+                crop_mode=pre.crop_mode,
+                interpolation=pre.interpolation,
+                fill=self.fill[: self.channels],
+            )
+        )
+
+    def batch(self, pixels: Sequence[NDArray[np.uint8]]) -> Array:
+        """Return the tensor for these pictures, of one size: [batch, channels, height, width], or channels
+        last, in the file's order of channels and element type."""
+        pre = self.preprocessing
+        levels = self._levels
+        array = np.stack(pixels)
+        if pre.dtype != "uint8":
+            array = np.stack([levels[c][array[..., c]] for c in range(self.channels)], axis=-1)
+        if pre.channel_order == "bgr":
+            array = array[..., ::-1]
+        if pre.layout == "nchw":
+            array = array.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(array)
+
+    def read(self, source: Path | bytes) -> NDArray[np.uint8]:
+        """Return the pixels of a picture file. Raises PictureError, which names the file."""
+        picture = decode(source, channels=self.channels)
+        try:
+            return self.pixels(picture)
+        except PictureError as error:
+            name = "" if isinstance(source, bytes) else f"'{source}': "
+            raise PictureError(f"{name}{error.problem}", fix=error.fix) from error
+
+    @functools.cached_property
+    def _levels(self) -> Array:
+        """The value of each level of each channel [channels, 256]: a pixel can have no other.
+
+        (low + (high − low)·level/255 − mean) / std in float32, in the order of timm's ToTensor and Normalize."""
+        pre = self.preprocessing
+        low, high = pre.value_range
+        level = (low + (high - low) * (np.arange(BYTE + 1) / BYTE)).astype(np.float32)
+        mean, std = (np.asarray(v, np.float32)[:, None] for v in (pre.mean, pre.std))
+        return ((level - mean) / std).astype(DTYPES[pre.dtype])
+
+
+def form_of(recipe: Recipe) -> PictureForm:
+    """Return how pictures are fed to the file of this recipe.
+
+    Raises RecipeError for a file of bytes that are no pixels."""
+    steps = front_steps(recipe)
+    pre = recipe.preprocessing
+    resize = next((step.params for step in steps if step.name == "resize"), None)
+    size: tuple[int, int] | None = recipe.image_size
+    if resize is not None:
+        fixed = resize["from_size"]
+        size = None if fixed is None else (int(fixed[0]), int(fixed[1]))
+    if pre.dtype == "uint8" and (set(pre.mean), set(pre.std), tuple(pre.value_range)) != ({0.0}, {1.0}, (0.0, 255.0)):
+        raise RecipeError(
+            "the file takes bytes that are to be normalised before, which bytes cannot be",
+            fix="export it with --normalize, or with --input-dtype float32",
+        )
+    return PictureForm(
+        input_name=recipe.input_name,
+        size=size,
+        channels=recipe.in_channels,
+        preprocessing=pre,
+        # borders have the network's own mean, also where the file subtracts it
+        fill=tuple(round(BYTE * mean) for mean in networks_part(pre, steps).mean),
+    )

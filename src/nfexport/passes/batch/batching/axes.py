@@ -1,0 +1,163 @@
+"""For each operator, which axis of its result holds the batch, or why the entries of a batch mix in it.
+
+A rule takes the axes of the inputs and gives those of the outputs. It refuses what sums, sorts, normalises,
+shifts or picks along the axis of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.graph.evaluate import is_training_batch_normalization
+from nfexport.passes.batch.batching import sizes
+from nfexport.passes.batch.batching.sizes import integer
+from nfexport.passes.batch.batching.walk import Lot, Rule, Walk
+
+AXIS_SPLITS_SINCE = 13
+"""The opset from which Softmax works along one axis; before, it makes a matrix of two groups of axes."""
+
+
+def alone(walk: Walk, node: ir.Node) -> Lot:
+    """Change each element by itself."""
+    lot = first_lot(walk, node)
+    if node.op_type == "Dropout" and len(node.inputs) > 2 and walk.integers(node, 2) != [0]:
+        walk.refuse(node, "is a Dropout in training, which draws anew for every batch")
+    return lot
+
+
+def leading(walk: Walk, node: ir.Node) -> Lot:
+    """Take [N, C, …], one entry after the other, with weights that are the same for all."""
+    lot = first_lot(walk, node)
+    if lot.axis != 0:
+        walk.refuse(node, f"has the batch in axis {lot.axis} of its input, and its own batch is axis 0")
+    if is_training_batch_normalization(node):
+        walk.refuse(node, "normalises with the statistics of the batch")
+    if node.op_type == "MaxPool" and len(node.outputs) > 1 and _is_read(node.outputs[1]):
+        walk.refuse(node, "gives indices that count through the whole batch")
+    return lot
+
+
+def quantized(walk: Walk, node: ir.Node) -> Lot:
+    """Quantize with one scale, or with one for each index of an axis other than the batch."""
+    lot = first_lot(walk, node)
+    scale = walk.dims(node, 1)
+    if scale not in ([], [1]) and (len(scale) > 1 or axis_of(walk, node, default=1) == lot.axis):
+        walk.refuse(node, "has a scale for each entry of the batch, or for blocks")
+    return lot
+
+
+def along_axis(walk: Walk, node: ir.Node) -> Lot:
+    """Work along one axis, which is not that of the batch."""
+    lot = first_lot(walk, node)
+    axis = walk.integers(node, 1) if node.op_type == "CumSum" else [integer(node, "axis", _DEFAULT[node.op_type])]
+    if axis is None:
+        walk.refuse(node, "works along an axis that is not known")
+    keep_apart(walk, node, lot, axis)
+    return lot
+
+
+def softmax(walk: Walk, node: ir.Node) -> Lot:
+    """Work along one axis; before opset 13, along all from the axis on."""
+    lot = first_lot(walk, node)
+    if walk.opset >= AXIS_SPLITS_SINCE:
+        keep_apart(walk, node, lot, [integer(node, "axis", -1)])
+    elif lot.axis >= axis_of(walk, node, default=1):
+        walk.refuse(node, "works along the axis of the batch")
+    return lot
+
+
+def trailing(walk: Walk, node: ir.Node) -> Lot:
+    """Normalise over all axes from one on."""
+    lot = first_lot(walk, node)
+    if lot.axis >= axis_of(walk, node, default=-1):
+        walk.refuse(node, "normalises over the axis of the batch")
+    return lot
+
+
+def reduced(walk: Walk, node: ir.Node) -> Lot:
+    """Reduce axes, of which the batch is none."""
+    lot, rank = first_lot(walk, node), len(walk.dims(node))
+    if node.op_type in ("ArgMax", "ArgMin"):
+        axes: list[int] | None = [integer(node, "axis", 0)]
+    else:
+        axes = walk.attributed(node, "axes", 1)
+        if axes is None and len(node.inputs) > 1 and node.inputs[1] is not None:
+            walk.refuse(node, "reduces axes that are not known")
+    if not axes:
+        if integer(node, "noop_with_empty_axes", 0):
+            return lot
+        axes = [0, 2, 3] if node.op_type == "MeanVarianceNormalization" else list(range(rank))
+    axes = keep_apart(walk, node, lot, axes)
+    if node.op_type == "MeanVarianceNormalization" or integer(node, "keepdims", 1):
+        return lot
+    return Lot(lot.axis - sum(axis < lot.axis for axis in axes), lot.times)
+
+
+def padded(walk: Walk, node: ir.Node) -> Lot:
+    """Pad other axes than the batch; how far may be known at run time only."""
+    lot, rank = first_lot(walk, node), len(walk.dims(node))
+    attribute = node.attributes.get("pads")
+    content = walk.content(node, 1) if attribute is None else (np.array(attribute.as_ints()),)
+    axes = list(range(rank)) if len(node.inputs) < 4 or node.inputs[3] is None else walk.integers(node, 3)
+    if axes is None or content is None or sizes.follows(content):
+        walk.refuse(node, "pads by widths that are not known")
+    where = [axis % rank for axis in axes]
+    if lot.axis in where:
+        at = where.index(lot.axis)
+        if content[0][at] != 0 or content[0][at + len(where)] != 0:
+            walk.refuse(node, "pads the axis of the batch")
+    return lot
+
+
+def first_lot(walk: Walk, node: ir.Node) -> Lot:
+    """Return the place of the batch in the first input; refuse the node if another depends on the batch."""
+    lot = walk.lot(node, 0)
+    if lot is None or any(walk.lot(node, index) is not None for index in range(1, len(node.inputs))):
+        walk.refuse(node, "has the batch in an input that should be the same for all entries")
+    for value in node.inputs[1:]:
+        if value is not None and walk.follows(value) and node.op_type not in ("Pad", "Slice"):
+            walk.refuse(node, "computes with the size of the batch")
+    return lot
+
+
+def axis_of(walk: Walk, node: ir.Node, *, default: int) -> int:
+    """Return the attribute axis, counted from the left of the first input."""
+    return integer(node, "axis", default) % max(len(walk.dims(node)), 1)
+
+
+def keep_apart(walk: Walk, node: ir.Node, lot: Lot, axes: Sequence[int], *, index: int = 0) -> list[int]:
+    """Return the axes counted from the left; refuse the node if the batch is one of them."""
+    rank = len(walk.dims(node, index))
+    positive = [axis % rank for axis in axes]
+    if lot.axis in positive:
+        walk.refuse(node, "works along the axis of the batch")
+    return positive
+
+
+def _is_read(value: ir.Value) -> bool:
+    return bool(value.name) and (bool(value.uses()) or value.is_graph_output())
+
+
+_DEFAULT = {"CumSum": 0, "TopK": -1, "LpNormalization": -1}
+
+_ALONE = """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Cos Cosh Dropout Elu Erf Exp Floor Gelu
+HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid
+Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"""
+_LEADING = """AveragePool BatchNormalization Conv ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool
+GlobalMaxPool GroupNormalization InstanceNormalization LRN LpPool MaxPool SpaceToDepth"""
+_REDUCED = """ArgMax ArgMin MeanVarianceNormalization ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"""
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_ALONE.split(), alone),
+    **dict.fromkeys(_LEADING.split(), leading),
+    **dict.fromkeys(_REDUCED.split(), reduced),
+    **dict.fromkeys(_DEFAULT, along_axis),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), trailing),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), quantized),
+    "Pad": padded,
+}

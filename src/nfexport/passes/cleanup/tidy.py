@@ -1,0 +1,53 @@
+"""Clear away what tracing leaves behind: Identity nodes, dead nodes, symbols that shape inference invented.
+
+Dimensions are known by number or by a name that the graph's inputs give ('batch'). Other names come from an
+earlier shape inference, which numbers them anew in each run, so that equal names need not mean equal sizes:
+they are forgotten, and inferred again. Idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import onnx_ir as ir
+from onnx_ir.passes.common import IdentityEliminationPass, ShapeInferencePass
+
+from nfexport.graph import edit
+from nfexport.passes.report import PassReport
+
+NAME = "tidy"
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Tidy in place and report how many nodes went."""
+    before = len(model.graph)
+    IdentityEliminationPass()(model)
+    edit.remove_dead(model)
+    infer_shapes(model)
+    removed = before - len(model.graph)
+    return PassReport(name=NAME, changed=removed, summary=f"{removed} idle nodes removed")
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Infer every shape in place, from what the inputs and the constants tell."""
+    symbols = {
+        dim.value for value in model.graph.inputs for dim in value.shape or () if isinstance(dim, ir.SymbolicDim)
+    }
+    for node in model.graph:
+        for output in node.outputs:
+            if output.shape is not None and not output.is_graph_output():
+                output.shape = ir.Shape([_known(dim, symbols) for dim in output.shape])
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    # a graph on which inference fails is left as it is, and the checker says why in its own words
+    logger.setLevel(logging.CRITICAL)
+    try:
+        ShapeInferencePass()(model)
+    finally:
+        logger.setLevel(level)
+
+
+def _known(dim: int | ir.SymbolicDim, symbols: set[str | None]) -> int | str | None:
+    if isinstance(dim, int):
+        return dim
+    return dim.value if dim.value in symbols else None

@@ -1,0 +1,107 @@
+"""Fold an inference BatchNormalization into the convolution before it.
+
+    BN(Conv(x, w, b))  →  Conv(x, w', b'),   s = scale / sqrt(var + eps),   w' = s·w,   b' = s·(b − mean) + bias
+
+per output channel, in float64, rounded once. Source: arXiv:1502.03167, section 3.1, with the running
+statistics as constants.
+
+Refuses, naming the node: a training-form BatchNormalization (its statistics come from the activations), a
+convolution with other consumers, weights or statistics that are not constant. Idempotent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.graph import edit
+from nfexport.graph.evaluate import is_training_batch_normalization
+from nfexport.passes.report import PassReport
+
+NAME = "fold-bn"
+
+Array = np.ndarray[Any, Any]
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Fold in place and report how many BatchNormalizations went into their convolution."""
+    folded: list[str] = []
+    left_alone: dict[str, str] = {}
+    for node, at_top in list(edit.nodes_with_subgraphs(model.graph)):
+        if not edit.is_operator(node, "BatchNormalization"):
+            continue
+        reason = _why_not(node) if at_top else "it is inside the body of an If or Loop"
+        if reason is not None:
+            left_alone[str(node.name)] = reason
+            continue
+        _fold(model.graph, node)
+        folded.append(str(node.name))
+    if folded:
+        edit.remove_dead(model)
+    return PassReport(
+        name=NAME,
+        changed=len(folded),
+        summary=f"{len(folded)} BatchNormalizations folded into convolutions",
+        facts={"nodes": folded},
+        left_alone=left_alone,
+    )
+
+
+def _why_not(node: ir.Node) -> str | None:
+    if is_training_batch_normalization(node):
+        return "it normalises with the statistics of its own input (training form)"
+    if any(edit.constant(value) is None for value in node.inputs[1:5]):
+        return "its statistics are not constant"
+    source = node.inputs[0]
+    conv = None if source is None else source.producer()
+    if source is None or conv is None or not edit.is_operator(conv, "Conv"):
+        return "no convolution comes before it"
+    if edit.sole_consumer(source) is not node:
+        return f"the convolution '{conv.name}' has other consumers"
+    if edit.constant(conv.inputs[1]) is None or (_bias(conv) is not None and edit.constant(_bias(conv)) is None):
+        return f"the weight of the convolution '{conv.name}' is not constant"
+    return None
+
+
+def _fold(graph: ir.Graph, node: ir.Node) -> None:
+    source = node.inputs[0]
+    assert source is not None
+    conv = source.producer()
+    assert conv is not None
+    weight = _float64(conv.inputs[1])
+    scale, shift, mean, var = (_float64(value) for value in node.inputs[1:5])
+    epsilon = node.attributes.get("epsilon")
+    factor = scale / np.sqrt(var + (1e-5 if epsilon is None else epsilon.as_float()))
+    bias = np.zeros_like(mean) if _bias(conv) is None else _float64(_bias(conv))
+    _set_input(graph, conv, 1, weight * factor.reshape(-1, *([1] * (weight.ndim - 1))), None)
+    _set_input(graph, conv, 2, (bias - mean) * factor + shift, node.inputs[2])
+    edit.replace_value(node.outputs[0], source)
+    graph.remove(node, safe=True)
+
+
+def _set_input(graph: ir.Graph, conv: ir.Node, index: int, exact: Array, named_after: ir.Value | None) -> None:
+    old = conv.inputs[index] if index < len(conv.inputs) else None
+    weight = conv.inputs[1]
+    assert weight is not None
+    assert weight.const_value is not None
+    dtype = weight.const_value.dtype.numpy()
+    named_after = old or named_after
+    assert named_after is not None
+    name = str(named_after.name)
+    if old is not None and len(old.uses()) == 1 and old.is_initializer():
+        del graph.initializers[name]
+    if index == len(conv.inputs):
+        conv.resize_inputs(index + 1)
+    conv.replace_input_with(index, edit.add_initializer(graph, name, exact.astype(dtype)))
+
+
+def _bias(conv: ir.Node) -> ir.Value | None:
+    return conv.inputs[2] if len(conv.inputs) > 2 else None
+
+
+def _float64(value: ir.Value | None) -> Array:
+    array = edit.constant(value)
+    assert array is not None
+    return array.astype(np.float64)

@@ -1,0 +1,170 @@
+"""Fold constant factors into the weights of convolutions and matrix products.
+
+    Conv(c·x, w, b)  →  Conv(x, w', b),    w'[o,i] = w[o,i]·c[i]               forward, every reader of c·x
+    c·Conv(x, w, b)  →  Conv(x, w', b'),   w'[o,i] = c[o]·w[o,i],  b' = c·b    backward, into what makes it
+
+c is a constant scalar, or a vector along one axis; Div(x, d) is c = 1/d. Between the product and the weights
+a factor passes through what is linear: pooling, padding with zeros, reshaping, residual additions, attention
+gates; through Relu and MaxPool if it is positive; never through another nonlinearity (`scales.flow` has the
+algebra). Where a value has other readers, as the squeeze of an attention block has, these take up 1/c.
+Factors are gathered in float64, and each weight is rounded once.
+
+Leaves the formulas of activation functions and normalisations as they are, since runtimes fuse them
+(`scales.formulas`).
+Refuses, naming the product: a factor of 0 or not finite; one that would have to pass a nonlinearity or change
+an input or output of the graph; a weight that would overflow or underflow its type; products inside the body
+of an If or Loop. Ensures that no product is left for which it knows a place. Idempotent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.graph import edit
+from nfexport.passes.folds.scales.axes import dims
+from nfexport.passes.folds.scales.factor import ONE, Factor, Refusal
+from nfexport.passes.folds.scales.flow import Plan, Search
+from nfexport.passes.folds.scales.formulas import formula_products
+from nfexport.passes.folds.scales.weights import Ledger, constant_operand, fixed
+from nfexport.passes.report import PassReport
+
+NAME = "fold-scales"
+
+_DIRECTIONS = ("backward", "forward")
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Fold in place and report where each factor went."""
+    graph = model.graph
+    formulas = formula_products(graph)
+    ledger = Ledger()
+    folded: dict[str, list[str]] = {}
+    factors: list[Factor] = []
+    left_alone: dict[str, str] = {}
+    changing = True
+    while changing:  # a product that could not go may follow another that went
+        changing, left_alone = False, {}
+        for product in _products(graph, formulas):
+            try:
+                factor = _factor(product)
+                nodes = _place(product, factor, ledger)
+            except Refusal as refusal:
+                left_alone[str(product.name)] = str(refusal)
+                continue
+            _drop(graph, product)
+            folded[str(product.name)] = nodes
+            factors.append(factor)
+            changing = True
+    written = ledger.write(graph)
+    left_alone.update(dict.fromkeys(_products_in_bodies(graph), "it is inside the body of an If or Loop"))
+    left_alone.update(dict.fromkeys(_products_with_inputs(graph), "its factor is an input of the graph too"))
+    if factors:
+        edit.remove_dead(model)
+    return PassReport(
+        name=NAME,
+        changed=len(factors),
+        summary=_summary(len(factors), written, len(left_alone)),
+        facts={
+            "folded": folded,
+            "constants_scaled": written,
+            "largest_scale": max((float(np.abs(f.values).max()) for f in factors), default=None),
+            "smallest_scale": min((float(np.abs(f.values).min()) for f in factors), default=None),
+            "in_formulas": len(formulas),
+        },
+        left_alone=left_alone,
+    )
+
+
+def remaining(model: ir.Model) -> list[str]:
+    """Name the products with a constant, in bodies of If and Loop too, that are not part of a fused formula."""
+    graph = model.graph
+    top = [str(product.name) for product in _products(graph, formula_products(graph))]
+    return top + _products_in_bodies(graph)
+
+
+def _products(graph: ir.Graph, formulas: set[ir.Node]) -> list[ir.Node]:
+    return [node for node in graph if _is_product(node) and node not in formulas]
+
+
+def _products_in_bodies(graph: ir.Graph) -> list[str]:
+    return [str(node.name) for node, at_top in edit.nodes_with_subgraphs(graph) if not at_top and _is_product(node)]
+
+
+def _products_with_inputs(graph: ir.Graph) -> list[str]:
+    replaceable = {value for value in graph.inputs if value.is_initializer()}
+    return [
+        str(node.name) for node in graph if edit.is_operator(node, "Mul", "Div") and replaceable & set(node.inputs)
+    ]
+
+
+def _is_product(node: ir.Node) -> bool:
+    return edit.is_operator(node, "Mul", "Div") and constant_operand(node) is not None
+
+
+def _operand(product: ir.Node) -> ir.Value:
+    """Return what is multiplied by the constant."""
+    value = product.inputs[1 - (constant_operand(product) or 0)]
+    assert value is not None
+    return value
+
+
+def _factor(product: ir.Node) -> Factor:
+    """Return what the product multiplies by. Raises Refusal if that is no scalar and no vector along one axis."""
+    index = constant_operand(product)
+    assert index is not None
+    array = fixed(product.inputs[index])
+    assert array is not None
+    if product.op_type == "Div" and index == 0:
+        raise Refusal("it divides a constant by a value")
+    if not np.isfinite(array).all() or not array.all():
+        raise Refusal("its factor is 0 or not finite")
+    numbers = array.astype(np.float64)
+    if product.op_type == "Div":
+        numbers = 1.0 / numbers
+    if numbers.ndim == 0:
+        return Factor.of(numbers)
+    shape = dims(_operand(product))
+    if shape is None or numbers.ndim > len(shape):
+        raise Refusal("the shape of its operand is unknown, or smaller than its factor's")
+    wide = [axis for axis, size in enumerate(numbers.shape) if size > 1]
+    if len(wide) > 1:
+        raise Refusal("its factor varies along more than one axis")
+    axis = wide[0] + len(shape) - numbers.ndim if wide else None
+    if axis is not None and shape[axis] != numbers.size:
+        raise Refusal("its factor broadcasts its operand")
+    return Factor.of(numbers, axis)
+
+
+def _place(product: ir.Node, factor: Factor, ledger: Ledger) -> list[str]:
+    """Give the factor to constants in whichever direction changes fewer values, and return their nodes' names.
+
+    Raises Refusal with the reasons of both directions."""
+    x, y = _operand(product), product.outputs[0]
+    if y.is_graph_output() and (x.is_graph_output() or x.producer() is None):
+        raise Refusal("both its operand and its result are inputs or outputs of the graph")
+    plans: list[tuple[int, Plan]] = []
+    reasons: list[str] = []
+    for order, start in enumerate(({x: factor, y: ONE}, {y: factor.inverse(), x: ONE})):
+        try:
+            plans.append((order, Search(product, start).run()))
+        except Refusal as refusal:
+            reasons.append(f"{_DIRECTIONS[order]}: {refusal}")
+    for order, plan in sorted(plans, key=lambda pair: (pair[1].values, pair[0])):
+        try:
+            ledger.add(plan.scalings)
+        except Refusal as refusal:
+            reasons.append(f"{_DIRECTIONS[order]}: {refusal}")
+            continue
+        return plan.nodes
+    raise Refusal("; ".join(reasons))
+
+
+def _drop(graph: ir.Graph, product: ir.Node) -> None:
+    edit.replace_value(product.outputs[0], _operand(product))
+    graph.remove(product, safe=True)
+
+
+def _summary(folded: int, written: int, left: int) -> str:
+    text = f"{folded} constant factors folded into {written} weights and biases"
+    return f"{text}, {left} left alone" if left else text

@@ -1,0 +1,240 @@
+"""Fold weight standardisation: compute every convolution's weight once, instead of at every inference.
+
+    Conv(x, f(constants))  →  Conv(x, w'),   w' = f(constants)
+
+whatever operators f is made of: ReduceMean, Sub, Div and Sqrt from separate calls, BatchNormalization in
+training form on a reshaped weight, a chain of Reshape, Cast, Transpose. f is evaluated in float64 and
+rounded once. For weight standardisation f is w'[o] = gain[o]·scale·(w[o] − mean)/sqrt(var + eps), with mean
+and biased variance over all axes but the first (arXiv:1903.10520, arXiv:2101.08692).
+
+A trace may leave f out where it knows the formula, and say so: the weights that model.meta[STANDARDISED] names
+are standardised here, to the same bits.
+
+Ensures: no convolution is left whose weight is computed from constants. Left alone and named: a weight that is
+not constant, or that is quantised; a convolution inside If or Loop; a BatchNormalization in training form on
+activations. Initializers that are inputs of the graph too count as constants; both go when nothing reads them.
+Idempotent: a folded graph has nothing to fold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.graph.constants import relative_error
+from nfexport.graph.evaluate import ConstantEvaluator, is_training_batch_normalization
+from nfexport.graph.standardisation import Standardisation, standardise
+from nfexport.passes.report import PassReport
+
+NAME = "fold-ws"
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+STANDARDISED = "nfexport.standardised"
+"""Key in model.meta under which tracing leaves, by the name of the weight, what it left out of the graph: a
+Standardisation, and its gain as a tensor. Only convolutions may read such a weight."""
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Fold in place and report how many convolutions were folded.
+
+    facts: the convolutions and the tensors written, largest_weight_error (largest |rounded − exact| over the
+    largest number of the tensor; None if none is computed here), bytes of all initializers before and after.
+    Raises PassError if a constant weight cannot be evaluated, or overflows its type."""
+    graph = model.graph
+    bytes_before = _initializer_bytes(graph) + _bytes_of_gains(model)
+    folded: dict[ir.Value, ir.Value] = {}
+    names: dict[ir.Value, str] = {}
+    errors: list[float] = []
+    convolutions, written = _standardise_named(model)
+    evaluator = ConstantEvaluator(model)
+    left_alone: dict[str, str] = {}
+    for node, at_top in list(edit.nodes_with_subgraphs(graph)):
+        if _normalises_activations(node, evaluator):
+            left_alone[edit.label(node)] = "it normalises activations with the statistics of the batch"
+        if not edit.is_operator(node, *CONVOLUTIONS) or node.inputs[1] is None:
+            continue
+        weight = node.inputs[1]
+        if edit.is_literal(weight):
+            continue
+        if not at_top:
+            left_alone[edit.label(node)] = "it is inside the body of an If or Loop"
+            continue
+        if (reason := evaluator.why_not_constant(weight)) is not None:
+            left_alone[edit.label(node)] = f"its weight is not constant: {reason}"
+            continue
+        if weight not in folded:
+            folded[weight], error = _fold(graph, evaluator, weight, node)
+            errors.append(error)
+            names[folded[weight]] = _source_name(weight)
+        node.replace_input_with(1, folded[weight])
+        edit.release(weight)  # not at the end, when all weights would be there twice
+        convolutions.append(edit.label(node))
+    edit.remove_dead(model)
+    _take_over_names(graph, names)
+    _ensure(graph, evaluator)
+    return PassReport(
+        name=NAME,
+        changed=len(convolutions),
+        summary=_summary(len(convolutions), len(left_alone)),
+        facts={
+            "convolutions": convolutions,
+            "tensors": [str(value.name) for value in (*written, *folded.values())],
+            "largest_weight_error": max(errors, default=None),
+            "weight_bytes_before": bytes_before,
+            "weight_bytes_after": _initializer_bytes(graph),
+        },
+        left_alone=left_alone,
+    )
+
+
+def computed_weights(model: ir.Model) -> int:
+    """Count the convolutions whose weight is computed in the graph from constants."""
+    evaluator = ConstantEvaluator(model)
+    return len(_unfolded(model.graph, evaluator))
+
+
+def _normalises_activations(node: ir.Node, evaluator: ConstantEvaluator) -> bool:
+    source = node.inputs[0] if is_training_batch_normalization(node) else None
+    return source is not None and evaluator.why_not_constant(source) is not None
+
+
+def _standardise_named(model: ir.Model) -> tuple[list[str], list[ir.Value]]:
+    """Standardise the weights that tracing named; return their convolutions and the new weights.
+
+    Each is computed when it is read, from a weight that stays where it is: a second copy is never held."""
+    graph = model.graph
+    named = model.meta.pop(STANDARDISED, {})
+    convolutions, written = [], []
+    for node, _ in list(edit.nodes_with_subgraphs(graph)):
+        weight = node.inputs[1] if edit.is_operator(node, *CONVOLUTIONS) else None
+        if weight is None or not weight.is_initializer() or str(weight.name) not in named:
+            continue
+        name = str(weight.name)
+        how, gain = named.pop(name)
+        tensor = _when_read(weight, how, gain, edit.label(node))
+        convolutions += [edit.label(use.node) for use in weight.uses()]
+        del graph.initializers[name]
+        value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
+        graph.register_initializer(value)
+        weight.replace_all_uses_with(value)
+        written.append(value)
+    if left := [name for name in named if name in graph.initializers and graph.initializers[name].uses()]:
+        raise PassError(
+            f"the weight '{left[0]}' was to be standardised, but no convolution reads it",
+            fix="report the model: this is a fault of nfexport",
+        )
+    return convolutions, written
+
+
+def _when_read(weight: ir.Value, how: Standardisation, gain: ir.TensorProtocol | None, node: str) -> ir.LazyTensor:
+    """Return a tensor that is standardised, and rounded once, each time that its numbers are asked for.
+
+    It then raises PassError if one overflows its type."""
+    source = weight.const_value
+    assert source is not None
+
+    def rounded() -> ir.TensorProtocol:
+        array = source.numpy()
+        result = np.empty_like(array, order="C")
+        factors = None if gain is None else gain.numpy()
+        for part, exact in standardise(array, factors, scale=how.scale, eps=how.eps):
+            with np.errstate(over="ignore"):
+                result[part] = exact
+            if not np.isfinite(result[part]).all():
+                raise _not_finite(node, source.dtype)
+        return ir.Tensor(result, name=weight.name)
+
+    return ir.LazyTensor(rounded, dtype=source.dtype, shape=ir.Shape(source.shape.numpy()), name=weight.name)
+
+
+def _not_finite(node: str, dtype: ir.DataType) -> PassError:
+    return PassError(
+        f"the standardised weight of node '{node}' is not finite in {dtype}",
+        fix="check the checkpoint for filters whose weights are all equal or not finite",
+    )
+
+
+def _bytes_of_gains(model: ir.Model) -> int:
+    return sum(gain.nbytes for _, gain in model.meta.get(STANDARDISED, {}).values() if gain is not None)
+
+
+def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node: ir.Node) -> tuple[ir.Value, float]:
+    """Return the new initializer, and what rounding costs it."""
+    exact = evaluator.evaluate(weight)
+    dtype = _dtype(weight, node)
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(dtype.numpy())
+    if not np.isfinite(rounded.astype(np.float64)).all():
+        raise _not_finite(edit.label(node), dtype)
+    value = edit.add_initializer(graph, f"{_source_name(weight)}/folded", rounded)
+    return value, relative_error(rounded, exact)
+
+
+def _dtype(weight: ir.Value, node: ir.Node) -> ir.DataType:
+    """Return the type of the weight, also where no shape inference has told it."""
+    value: ir.Value | None = weight
+    while value is not None:
+        if value.dtype is not None:
+            return value.dtype
+        producer = value.producer()
+        if edit.is_operator(producer, "Cast"):
+            assert producer is not None
+            return ir.DataType(producer.attributes["to"].as_int())
+        value = producer.inputs[0] if producer is not None and producer.inputs else None
+    told = node.inputs[0]
+    return ir.DataType.FLOAT if told is None or told.dtype is None else told.dtype
+
+
+def _source_name(weight: ir.Value) -> str:
+    """Name a folded weight after the one large tensor that it was computed from."""
+    sources = [value for value in edit.sources(weight) if value.is_initializer() and value.const_value is not None]
+    largest = max(sources, key=lambda value: _size(value), default=weight)
+    return str(largest.name)
+
+
+def _size(value: ir.Value) -> int:
+    assert value.const_value is not None
+    return int(np.prod(value.const_value.shape.numpy(), dtype=np.int64))
+
+
+def _take_over_names(graph: ir.Graph, names: dict[ir.Value, str]) -> None:
+    outputs = {output.name for node in graph.all_nodes() for output in node.outputs}
+    for value, name in names.items():
+        if name not in graph.initializers and name not in outputs and value.is_initializer():
+            old = str(value.name)
+            value.name = name
+            if old in graph.initializers:
+                del graph.initializers[old]
+                graph.register_initializer(value)
+
+
+def _unfolded(graph: ir.Graph, evaluator: ConstantEvaluator) -> list[str]:
+    return [
+        edit.label(node)
+        for node in graph
+        if edit.is_operator(node, *CONVOLUTIONS)
+        and node.inputs[1] is not None
+        and not edit.is_literal(node.inputs[1])
+        and evaluator.why_not_constant(node.inputs[1]) is None
+    ]
+
+
+def _ensure(graph: ir.Graph, evaluator: ConstantEvaluator) -> None:
+    if left := _unfolded(graph, evaluator):
+        raise PassError(
+            f"{len(left)} convolutions still compute their weight, the first is '{left[0]}'",
+            fix="report the file: this is a fault of nfexport",
+        )
+
+
+def _initializer_bytes(graph: ir.Graph) -> int:
+    return sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
+
+
+def _summary(folded: int, left: int) -> str:
+    if not folded and not left:
+        return "no convolution computes its weight; nothing to fold"
+    text = f"{folded} convolution weights folded into constants"
+    return f"{text}, {left} left alone" if left else text

@@ -1,0 +1,94 @@
+"""Let the file take pictures in another order of channels than the network's own.
+
+    order bgr:  x'[:, c] = x[:, 2 − c],  c = 0, 1, 2        in front of all else that happens to the picture
+
+As a node: Gather along axis 1 with the indices 2, 1, 0. `fold=True` gives every constant on the way to the
+first convolutions the file's order instead, so that no node is needed and no number changes:
+
+    Conv(k ∘ x', w) = Conv(k' ∘ x, w'),     w'[o,i] = w[o,2−i],     k'[i] = k[2−i]
+
+k stands for a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused where
+something else reads the picture, and for grouped convolutions, whose inputs cannot change places. Applied
+twice it is undone: the recipe of a file knows its order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.graph.constants import set_constant
+from nfexport.passes.front.first_convolutions import Branch, first_convolutions, per_channel_nodes
+from nfexport.passes.front.graph_head import Head, find_head, put_in_front
+from nfexport.passes.front.padding import fill_value
+from nfexport.passes.report import PassReport
+
+NAME = "channels"
+AS_NODE = "swap the channels by a node in front (fold=False)"
+BGR = (2, 1, 0)
+
+Array = np.ndarray[Any, Any]
+
+
+def apply(model: ir.Model, *, order: Literal["bgr"], fold: bool | Literal["auto"] = False) -> PassReport:
+    """Swap in place; the graph's input keeps its name, type and shape. 'auto' folds where that is exact.
+
+    Raises PassError, and leaves the model as it was, if there are not three channels or the fold is not exact."""
+    if order != "bgr":
+        raise PassError(f"'{order}' is no order of channels", fix="pass --channels bgr, or leave it out for rgb")
+    head = find_head(model)
+    if head.channels != len(BGR):
+        raise PassError(
+            f"input '{head.entry.name}' has {head.channels} channels, and bgr is an order of three",
+            fix="leave out --channels",
+        )
+    try:
+        changed = _fold(model, head) if fold else [_gather(head)]
+    except PassError:
+        if fold != "auto":
+            raise
+        fold, changed = False, [_gather(head)]
+    how = "constants permuted" if fold else "a Gather in front"
+    return PassReport(
+        name=NAME,
+        changed=len(changed),
+        summary=f"the file takes {order.upper()}: {how}",
+        facts={"order": order, "form": "fold" if fold else "nodes", "nodes": [str(node.name) for node in changed]},
+    )
+
+
+def _gather(head: Head) -> ir.Node:
+    indices = edit.add_initializer(head.graph, "/preprocessing/channels", np.array(BGR, np.int64))
+    return put_in_front(head, "Gather", [indices], {"axis": 1})
+
+
+def _fold(model: ir.Model, head: Head) -> list[ir.Node]:
+    elementwise, value = per_channel_nodes(head)
+    branches = first_convolutions(head, value, fix=AS_NODE)
+    for branch in branches:
+        _check(branch, model.opset_imports.get("", 1))
+    permuted = []
+    for node in elementwise:
+        index = next(i for i, source in enumerate(node.inputs) if edit.constant(source) is not None)
+        array = edit.constant(node.inputs[index])
+        assert array is not None
+        if array.ndim >= 3 and array.shape[-3] == len(BGR):
+            set_constant(head.graph, node, index, np.take(array, BGR, axis=-3))
+            permuted.append(node)
+    for branch in branches:
+        set_constant(head.graph, branch.conv, 1, branch.weight[:, BGR])
+        permuted.append(branch.conv)
+    edit.remove_dead(model)
+    return permuted
+
+
+def _check(branch: Branch, opset: int) -> None:
+    if branch.group != 1:
+        raise PassError(f"the first convolution '{branch.conv.name}' is grouped", fix=AS_NODE)
+    if branch.pad is not None:
+        # refuses a Pad that could tell channels apart
+        fill_value(branch.pad, opset, fix=AS_NODE)

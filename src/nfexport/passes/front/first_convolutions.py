@@ -1,0 +1,114 @@
+"""Find the convolutions that a picture meets first, and what it meets before them.
+
+picture ─(Sub, Div, … per channel)▶ ─(Pad)▶ Conv, Conv, …
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.passes.front.graph_head import Head
+
+PER_CHANNEL = ("Sub", "Add", "Div", "Mul")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A convolution that reads the picture, and the Pad before it, if there is one."""
+
+    conv: ir.Node
+    pad: ir.Node | None
+
+    @property
+    def group(self) -> int:
+        attribute = self.conv.attributes.get("group")
+        return 1 if attribute is None else attribute.as_int()
+
+    @property
+    def weight(self) -> np.ndarray[Any, Any]:
+        """The constant weight [O, I/group, kH, kW]."""
+        array = edit.constant(self.conv.inputs[1])
+        assert array is not None
+        return array
+
+    @property
+    def channels_of_weight(self) -> np.ndarray[Any, Any]:
+        """Say which channel of the picture each [o, i] of the weight reads, as an array [O, I/group]."""
+        outputs, inputs = self.weight.shape[:2]
+        group_of_output = np.arange(outputs) // (outputs // self.group)
+        channels: np.ndarray[Any, Any] = group_of_output[:, None] * inputs + np.arange(inputs)
+        return channels
+
+
+def per_channel_nodes(head: Head) -> tuple[tuple[ir.Node, ...], ir.Value]:
+    """Return the Sub, Add, Div and Mul by constants per channel that follow the picture, and their result."""
+    nodes: list[ir.Node] = []
+    value = head.picture
+    while (node := edit.sole_consumer(value)) is not None and edit.is_operator(node, *PER_CHANNEL):
+        if node.graph is not head.graph or not _is_per_channel(edit.constant(_other(node, value)), head.channels):
+            break
+        nodes.append(node)
+        value = node.outputs[0]
+    return tuple(nodes), value
+
+
+def first_convolutions(head: Head, value: ir.Value, *, fix: str) -> tuple[Branch, ...]:
+    """Return the convolutions that read the value, each directly or behind a Pad.
+
+    Raises PassError with this fix if something else reads it, or if a weight is not constant."""
+    branches: list[Branch] = []
+    for node in _readers(value, fix):
+        if edit.is_operator(node, "Pad"):
+            branches.extend(Branch(conv=conv, pad=node) for conv in _readers(node.outputs[0], fix))
+        else:
+            branches.append(Branch(conv=node, pad=None))
+    for branch in branches:
+        _check_convolution(branch, head.channels, fix)
+    return tuple(branches)
+
+
+def _readers(value: ir.Value, fix: str) -> list[ir.Node]:
+    """Return the nodes that read the value; raise PassError unless all are Conv, or Pad before Conv."""
+    # what asks for the shape alone sees no pixel
+    nodes = [node for node in dict.fromkeys(value.consumers()) if not edit.is_operator(node, "Shape", "Size")]
+    allowed = ("Conv",) if edit.is_operator(value.producer(), "Pad") else ("Conv", "Pad")
+    for node in nodes:
+        as_picture = [index for index, read in enumerate(node.inputs) if read is value] == [0]
+        if not edit.is_operator(node, *allowed) or not as_picture or node.graph is not value.graph:
+            raise PassError(
+                f"node '{node.name}' ({node.op_type}) reads the picture, and only a convolution can be folded into",
+                fix=fix,
+            )
+    if value.is_graph_output():
+        raise PassError(f"'{value.name}', which the first convolution reads, is an output of the graph too", fix=fix)
+    return nodes
+
+
+def _check_convolution(branch: Branch, channels: int, fix: str) -> None:
+    weight = edit.constant(branch.conv.inputs[1])
+    if weight is None:
+        raise PassError(
+            f"the weight of the first convolution '{branch.conv.name}' is not constant",
+            fix=f"pass --fold-ws, or {fix}",
+        )
+    if weight.ndim != 4 or weight.shape[1] * branch.group != channels:
+        raise PassError(
+            f"the first convolution '{branch.conv.name}' does not read the picture's {channels} channels", fix=fix
+        )
+
+
+def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
+    return node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+
+
+def _is_per_channel(array: np.ndarray[Any, Any] | None, channels: int) -> bool:
+    if array is None or array.ndim > 4:
+        return False
+    shape = (1,) * (4 - array.ndim) + array.shape
+    return shape[1] in (1, channels) and (shape[0], *shape[2:]) == (1, 1, 1)

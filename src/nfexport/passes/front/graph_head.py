@@ -1,0 +1,129 @@
+"""Find the head of a graph, where the picture enters it, and put nodes there.
+
+    entry ─(Cast, Transpose to NCHW)▶ picture ▶ the network
+
+entry is the graph's input, picture the first value that is floating-point [batch, channels, height, width].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.graph.constants import free_name
+
+NHWC_TO_NCHW = (0, 3, 1, 2)
+NCHW_TO_NHWC = (0, 2, 3, 1)
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
+OUTSIDE = "leave the preprocessing to the caller of this file"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Head:
+    """Where a picture enters: form holds the Cast and Transpose between entry and picture."""
+
+    graph: ir.Graph
+    entry: ir.Value
+    form: tuple[ir.Node, ...]
+    picture: ir.Value
+    shape: tuple[int | ir.SymbolicDim, ...]
+    channels: int
+    dtype: ir.DataType
+
+
+def find_head(model: ir.Model) -> Head:
+    """Return the head of the graph.
+
+    Raises PassError if there is not exactly one input, if it is no batch of pictures with a fixed number of
+    channels, or if a body of If or Loop reads it."""
+    graph = model.graph
+    entry = _only_input(graph)
+    if entry.shape is None or len(entry.shape) != 4:
+        rank = "no known rank" if entry.shape is None else f"rank {len(entry.shape)}"
+        raise PassError(f"input '{entry.name}' has {rank}, and a batch of pictures has rank 4", fix=OUTSIDE)
+    form: list[ir.Node] = []
+    picture, dtype, shape = entry, entry.dtype, tuple(entry.shape)
+    while (node := _form_node(picture, form)) is not None:
+        form.append(node)
+        if node.op_type == "Cast":
+            dtype = ir.DataType(node.attributes["to"].as_int())
+        else:
+            shape = tuple(shape[axis] for axis in NHWC_TO_NCHW)
+        picture = node.outputs[0]
+    _check_readers(graph, entry, picture)
+    if dtype not in FLOATS:
+        raise PassError(f"input '{entry.name}' takes {dtype}, and the graph does not cast it to float", fix=OUTSIDE)
+    channels = shape[1]
+    if not isinstance(channels, int):
+        raise PassError(
+            f"the channel axis of input '{entry.name}' has no fixed size", fix="give the input a fixed shape first"
+        )
+    return Head(
+        graph=graph, entry=entry, form=tuple(form), picture=picture, shape=shape, channels=channels, dtype=dtype
+    )
+
+
+def put_in_front(
+    head: Head, op_type: str, constants: Sequence[ir.Value] = (), attributes: dict[str, Any] | None = None
+) -> ir.Node:
+    """Let everything that reads the picture read `op_type(picture, constants…)`, of the same shape and type."""
+    readers = list(head.picture.uses())
+    node = insert_behind(head, head.picture, op_type, constants, attributes)
+    node.outputs[0].shape = ir.Shape(head.shape)
+    for reader in readers:
+        reader.node.replace_input_with(reader.idx, node.outputs[0])
+    return node
+
+
+def insert_behind(
+    head: Head, value: ir.Value, op_type: str, constants: Sequence[ir.Value], attributes: dict[str, Any] | None = None
+) -> ir.Node:
+    """Add `op_type(value, constants…)` behind the value, under /preprocessing; nobody reads it yet."""
+    name = free_name(head.graph, f"/preprocessing/{op_type}")
+    node = ir.node(op_type, [value, *constants], attributes, name=name)
+    node.outputs[0].name = free_name(head.graph, f"{name}_output_0")
+    node.outputs[0].type = ir.TensorType(head.dtype)
+    producer = value.producer()
+    if producer is not None:
+        head.graph.insert_after(producer, node)
+    else:
+        head.graph.insert_before(head.graph[0], node)
+    return node
+
+
+def _only_input(graph: ir.Graph) -> ir.Value:
+    inputs = [value for value in graph.inputs if not value.is_initializer()]
+    if len(inputs) != 1:
+        names = ", ".join(f"'{value.name}'" for value in inputs)
+        listed = f"{len(inputs)} inputs ({names})" if inputs else "no input"
+        raise PassError(f"the graph has {listed}, and preprocessing needs exactly one, the picture", fix=OUTSIDE)
+    return inputs[0]
+
+
+def _form_node(value: ir.Value, before: Sequence[ir.Node]) -> ir.Node | None:
+    node = edit.sole_consumer(value)
+    if node is None or node.graph is not value.graph or node.op_type in {known.op_type for known in before}:
+        return None
+    if edit.is_operator(node, "Cast"):
+        return node if ir.DataType(node.attributes["to"].as_int()) in FLOATS else None
+    if edit.is_operator(node, "Transpose"):
+        perm = node.attributes.get("perm")
+        return node if perm is not None and tuple(perm.as_ints()) == NHWC_TO_NCHW else None
+    return None
+
+
+def _check_readers(graph: ir.Graph, entry: ir.Value, picture: ir.Value) -> None:
+    for node in picture.consumers():
+        if node.graph is not graph:
+            raise PassError(
+                f"node '{node.name}', inside the body of an If or Loop, reads input '{entry.name}'", fix=OUTSIDE
+            )
+    if not picture.uses():
+        raise PassError(f"nothing reads input '{entry.name}'", fix=OUTSIDE)
+    if picture.is_graph_output():
+        raise PassError(f"input '{entry.name}' is an output of the graph too", fix="remove that output first")

@@ -1,0 +1,201 @@
+"""Take pictures of another size, and resize and crop them in the graph as timm's evaluation transform does.
+
+    y = crop(bytes(R · bytes(x · Cᵀ))),   bytes(v) = min(max(⌊v + ½⌋, 0), 255)
+
+R and C are Pillow's weights (resampling has the formula). For pictures of one fixed size they are two
+constant matrices, cut to the rows and columns that the crop leaves, in Pillow's order of the axes: at every
+opset. For any size they are two Resize, the width first, with antialias=1, exclude_outside=1,
+cubic_coeff_a=−0.5, and the sizes are computed in whole numbers in the graph: from opset 18, where Resize
+learned it. Pixels in 0..1 are scaled to bytes and back.
+
+Refused: an interpolation that is neither bicubic nor bilinear, the crop mode 'border', a crop that is no
+square, a network without a fixed size, any size below opset 18, and a graph that casts, transposes or
+resizes its input already. OpenVINO's CPU plug-in ignores antialias in cubic mode: give it the fixed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.graph.constants import free_name
+from nfexport.passes.front import resampling
+from nfexport.passes.front.graph_head import Head, find_head
+from nfexport.passes.opset import convert_opset
+from nfexport.passes.report import PassReport
+
+NAME = "resize"
+
+ANTIALIAS_FROM = 18
+BYTE = 255.0
+PREFIX = "/preprocessing/resize"
+
+
+def apply(
+    model: ir.Model,
+    *,
+    crop_pct: float,
+    crop_mode: str,
+    interpolation: str,
+    value_range: float = BYTE,
+    from_size: Sequence[int] | None = None,
+    opset: int | None = None,
+) -> PassReport:
+    """Resize in place; the graph's input keeps its name and type, its height and width become those of
+    from_size, or symbols.
+
+    value_range is the largest value of a pixel, opset that of the finished graph (None: the present one).
+    Raises PassError, and leaves the model as it was, if that cannot be done exactly as timm does it."""
+    head = find_head(model)
+    height, width = head.shape[2], head.shape[3]
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise PassError("the network takes pictures of more than one size already", fix="leave out --resize")
+    if head.form:
+        raise PassError(
+            f"input '{head.entry.name}' already goes through node '{head.form[0].name}' ({head.form[0].op_type})",
+            fix="start from the file in which the network takes the picture as it is",
+        )
+    present = model.opset_imports.get("", 1)
+    final = opset if opset is not None else present
+    size = (height, width)
+    target = resampling.target_size(size, crop_pct, crop_mode)
+    if from_size is None and final < ANTIALIAS_FROM:
+        raise PassError(
+            f"pictures of any size cannot be resized at opset {final}: Resize learned it at {ANTIALIAS_FROM}",
+            fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
+        )
+    resampling.weights(2, 2, interpolation)  # refuses what is no filter, before anything is changed
+    if from_size is None and present < ANTIALIAS_FROM:
+        convert_opset.apply(model, opset=ANTIALIAS_FROM)
+        head = find_head(model)
+    build = _Builder(head)
+    readers = list(head.picture.uses())
+    value = head.picture
+    if value_range != BYTE:
+        value = build.node("Mul", value, build.number(BYTE / value_range))
+    if from_size is None:
+        value = _any_size(build, value, size, target, crop_mode, interpolation)
+        dims: tuple[Any, Any] = ("height", "width")
+    else:
+        dims = (int(from_size[0]), int(from_size[1]))
+        form = resampling.geometry(dims, size, crop_pct, crop_mode)
+        rows, columns = resampling.matrices(dims, form, interpolation)
+        value = _fixed_size(build, value, rows, columns, resampling.height_first(dims, form.resized))
+    if value_range != BYTE:
+        value = build.node("Div", value, build.number(BYTE / value_range))
+    value.shape = ir.Shape(head.shape)
+    head.entry.shape = ir.Shape([head.shape[0], head.channels, *dims])
+    for reader in readers:
+        reader.node.replace_input_with(reader.idx, value)
+    what = "any size" if from_size is None else f"{dims[0]}×{dims[1]}"
+    return PassReport(
+        name=NAME,
+        changed=len(build.nodes),
+        summary=f"takes pictures of {what}, resized ({interpolation}) and cropped to {height}×{width}",
+        facts={"form": "Resize" if from_size is None else "matrices", "nodes": [str(n.name) for n in build.nodes]},
+    )
+
+
+class _Builder:
+    """Adds nodes in front of the readers of the picture, in the order of their calls."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._first = head.graph[0]
+        self.nodes: list[ir.Node] = []
+
+    def node(
+        self, op_type: str, *inputs: ir.Value | None, dtype: ir.DataType | None = None, **attributes: Any
+    ) -> ir.Value:
+        """Add a node with one output, of the picture's element type unless told otherwise."""
+        name = free_name(self._head.graph, f"{PREFIX}/{op_type}")
+        node = ir.node(op_type, inputs, attributes, name=name)
+        output = node.outputs[0]
+        output.name = f"{name}_output"
+        output.type = ir.TensorType(dtype or self._head.dtype)
+        self._head.graph.insert_before(self._first, node)
+        self.nodes.append(node)
+        return output
+
+    def number(self, value: float) -> ir.Value:
+        return self.array(np.array(value, self._head.dtype.numpy()), "number")
+
+    def array(self, array: np.ndarray[Any, Any], name: str) -> ir.Value:
+        return edit.add_initializer(self._head.graph, f"{PREFIX}/{name}", array)
+
+    def floats(self, array: np.ndarray[Any, Any], name: str) -> ir.Value:
+        return self.array(array.astype(self._head.dtype.numpy()), name)
+
+    def ints(self, *values: int) -> ir.Value:
+        return self.array(np.array(values, np.int64), "ints")
+
+    def whole(self, op_type: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+        """Add a node that gives int64."""
+        return self.node(op_type, *inputs, dtype=ir.DataType.INT64, **attributes)
+
+    def bytes(self, value: ir.Value) -> ir.Value:
+        """min(max(⌊v + ½⌋, 0), 255), by operators that all opsets have."""
+        whole = self.node("Floor", self.node("Add", value, self.number(0.5)))
+        return self.node("Min", self.node("Max", whole, self.number(0.0)), self.number(BYTE))
+
+
+def _fixed_size(
+    build: _Builder,
+    value: ir.Value,
+    rows: np.ndarray[Any, Any],
+    columns: np.ndarray[Any, Any],
+    height_first: bool,
+) -> ir.Value:
+    def across(value: ir.Value) -> ir.Value:
+        return build.bytes(build.node("MatMul", value, build.floats(columns.T, "columns")))
+
+    def down(value: ir.Value) -> ir.Value:
+        return build.bytes(build.node("MatMul", build.floats(rows, "rows"), value))
+
+    return across(down(value)) if height_first else down(across(value))
+
+
+def _any_size(
+    build: _Builder,
+    value: ir.Value,
+    size: tuple[int, int],
+    target: tuple[int, int],
+    crop_mode: str,
+    interpolation: str,
+) -> ir.Value:
+    picture = build.whole("Slice", build.whole("Shape", value), build.ints(2), build.ints(4))
+    if crop_mode == "center":
+        # the shorter side becomes the target, the longer one follows: whole numbers, rounded down
+        shorter = build.whole("ReduceMin", picture, keepdims=1)
+        resized = build.whole("Div", build.whole("Mul", picture, build.ints(target[0])), shorter)
+    else:
+        resized = build.ints(*target)
+    attributes: dict[str, Any] = {
+        "mode": "cubic" if interpolation == "bicubic" else "linear",
+        "antialias": 1,
+        "exclude_outside": 1,
+        "coordinate_transformation_mode": "half_pixel",
+    }
+    if interpolation == "bicubic":
+        attributes["cubic_coeff_a"] = resampling.CUBIC
+    ends = build.whole("Slice", build.whole("Shape", value), build.ints(0), build.ints(2))
+    height = build.whole("Slice", picture, build.ints(0), build.ints(1))
+    wide = build.whole("Slice", resized, build.ints(1), build.ints(2))
+    across = build.whole("Concat", ends, height, wide, axis=0)
+    value = build.bytes(build.node("Resize", value, None, None, across, **attributes))
+    value = build.bytes(
+        build.node("Resize", value, None, None, build.whole("Concat", ends, resized, axis=0), **attributes)
+    )
+    # half of the spare, half to even: q + r·(q mod 2) with spare = 2q + r
+    spare = build.whole("Sub", resized, build.ints(*size))
+    half = build.whole("Div", spare, build.ints(2))
+    odd = build.whole("Sub", spare, build.whole("Mul", half, build.ints(2)))
+    even = build.whole("Sub", half, build.whole("Mul", build.whole("Div", half, build.ints(2)), build.ints(2)))
+    corner = build.whole("Add", half, build.whole("Mul", odd, even))
+    end = build.whole("Add", corner, build.ints(*size))
+    return build.node("Slice", value, corner, end, build.ints(2, 3))

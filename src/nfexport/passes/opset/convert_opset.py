@@ -1,0 +1,146 @@
+"""Lower or raise a graph to exactly one opset, operator by operator.
+
+    node of the source opset  →  nodes of the target opset that compute the same
+
+An operator whose version is the same at both opsets stays as it is, and so does one whose new version left
+the meaning alone (opset_rules.unchanged has the table); the others have a rule each (opset_rules). Bodies
+of If, Loop and Scan are carried too. Operators of other domains have a version of their own and stay.
+
+Refused, by name: a node that the target has no form for, and what cannot be read at all (model-local
+functions). All or nothing: every node has its new form before the graph is touched.
+Ensures that each node of the default domain fits its schema at the target opset, in attributes, number of
+inputs and element types. Idempotent.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+
+import onnx
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.passes.opset.rules import RULES
+from nfexport.passes.opset.rules.facts import ValueFacts, fill_in
+from nfexport.passes.opset.rules.replacement import Replacement, replace_all
+from nfexport.passes.opset.rules.schemas import NEWEST, CannotCarry, since
+from nfexport.passes.opset.rules.site import Site
+from nfexport.passes.report import PassReport
+
+NAME = "convert-opset"
+OLDEST = 9
+OLDEST_SOURCE = 7
+"""Opset 7 brought today's broadcasting; the rules read nothing older."""
+
+
+def apply(model: ir.Model, *, opset: int) -> PassReport:
+    """Carry the model to the opset in place, and set the smallest IR version that fits.
+
+    New nodes are named after the node that they replace ('/act/Gelu/Erf') and inherit its metadata and doc
+    string; outputs keep their names; new constants are initializers, and those that fell out of use go.
+    Raises PassError, and leaves the model as it was, if a node cannot be carried; the fix names the nearest
+    opset to which the whole graph can.
+    """
+    if not OLDEST <= opset <= NEWEST:
+        raise PassError(f"opset {opset} is outside {OLDEST}..{NEWEST}", fix=f"choose one from {OLDEST} to {NEWEST}")
+    source = _source_opset(model)
+    nodes = [node for node in model.graph.all_nodes() if edit.is_default_domain(node)]
+    before = sum(1 for _ in model.graph.all_nodes())
+    replacements = _plan(model, nodes, source, opset)
+    new_values = replace_all(model, replacements, opset=opset)
+    model.graph.opset_imports.pop("ai.onnx", None)
+    model.graph.opset_imports[""] = opset
+    model.ir_version = _smallest_ir_version(model.graph.opset_imports)
+    fill_in(model, new_values)
+    carried = collections.Counter(r.node.op_type for r in replacements)
+    return PassReport(
+        name=NAME,
+        changed=len(replacements),
+        summary=f"opset {source} to {opset}: {len(replacements)} of {before} nodes have another form there",
+        facts={
+            "from": source,
+            "to": opset,
+            "ir_version": model.ir_version,
+            "operators": dict(sorted(carried.items())),
+            "nodes_before": before,
+            "nodes_after": sum(1 for _ in model.graph.all_nodes()),
+        },
+        left_alone={
+            str(node.name): f"an operator of the domain {node.domain!r}, which has its own version"
+            for node in model.graph.all_nodes()
+            if not edit.is_default_domain(node)
+        },
+    )
+
+
+def _source_opset(model: ir.Model) -> int:
+    imports = model.graph.opset_imports
+    source = imports.get("", imports.get("ai.onnx"))
+    if source is None:
+        raise PassError("the file imports no opset of the default domain", fix="export it again, or set opset_import")
+    if not OLDEST_SOURCE <= source <= NEWEST:
+        raise PassError(
+            f"the file is of opset {source}, and only {OLDEST_SOURCE} to {NEWEST} can be read",
+            fix="export it again, at opset 9 or later" if source < OLDEST_SOURCE else "install a newer onnx",
+        )
+    for function in model.functions.values():
+        raise PassError(
+            f"the file defines a function of its own, {function.name!r}, which has an opset of its own",
+            fix="inline its functions first, with onnx.inliner",
+        )
+    return source
+
+
+def _plan(model: ir.Model, nodes: Sequence[ir.Node], source: int, target: int) -> list[Replacement]:
+    """Sketch the new form of every node that has one; raise PassError if there is a node without."""
+    facts = ValueFacts(model)
+    replacements: list[Replacement] = []
+    refused: list[tuple[ir.Node, str]] = []
+    for node in nodes:
+        try:
+            replacement = _carry(node, facts, source, target)
+        except CannotCarry as reason:
+            refused.append((node, str(reason)))
+            continue
+        if replacement is not None:
+            replacements.append(replacement)
+    if refused:
+        node, why = refused[0]
+        more = len(refused) - 1
+        others = f" ({more} more {'nodes have' if more > 1 else 'node has'} none)" if more else ""
+        raise PassError(
+            f"node {node.name!r} ({node.op_type}) has no form at opset {target}: {why}{others}",
+            fix=_nearest(nodes, facts, source, target),
+        )
+    return replacements
+
+
+def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replacement | None:
+    """Sketch the new form of a node; None if it is the old one. Raises CannotCarry."""
+    if since(node.op_type, source) == since(node.op_type, target) is not None:
+        return None
+    site = Site(node, facts, source=source, target=target)
+    rule = RULES.get(node.op_type)
+    outputs = site.keep() if rule is None else rule(site)
+    return None if site.is_as_before() else Replacement(node, tuple(site.sketch), tuple(outputs))
+
+
+def _nearest(nodes: Sequence[ir.Node], facts: ValueFacts, source: int, target: int) -> str:
+    """Name the nearest opset to which every node can be carried; the higher one of two."""
+    others = sorted((o for o in range(OLDEST, NEWEST + 1) if o != target), key=lambda o: (abs(o - target), -o))
+    for opset in others:
+        try:
+            for node in nodes:
+                _carry(node, facts, source, opset)
+        except CannotCarry:
+            continue
+        return f"opset {opset} is the nearest that works"
+    return "export the model again, at the opset that is wanted"
+
+
+def _smallest_ir_version(imports: Mapping[str, int]) -> int:
+    """Return the oldest IR version with these opsets: runtimes refuse one that is newer than they are."""
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()]
+    return int(onnx.helper.find_min_ir_version_for(opsets, ignore_unknown=True))

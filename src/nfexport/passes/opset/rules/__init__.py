@@ -1,0 +1,21 @@
+"""How each operator is carried from one opset to another: a table of those that stayed the same, and rules.
+
+A new rule goes into the file of its kind, and into that file's RULES.
+"""
+
+from __future__ import annotations
+
+from nfexport.passes.opset.rules import activations, axes, normalisation, pooling, resizing, shapes, slices, values
+from nfexport.passes.opset.rules.site import Rule
+
+RULES: dict[str, Rule] = {
+    **activations.RULES,
+    **axes.RULES,
+    **normalisation.RULES,
+    **pooling.RULES,
+    **resizing.RULES,
+    **shapes.RULES,
+    **slices.RULES,
+    **values.RULES,
+}
+"""Which rule carries an operator; one that is not here is carried as it is, if unchanged.ROWS allows."""

@@ -1,0 +1,41 @@
+"""Keep runtimes from fusing a Pad into the MaxPool behind it.
+
+    MaxPool(Pad(x, 0))  stays as it is, with auto_pad = VALID in place of NOTSET and all-zero pads
+
+ONNX Runtime (1.31.1, its optimiser Pad_Fusion, on by default) moves the padding into the pooling, where a
+padded cell counts as −∞ instead of 0: on an all −1 picture it yields −1 where 0 is right. Every BiT network
+has the pair. The optimiser passes over a pooling with auto_pad = VALID, which means the same as no padding.
+
+Left alone, and named: a pooling that pads by itself too, for which VALID has another meaning. Idempotent.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from nfexport.graph import edit
+from nfexport.passes.report import PassReport
+
+NAME = "guard-pooling"
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Mark in place every MaxPool that reads a Pad."""
+    guarded: list[str] = []
+    left_alone: dict[str, str] = {}
+    for node, _ in edit.nodes_with_subgraphs(model.graph):
+        if not edit.is_operator(node, "MaxPool") or node.inputs[0] is None:
+            continue
+        if not edit.is_operator(node.inputs[0].producer(), "Pad"):
+            continue
+        auto_pad = node.attributes.get("auto_pad")
+        if auto_pad is not None and auto_pad.as_string() != "NOTSET":
+            continue
+        pads = node.attributes.get("pads")
+        if pads is not None and any(pads.as_ints()):
+            left_alone[str(node.name)] = "it pads by itself, after a Pad"
+            continue
+        node.attributes.pop("pads", None)
+        node.attributes["auto_pad"] = ir.AttrString("auto_pad", "VALID")
+        guarded.append(str(node.name))
+    return PassReport.of_nodes(NAME, guarded, "MaxPool behind a Pad kept apart from it", left_alone)

@@ -1,0 +1,115 @@
+"""Write the scale and offset behind a group normalisation as one depthwise convolution.
+
+    Add(Mul(x, a), b)  =  Conv(x, w, b, groups = C, kernel 1 × 1),    w[c, 0, 0, 0] = a[c],   w = 1 without Mul
+
+x [batch, C, height, width] comes from InstanceNormalization, by way of the Reshape that gives groups their
+channels back; a and b hold a number for each channel, or one for all.
+
+Why: exporters write a group normalisation as InstanceNormalization over reshaped groups, a product and a sum.
+ONNX Runtime makes a pass over the map for each, and one for the Relu behind them. A depthwise convolution is one
+pass, takes the Relu in, and gives the next convolution its input in the blocked layout. What stands
+behind a convolution is left to fold-bn and fold-scales, which need no node at all.
+
+Leaves alone, and names: channels that are no multiple of 16, for which runtimes have no fast depthwise
+convolution; factors that vary along anything but channels. Idempotent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.graph import edit
+from nfexport.passes.report import PassReport
+
+NAME = "merge-affine"
+
+Array = np.ndarray[Any, Any]
+
+BLOCK = 16
+AXIS = 1
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Merge in place and report the sums that became convolutions."""
+    graph = model.graph
+    merged: list[str] = []
+    left_alone: dict[str, str] = {}
+    for node in list(graph):
+        if not edit.is_operator(node, "InstanceNormalization"):
+            continue
+        x, product, addition = _behind(node)
+        if addition is None:
+            continue
+        label = edit.label(addition)
+        channels = _channels(x)
+        if channels is None:
+            left_alone[label] = "its channels are unknown"
+        elif channels % BLOCK:
+            left_alone[label] = f"its {channels} channels are no multiple of {BLOCK}"
+        else:
+            scale = np.ones(1, np.float32) if product is None else _constant(product, x)
+            offset = _constant(addition, x if product is None else product.outputs[0])
+            scale, offset = _per_channel(scale, channels), _per_channel(offset, channels)
+            if scale is None or offset is None:
+                left_alone[label] = "it varies along more than its channels"
+                continue
+            _replace(graph, x, addition, scale.astype(offset.dtype), offset)
+            merged.append(label)
+    if merged:
+        edit.remove_dead(model)
+    return PassReport.of_nodes(
+        NAME, merged, "scales and offsets of normalisations merged into depthwise convolutions", left_alone
+    )
+
+
+def _behind(normalisation: ir.Node) -> tuple[ir.Value, ir.Node | None, ir.Node | None]:
+    """Return what is scaled, the product if there is one, and the sum, if both are with constants."""
+    x = normalisation.outputs[0]
+    reader = edit.sole_consumer(x)
+    if edit.is_operator(reader, "Reshape") and reader is not None:
+        x = reader.outputs[0]
+        reader = edit.sole_consumer(x)
+    product = None
+    if reader is not None and edit.is_operator(reader, "Mul") and _constant(reader, x) is not None:
+        product = reader
+        reader = edit.sole_consumer(reader.outputs[0])
+    operand = x if product is None else product.outputs[0]
+    if reader is None or not edit.is_operator(reader, "Add") or _constant(reader, operand) is None:
+        return x, product, None
+    return x, product, reader
+
+
+def _constant(node: ir.Node, operand: ir.Value) -> Array | None:
+    """Return the constant that a node joins with its operand."""
+    other = node.inputs[1] if node.inputs[0] is operand else node.inputs[0]
+    return None if other is None or other.is_graph_input() else edit.constant(other)
+
+
+def _channels(x: ir.Value) -> int | None:
+    channels = x.shape[AXIS] if x.shape is not None and len(x.shape) == 4 else None
+    return channels if isinstance(channels, int) else None
+
+
+def _per_channel(array: Array | None, channels: int) -> Array | None:
+    """Return the constant as [channels]; None if it varies along another axis than that."""
+    if array is None or array.ndim > 4:
+        return None
+    if array.size == 1:
+        return np.full(channels, array.item(), array.dtype)
+    wide = array.shape[-3] if array.ndim >= 3 else None
+    return array.reshape(-1) if wide == channels == array.size else None
+
+
+def _replace(graph: ir.Graph, x: ir.Value, addition: ir.Node, scale: Array, offset: Array) -> None:
+    name, old = str(addition.name), addition.outputs[0]
+    weight = edit.add_initializer(graph, f"{name}/scale", scale.reshape(-1, 1, 1, 1))
+    bias = edit.add_initializer(graph, f"{name}/offset", offset)
+    convolution = ir.node("Conv", [x, weight, bias], {"group": len(scale), "kernel_shape": [1, 1]}, name=name)
+    new = convolution.outputs[0]
+    new.shape, new.type = old.shape, old.type
+    convolution.metadata_props.update(addition.metadata_props)
+    graph.insert_before(addition, convolution)
+    edit.put_in_place(new, addition)

@@ -1,0 +1,133 @@
+"""Merge the narrow groups of a grouped convolution into groups of whole vectors.
+
+    Conv(x, w, groups = G)  →  Conv(x, w', groups = G / k),    w' block diagonal in w, zero elsewhere
+
+    w'[o, (g mod k)·I + i] = w[o, i]   for the filter o of group g,   0 for the other channels,   k = lcm(I, 16) / I
+
+for groups that take and give I channels each. The zeros add exact zeros to each sum. Where k does not divide
+G, the channels are filled up to the next multiple first: what makes them gets filters more, of zeros, and what
+reads them reads those with weights of 0 (passes.widening has the algebra).
+
+Why: runtimes compute in blocks of 8 or 16 channels. ONNX Runtime keeps a grouped convolution in its blocked
+layout if the channels of a group are a multiple of the block (nchwc_transformer.cc: 16 with AVX-512 and on ARM,
+8 with AVX2); one of narrower groups runs group by group, at a tenth of the arithmetic, between two changes of
+the layout. The products with zeros cost less than that; docs/speed.md has the widths that were measured.
+
+Leaves alone, and names: groups of another width than those in WORTH; groups that give another number of
+channels than they take; a weight that is computed at run time; channels that cannot be filled up. Ensures
+that every convolution it changed has groups of a multiple of 16 channels. Idempotent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from nfexport.errors import PassError
+from nfexport.graph import edit
+from nfexport.graph.constants import set_constant
+from nfexport.passes.report import PassReport
+from nfexport.passes.rewrites.widening import Widening, WideningError
+
+NAME = "merge-groups"
+
+Array = np.ndarray[Any, Any]
+
+BLOCK = 16
+"""Channels that a vector of 512 bits holds in float32."""
+
+WORTH = frozenset({2, 4, 8, 12, 24})
+"""Channels of a group for which merging was measured to win at every size; 20, 28 and 72 lose."""
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Merge in place and report which convolutions changed."""
+    graph = model.graph
+    merged: dict[str, str] = {}
+    left_alone: dict[str, str] = {}
+    filled = 0
+    for node in list(graph):
+        if not edit.is_operator(node, "Conv"):
+            continue
+        groups = group_count(node)
+        weight = edit.constant_tensor(node.inputs[1])
+        if groups == 1 or (weight is not None and weight.shape[1] == 1):
+            continue  # depthwise convolutions have kernels of their own
+        if weight is None:
+            left_alone[edit.label(node)] = "its weight is computed at run time; fold it first"
+            continue
+        width = weight.shape.numpy()[1]
+        if width % BLOCK == 0:
+            continue
+        if reason := _why_not(weight.shape.numpy(), groups):
+            left_alone[edit.label(node)] = reason
+            continue
+        factor = math.lcm(width, BLOCK) // width
+        missing = -groups % factor
+        if missing:
+            try:
+                widening = Widening(node, (groups + missing) * width)
+            except WideningError as reason:
+                left_alone[edit.label(node)] = f"its channels cannot be filled up: {reason}"
+                continue
+            widening.carry_out(graph)
+            filled += 1
+        _merge(graph, node, factor)
+        merged[edit.label(node)] = f"{groups} groups of {width} → {group_count(node)} of {width * factor}"
+    _check(graph, merged)
+    return PassReport(
+        name=NAME,
+        changed=len(merged),
+        summary=f"{len(merged)} grouped convolutions merged into groups of a multiple of {BLOCK}, {filled} filled up"
+        + (f", {len(left_alone)} left alone" if left_alone else ""),
+        facts={"merged": merged, "filled_up": filled},
+        left_alone=left_alone,
+    )
+
+
+def group_count(node: ir.Node) -> int:
+    """Return how many groups a convolution has."""
+    attribute = node.attributes.get("group")
+    return 1 if attribute is None else attribute.as_int()
+
+
+def merge(weight: Array, groups: int, factor: int) -> Array:
+    """Return the block-diagonal weight [O, factor · I, …] of groups / factor groups, from [O, I, …] of groups."""
+    filters, width = weight.shape[:2]
+    given = filters // groups
+    result = np.zeros((filters, factor * width, *weight.shape[2:]), dtype=weight.dtype)
+    for group in range(groups):
+        place = group % factor
+        rows = slice(group * given, (group + 1) * given)
+        result[rows, place * width : (place + 1) * width] = weight[rows]
+    return result
+
+
+def _why_not(shape: Sequence[int], groups: int) -> str | None:
+    filters, width = shape[:2]
+    if filters != groups * width:
+        return f"its groups take {width} channels and give {filters / groups:g}"
+    if width not in WORTH:
+        return f"groups of {width} channels are not worth it"
+    return None
+
+
+def _merge(graph: ir.Graph, node: ir.Node, factor: int) -> None:
+    groups = group_count(node)
+    weight = edit.constant(node.inputs[1])
+    assert weight is not None
+    set_constant(graph, node, 1, merge(weight, groups, factor))
+    node.attributes["group"] = ir.AttrInt64("group", groups // factor)
+
+
+def _check(graph: ir.Graph, merged: dict[str, str]) -> None:
+    for node in graph:
+        if edit.label(node) not in merged:
+            continue
+        weight = edit.constant_tensor(node.inputs[1])
+        if weight is None or weight.shape.numpy()[1] % BLOCK or weight.shape.numpy()[0] % group_count(node):
+            raise PassError(f"node '{edit.label(node)}' still has narrow groups after merge-groups", fix="report it")

@@ -1,0 +1,109 @@
+"""Let MaxPool do the padding in front of it, where that gives the same maximum.
+
+    MaxPool(Pad(x, −∞))  =  MaxPool(x, pads = p)
+    MaxPool(Pad(x, 0))   =  MaxPool(x, pads = p)      for x ≥ 0
+
+with pads p smaller than the kernel. A cell that a pooling pads counts as −∞. Each window has a cell of x in
+it, and its maximum with 0 is the same as with −∞ where x ≥ 0: behind Relu, Sigmoid, and what keeps their sign.
+
+Why: a Pad copies the whole map, in ONNX Runtime's plain layout, to which and from which it is reordered.
+Where a map that is padded with 0 may be negative the two differ, and the pair stays (guard-pooling keeps ONNX
+Runtime from fusing it).
+
+Leaves alone, and names: a MaxPool behind a Pad of zeros whose input may be negative; one whose Pad has another
+mode or value, or pads other axes than height and width; one that pads by itself too. Idempotent.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from nfexport.graph import edit
+from nfexport.passes.report import PassReport
+
+NAME = "merge-pads"
+
+NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Exp", "Abs", "Sqrt")
+KEEPS_SIGN = ("Identity", "MaxPool", "AveragePool", "GlobalAveragePool")
+
+
+def apply(model: ir.Model) -> PassReport:
+    """Merge in place and report which poolings pad now."""
+    changed: list[str] = []
+    left_alone: dict[str, str] = {}
+    for node in list(model.graph):
+        if not edit.is_operator(node, "MaxPool") or node.inputs[0] is None or len(node.outputs) > 1:
+            continue
+        pad = node.inputs[0].producer()
+        if pad is None or not edit.is_operator(pad, "Pad"):
+            continue
+        padding = _padding(pad)
+        if padding is None:
+            left_alone[edit.label(node)] = "its Pad is not one of height and width by a known constant"
+            continue
+        amounts, fill = padding
+        if reason := _why_not(node, amounts) or _why_not_fill(pad, fill):
+            left_alone[edit.label(node)] = reason
+            continue
+        node.attributes.pop("auto_pad", None)
+        node.attributes["pads"] = ir.AttrInt64s("pads", amounts)
+        node.replace_input_with(0, pad.inputs[0])
+        changed.append(edit.label(node))
+    if changed:
+        edit.remove_dead(model)
+    return PassReport.of_nodes(NAME, changed, "Pad merged into the MaxPool behind them", left_alone)
+
+
+def _why_not(pool: ir.Node, amounts: tuple[int, ...]) -> str | None:
+    auto_pad, own = pool.attributes.get("auto_pad"), pool.attributes.get("pads")
+    kernel = pool.attributes["kernel_shape"].as_ints()
+    ceil_mode, dilations = pool.attributes.get("ceil_mode"), pool.attributes.get("dilations")
+    if (auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID")) or (own and any(own.as_ints())):
+        return "it pads by itself too"
+    if (ceil_mode is not None and ceil_mode.as_int()) or (dilations and any(d != 1 for d in dilations.as_ints())):
+        return "it rounds its size up or is dilated"
+    if any(amount >= kernel[index % 2] for index, amount in enumerate(amounts)):
+        return "a window may lie in the padding alone"
+    return None
+
+
+def _why_not_fill(pad: ir.Node, fill: float) -> str | None:
+    if fill == -math.inf or (fill == 0 and is_not_negative(pad.inputs[0])):
+        return None
+    return "what is padded may be negative" if fill == 0 else f"it is padded with {fill:g}"
+
+
+def is_not_negative(value: ir.Value | None) -> bool:
+    """Say whether the value is known to be 0 or more."""
+    node = None if value is None else value.producer()
+    if edit.is_operator(node, *NOT_NEGATIVE):
+        return True
+    return node is not None and edit.is_operator(node, *KEEPS_SIGN) and is_not_negative(node.inputs[0])
+
+
+def _padding(pad: ir.Node) -> tuple[tuple[int, ...], float] | None:
+    """Return how many cells a Pad adds [top, left, bottom, right], and their value; None if it does anything else."""
+    mode = pad.attributes.get("mode")
+    if mode is not None and mode.as_string() != "constant":
+        return None
+    if "pads" in pad.attributes:
+        pads = list(pad.attributes["pads"].as_ints())
+        value = pad.attributes.get("value")
+        fill = 0.0 if value is None else value.as_float()
+    else:
+        if len(pad.inputs) > 3 and pad.inputs[3] is not None:
+            return None  # some axes alone
+        array = edit.constant(pad.inputs[1])
+        if array is None:
+            return None
+        pads = [int(amount) for amount in array]
+        given = pad.inputs[2] if len(pad.inputs) > 2 else None
+        constant = edit.constant(given)
+        if given is not None and constant is None:
+            return None
+        fill = 0.0 if constant is None else float(constant.item())
+    if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or min(pads) < 0:
+        return None
+    return (pads[2], pads[3], pads[6], pads[7]), fill

@@ -1,0 +1,119 @@
+"""What graph passes make of a file's interface: what its caller still has to do, and what it computes in.
+
+Standard library only. The passes in front of a network run in a fixed order (see nfexport.passes), from the
+network outwards: normalize, channels, resize, input-form. What surgery adds later stands in front of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from nfexport.recipe.recipe import PassStep, Preprocessing, Recipe
+
+IN_FRONT = ("normalize", "channels", "resize", "input-form")
+"""The passes that stand between a file's input and its network, from the network outwards."""
+
+
+CHANGES_WEIGHTS = frozenset({"fold-scales", "merge-groups", "merge-affine", "precision", "simplify"})
+"""The passes that change weights other than to fold their standardisation."""
+
+
+def front_steps(recipe: Recipe) -> tuple[PassStep, ...]:
+    """Return the steps that a picture goes through inside the file before the network, the last one first."""
+    return steps_in_front((*recipe.passes, *recipe.surgery))
+
+
+def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
+    """Return those of the steps that stand in front of the network, from the network outwards."""
+    return tuple(
+        sorted((step for step in steps if step.name in IN_FRONT), key=lambda step: IN_FRONT.index(step.name))
+    )
+
+
+def precision(recipe: Recipe) -> str:
+    """Return what the file computes in: 'float32', 'fp16', 'fp16-weights' or 'int8'."""
+    steps = (*recipe.passes, *recipe.surgery)
+    forms = [step.params["form"] for step in steps if step.name in ("precision", "quantize")]
+    return str(forms[-1]) if forms else "float32"
+
+
+def int8_bound(recipe: Recipe) -> float | None:
+    """Return the rms error, relative to the output's range, that an int8 file may have; None for others."""
+    bounds = [step.params["bound"] for step in recipe.surgery if step.name == "quantize"]
+    return float(bounds[-1]) if bounds else None
+
+
+def keeps_weights(recipe: Recipe) -> bool:
+    """Say whether no pass changed a weight of the file other than to fold its standardisation."""
+    return not any(
+        step.name in CHANGES_WEIGHTS or step.params.get("fold") for step in (*recipe.passes, *recipe.surgery)
+    )
+
+
+def moves_factors(recipe: Recipe) -> bool:
+    """Say whether tensors of the file may be multiples of the network's own, by constants that were moved."""
+    return any(step.name == "fold-scales" for step in (*recipe.passes, *recipe.surgery))
+
+
+def callers_part(network: Preprocessing, steps: Iterable[PassStep]) -> Preprocessing:
+    """Return what is left to the caller of a network's preprocessing when the file does these steps.
+
+    A file that computes x = (y − r·M) / (r·S) wants y = (r·pixel − mean) / std with
+
+        mean = r · (m − M · s / S),    std = s / S
+
+    for a network of mean m and std s: 0 and 1 where the file normalises by the network's own."""
+    result = network
+    for step in steps:
+        if step.name == "normalize":
+            result = _before_normalize(result, step)
+        elif step.name == "channels":
+            result = dataclasses.replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
+        elif step.name == "resize":
+            result = dataclasses.replace(result, crop_pct=1.0, crop_mode="none", interpolation="none")
+        elif step.name == "input-form":
+            dtype, layout = step.params.get("dtype", "float32"), step.params.get("layout", "nchw")
+            result = dataclasses.replace(result, dtype=dtype, layout=layout)
+    return result
+
+
+def networks_part(caller: Preprocessing, steps: Iterable[PassStep]) -> Preprocessing:
+    """Return the network's own preprocessing, when this is left to the caller of a file that does these steps.
+
+    The inverse of callers_part:  m = mean / r + M · std,  s = std · S;  the steps are those from the network
+    outwards. What was exact there is exact here: 0 and 1 give M and S."""
+    result = caller
+    for step in reversed(tuple(steps)):
+        if step.name == "normalize":
+            result = _behind_normalize(result, step)
+        elif step.name == "channels":
+            result = dataclasses.replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
+        elif step.name == "resize":
+            crop = {name: step.params[name] for name in ("crop_pct", "crop_mode", "interpolation")}
+            result = dataclasses.replace(result, **crop)
+        elif step.name == "input-form":
+            result = dataclasses.replace(result, dtype="float32", layout="nchw")
+    return result
+
+
+def _behind_normalize(caller: Preprocessing, step: PassStep) -> Preprocessing:
+    r = float(step.params.get("value_range", 1.0))
+    low, high = caller.value_range
+    pairs = list(zip(caller.mean, caller.std, step.params["mean"], step.params["std"], strict=True))
+    return dataclasses.replace(
+        caller,
+        mean=tuple(mean / r + inside * std for mean, std, inside, _ in pairs),
+        std=tuple(std * inside for _, std, _, inside in pairs),
+        value_range=(low / r, high / r),
+    )
+
+
+def _before_normalize(network: Preprocessing, step: PassStep) -> Preprocessing:
+    r = float(step.params.get("value_range", 1.0))
+    low, high = network.value_range
+    ratios = [s / inside for s, inside in zip(network.std, step.params["std"], strict=True)]
+    means = [
+        r * (m - inside * ratio) for m, inside, ratio in zip(network.mean, step.params["mean"], ratios, strict=True)
+    ]
+    return dataclasses.replace(network, mean=tuple(means), std=tuple(ratios), value_range=(r * low, r * high))

@@ -1,0 +1,65 @@
+"""Open a model that is in memory, of any size: past 2 GiB no runtime takes it as bytes.
+
+Such a model is written to a temporary folder, its weights beside it, and opened by its path. The folder goes as
+soon as the runtime has it open; where it lies is for the environment to say (TMPDIR).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from nfexport.errors import OutputError
+from nfexport.graph import artefact
+from nfexport.graph.counting import initializers
+from nfexport.graph.tensors import byte_count
+from nfexport.runtimes import Model, Session, onnxruntime
+
+MARGIN = 1 << 24
+"""Bytes left for the graph itself."""
+
+
+def is_large(model: ir.Model | onnx.ModelProto) -> bool:
+    """Say whether the weights of a model leave no room for it in one message."""
+    if isinstance(model, onnx.ModelProto):
+        size = sum(map(byte_count, initializers(model.graph)))
+    else:
+        size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+    return size > artefact.PROTOBUF_LIMIT - MARGIN
+
+
+@contextlib.contextmanager
+def openable(model: ir.Model | onnx.ModelProto) -> Iterator[Model]:
+    """Yield the model as runtimes take it: its bytes, or the path of a file that is there for the block's time.
+
+    Raises OutputError if a temporary file is needed and cannot be written."""
+    if not is_large(model):
+        proto = model if isinstance(model, onnx.ModelProto) else ir.to_proto(model)
+        yield bytes(proto.SerializeToString())
+        return
+    graph = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nfexport-")))
+            path = folder / "model.onnx"
+            artefact.write_model(graph, path, external_data=True)
+        except OSError as error:
+            raise OutputError(
+                f"a model past 2 GiB has to be written to '{tempfile.gettempdir()}' to be run, which fails "
+                f"({error.strerror or error})",
+                fix="name a folder with enough space in the environment variable TMPDIR",
+            ) from error
+        yield path
+
+
+def open_in_memory(model: ir.Model | onnx.ModelProto, *, optimise: bool = True) -> Session:
+    """Load a model into ONNX Runtime, at the default level or as its graph stands.
+
+    Raises OnnxFileError if it refuses the model, and what openable does."""
+    with openable(model) as source:
+        return onnxruntime.open_session(source, optimise=optimise)

@@ -1,0 +1,104 @@
+"""AMD's MIGraphX, by its Python module, or by ONNX Runtime's execution provider of that name.
+
+Both come with ROCm, neither from a package index. A program of MIGraphX has fixed sizes, so there is one for
+each shape that the session is fed, compiled when it comes up. fast_math, on by default, is turned off.
+Source: MIGraphX's Python API reference (rocm.docs.amd.com/projects/AMDMIGraphX, reference/MIGraphX-py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfexport.runtimes import Model, Session, one_line
+from nfexport.runtimes.declared import Declared, read, refused
+
+PROVIDER = "MIGraphXExecutionProvider"
+
+try:
+    import migraphx
+except ImportError:
+    import onnxruntime
+
+    if PROVIDER not in onnxruntime.get_available_providers():
+        raise ImportError(
+            f"there is no module 'migraphx', and ONNX Runtime {onnxruntime.__version__} has no {PROVIDER} here"
+        ) from None
+    migraphx = None
+
+VERSION = str(getattr(migraphx, "__version__", "of unknown version"))
+READER = f"MIGraphX {VERSION}"
+TARGETS = ("gpu", "ref")
+"""What MIGraphX compiles for, the preferred one first; 'ref' is its reference on the CPU."""
+
+
+class MigraphxSession:
+    """See Session. providers holds the target that it compiles for."""
+
+    runtime = "migraphx"
+    version: str = VERSION
+
+    def __init__(self, model: Model, declared: Declared) -> None:
+        self._model = model
+        self._declared = declared
+        self._name, self._target = _target()
+        self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
+        self.providers: tuple[str, ...] = (self._name,)
+        self.inputs: Mapping[str, tuple[int | str, ...]] = declared.inputs
+        self.outputs: tuple[str, ...] = declared.outputs
+        self._program(
+            {name: [1 if isinstance(n, str) else n for n in shape] for name, shape in declared.inputs.items()}
+        )
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self._declared.check_feeds(feeds)
+        # an argument is a view of the array, which has to outlive the run
+        arrays = {name: np.ascontiguousarray(feeds[name]) for name in self.inputs}
+        try:
+            program = self._program({name: list(array.shape) for name, array in arrays.items()})
+            results = program.run({name: migraphx.argument(array) for name, array in arrays.items()})
+        except Exception as error:  # RuntimeError, mostly
+            raise RuntimeError(one_line(str(error))) from error
+        # copied, as the next run writes into the same memory
+        return {name: np.array(result) for name, result in zip(self.outputs, results, strict=True)}
+
+    def _program(self, sizes: Mapping[str, list[int]]) -> Any:
+        key = tuple(tuple(shape) for shape in sizes.values())
+        if key not in self._programs:
+            if isinstance(self._model, bytes):
+                program = migraphx.parse_onnx_buffer(self._model, map_input_dims=dict(sizes))
+            else:
+                program = migraphx.parse_onnx(str(self._model), map_input_dims=dict(sizes))
+            program.compile(self._target, offload_copy=True, fast_math=False)
+            self._programs[key] = program
+        return self._programs[key]
+
+
+def open_session(model: Model) -> Session:
+    """Load a file or its bytes, for the GPU, or for MIGraphX's reference where there is none.
+
+    Raises OnnxFileError with MIGraphX's reason if it refuses them."""
+    if migraphx is None:
+        from nfexport.runtimes.onnxruntime import open_session as open_in_onnxruntime
+
+        session = open_in_onnxruntime(model, providers=(PROVIDER,))
+        session.runtime = MigraphxSession.runtime
+        return session
+    _, declared = read(model, reader=READER)
+    try:
+        return MigraphxSession(model, declared)
+    except Exception as error:  # RuntimeError, mostly
+        raise refused(model, READER, one_line(str(error))) from error
+
+
+def _target() -> tuple[str, Any]:
+    """Return the first target that there is here, and its name."""
+    for name in TARGETS[:-1]:
+        try:
+            return name, migraphx.get_target(name)
+        except Exception:  # whatever the loader of the target's library raises
+            continue
+    return TARGETS[-1], migraphx.get_target(TARGETS[-1])

@@ -1,0 +1,98 @@
+"""OpenCV's dnn module, with its new engine.
+
+It checks neither sizes nor element types: pictures of four channels run through a network of three. So what
+the file declares is checked here. It takes pictures alone: one float32 input [batch, channels, height, width].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from cv2.utils import logging
+from numpy.typing import NDArray
+
+from nfexport.runtimes import Model, Session, one_line
+from nfexport.runtimes.declared import Declared, DeclaredSession, read, refused
+
+READER = f"OpenCV {cv2.__version__}"
+if not hasattr(cv2.dnn, "ENGINE_NEW"):
+    raise ImportError(f"OpenCV {cv2.__version__} is older than 5")
+
+ENGINE = cv2.dnn.ENGINE_NEW
+"""What OpenCV takes by itself, without the classic engine to fall back to: that one, which is all
+that OpenCV 4 has, ends the process on files that compute their weights, and nothing can be reported."""
+
+CODE = re.compile(r"OpenCV\([^)]*\) \S+:\d+: error: \(-\d+:([^)]*)\) ")
+"""Such as 'OpenCV(5.0.0) /io/…/onnx_importer2.cpp:370: error: (-215:Assertion failed) '."""
+
+
+class OpenCvSession(DeclaredSession):
+    """See Session."""
+
+    runtime = "opencv"
+    version: str = cv2.__version__
+
+    def __init__(self, net: Any, declared: Declared) -> None:
+        super().__init__(declared)
+        self._net = net
+
+    def _compute(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        try:
+            with _silent():
+                for name, array in feeds.items():
+                    self._net.setInput(np.ascontiguousarray(array), name)
+                arrays = self._net.forward(list(self.outputs))
+        except cv2.error as error:
+            raise RuntimeError(reason(error)) from error
+        for name, array in zip(self.outputs, arrays, strict=True):
+            if array is None:  # a tensor inside what OpenCV runs as one operator
+                raise RuntimeError(f"it gives nothing for the output '{name}'")
+        # copied, as the next run writes into the same memory
+        return [np.array(array) for array in arrays]
+
+
+def open_session(model: Model) -> Session:
+    """Load a file or its bytes.
+
+    Raises OnnxFileError for other inputs than one float32 picture, and with OpenCV's reason if it refuses."""
+    _, declared = read(model, reader=READER, weights=False)
+    for name, dtype in declared.dtypes.items():
+        shape = declared.inputs[name]
+        if len(declared.inputs) > 1 or dtype != np.float32 or len(shape) != 4:
+            raise refused(
+                model,
+                READER,
+                f"it takes one float32 [batch, channels, height, width], and '{name}' is {dtype} of {len(shape)} "
+                f"dimensions, one of {len(declared.inputs)} inputs",
+            )
+    try:
+        with _silent():
+            net = (
+                cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8), ENGINE)
+                if isinstance(model, bytes)
+                else cv2.dnn.readNetFromONNX(str(model), ENGINE)
+            )
+    except cv2.error as error:
+        raise refused(model, READER, reason(error)) from error
+    return OpenCvSession(net, declared)
+
+
+def reason(error: Exception) -> str:
+    """Return the message in one line, without the place in OpenCV's sources."""
+    return one_line(CODE.sub(r"\1: ", str(error)))
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """OpenCV logs to stderr what it raises anyway."""
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)

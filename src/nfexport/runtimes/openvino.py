@@ -1,0 +1,93 @@
+"""OpenVINO on the CPU, in float32.
+
+On processors with bfloat16 units OpenVINO computes in bfloat16 unless told otherwise, an error of 1e-2 of
+the output range. A file is verified for what it says, not for what a lower precision makes of it: the
+session asks for float32 and for accuracy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import properties
+
+from nfexport.runtimes import Model, Session, one_line
+from nfexport.runtimes.declared import refused
+
+HINTS = {
+    properties.hint.inference_precision: ov.Type.f32,
+    properties.hint.execution_mode: properties.hint.ExecutionMode.ACCURACY,
+}
+VERSION = ov.__version__.partition("-")[0]
+
+WHERE = re.compile(
+    r"(?:Exception from|Check '[^\n]*' failed at) \S+:\d+:|FrontEnd API failed with \w+:"
+    r"|\nSummary:(?:\n-- Conversion is failed.*)?|To facilitate the conversion.*",
+    re.DOTALL,
+)
+"""Such as 'Exception from src/inference/src/cpp/core.cpp:93:'."""
+
+
+class OpenVinoSession:
+    """See Session."""
+
+    runtime = "openvino"
+    version: str = VERSION
+    providers: tuple[str, ...] = ()
+
+    def __init__(self, compile_network: Callable[[], Any]) -> None:
+        self._compile = compile_network
+        self._compiled = compiled = compile_network()
+        self.inputs: Mapping[str, tuple[int | str, ...]] = {
+            _name(port): _shape(port.get_partial_shape()) for port in compiled.inputs
+        }
+        self._dtypes = {_name(port): port.get_element_type().to_dtype() for port in compiled.inputs}
+        self.outputs: tuple[str, ...] = tuple(_name(port) for port in compiled.outputs)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        for name, array in feeds.items():
+            if array.dtype != self._dtypes.get(name, array.dtype):  # OpenVINO would convert it
+                raise RuntimeError(f"the input '{name}' is {self._dtypes[name]}, it is fed {array.dtype}")
+        try:
+            result = self._compiled(dict(feeds))
+        except Exception as error:  # RuntimeError, mostly
+            # what failed keeps the shapes that it failed on, and fails on others too
+            self._compiled = self._compile()
+            raise RuntimeError(reason(error)) from error
+        # copied, as the next run writes into the same memory
+        return {name: np.array(result[index]) for index, name in enumerate(self.outputs)}
+
+
+def open_session(model: Model, *, threads: int | None = None) -> Session:
+    """Load a file or its bytes, for float32 on the CPU.
+
+    Raises OnnxFileError with OpenVINO's reason if it refuses them."""
+    core = ov.Core()
+    hints = HINTS if threads is None else {**HINTS, properties.inference_num_threads: threads}
+    try:
+        network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
+        session = OpenVinoSession(lambda: core.compile_model(network, "CPU", hints))
+    except Exception as error:  # RuntimeError, mostly
+        raise refused(model, f"OpenVINO {VERSION}", reason(error)) from error
+    return session
+
+
+def reason(error: Exception) -> str:
+    """Return the message in one line, without the places in OpenVINO's sources."""
+    return one_line(WHERE.sub(" ", str(error)))
+
+
+def _name(port: Any) -> str:
+    """Return the name in the file, also where OpenVINO's graph joins tensors and their names."""
+    return str(port.get_node().get_friendly_name()).partition("/sink_port_")[0]
+
+
+def _shape(partial: Any) -> tuple[int | str, ...]:
+    if partial.rank.is_dynamic:
+        return ()
+    return tuple("?" if size.is_dynamic else size.get_length() for size in partial)

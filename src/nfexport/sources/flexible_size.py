@@ -1,0 +1,53 @@
+"""Whether a network takes pictures of other sizes than its own, and which to check that with."""
+
+from __future__ import annotations
+
+import torch
+
+from nfexport.errors import RecipeError
+from nfexport.sources.sizes import REFUSALS
+
+STEP = 32
+"""Pixels that most networks reduce to one: another size that is a multiple leaves every layer something."""
+
+
+def second_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return another (height, width), different in both, and larger."""
+    return image_size[0] + STEP, image_size[1] + 2 * STEP
+
+
+def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple[int, int], in_channels: int) -> None:
+    """Raise RecipeError, with the reason, if the network does not take pictures of another size, or if it
+    pads them by an amount that a traced graph would hold as a constant."""
+    reason = why_fixed(module)
+    if reason is None:
+        height, width = second_size(image_size)
+        try:
+            with torch.inference_mode():
+                module(torch.zeros(1, in_channels, height, width))
+        except REFUSALS as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            reason = f"at {height}×{width} it stops: {lines[0].rstrip('.')}"
+    if reason is not None:
+        raise RecipeError(
+            f"the picture size of {architecture} is fixed ({reason})",
+            fix="leave out --dynamic-size, or pass --image-size",
+        )
+
+
+def why_fixed(module: torch.nn.Module) -> str | None:
+    """Return what ties the network to one size of picture, as far as its modules tell; None if nothing does."""
+    for path, child in module.named_modules():
+        kind = type(child).__name__
+        if kind.endswith("Same") and _strides(child):
+            return f"{path} ({kind}) pads by what the size leaves over, which a traced graph holds as a constant"
+    names = {name.rpartition(".")[2] for name, _ in (*module.named_parameters(), *module.named_buffers())}
+    for name in ("pos_embed", "relative_position_bias_table", "rel_pos", "absolute_pos_embed"):
+        if name in names:
+            return f"it has position embeddings ('{name}') for one size"
+    return None
+
+
+def _strides(module: torch.nn.Module) -> bool:
+    stride = getattr(module, "stride", 1)
+    return any(step > 1 for step in stride) if isinstance(stride, (tuple, list)) else int(stride) > 1

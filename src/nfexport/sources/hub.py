@@ -1,0 +1,142 @@
+"""Trained weights, through timm's own hub code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from nfexport.errors import CheckpointError, WeightsUnreachable
+from nfexport.sources.names import ResolvedName
+from nfexport.sources.torchvision_operators import import_timm
+
+_PATIENCE = 5.0
+"""Seconds that the hub has to answer a first question."""
+
+_STALL = 30.0
+"""Seconds of silence after which a download from a plain address fails; Python's own default is for ever."""
+
+
+def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
+    """Build the architecture and load its trained weights from the hub, or from the hub's cache.
+
+    kwargs go to timm.create_model. Raises WeightsUnreachable if the hub cannot be reached or does not have the
+    file, and CheckpointError if what it delivers does not fit."""
+    name = f"{resolved.architecture}.{resolved.tag}"
+    try:
+        with _quiet(), _offline_where_nobody_answers(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
+            model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)
+    except Exception as error:  # the hub's client raises kinds of its own, and those of its transport
+        if _is_unreachable(error):
+            raise WeightsUnreachable(
+                f"the weights of {name} cannot be fetched: {_reason(error)}",
+                fix=f"pass --checkpoint FILE, or the bare name '{resolved.architecture}' for seeded weights",
+            ) from error
+        if isinstance(error, TypeError):
+            raise
+        raise CheckpointError(
+            f"the published weights of {name} could not be loaded ({_first_line(error)})",
+            fix="clear the hub's cache and try again, or pass --checkpoint FILE",
+        ) from error
+    return model
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    from huggingface_hub import errors
+
+    unreachable: tuple[type[BaseException], ...] = (
+        errors.HfHubHTTPError,
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        errors.EntryNotFoundError,
+        ConnectionError,
+        TimeoutError,
+    )
+    chain: BaseException | None = error
+    while chain is not None:
+        # urllib, requests and httpx each have their own kinds; their names are what they share
+        names = {kind.__name__ for kind in type(chain).__mro__}
+        if isinstance(chain, unreachable) or names & {"URLError", "RequestException", "TransportError"}:
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _reason(error: BaseException) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "the hub gives them only to users who have accepted their terms"
+    if isinstance(error, errors.RepositoryNotFoundError | errors.EntryNotFoundError) and not isinstance(
+        error, errors.LocalEntryNotFoundError
+    ):
+        return "the hub does not have them"
+    return "the model hub is out of reach, and its cache does not hold them"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _offline_where_nobody_answers(repository: str | None) -> Iterator[None]:
+    """Put the hub's client into its offline mode if the hub does not answer.
+
+    It would otherwise retry for most of a minute, and for many where packets are dropped, before it looks into
+    its cache or says that it failed. A weights file with an address of its own has no repository."""
+    from huggingface_hub import constants
+
+    was, timeout = constants.HF_HUB_OFFLINE, socket.getdefaulttimeout()
+    constants.HF_HUB_OFFLINE = was or (repository is not None and not _answers(repository))
+    socket.setdefaulttimeout(_STALL)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was
+        socket.setdefaulttimeout(timeout)
+
+
+def _answers(repository: str) -> bool:
+    """Ask once, through the hub's own client, so that its proxies and certificates count."""
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(repository.partition("@")[0], "model.safetensors"), timeout=_PATIENCE)
+    except errors.HfHubHTTPError as error:
+        return error.response.status_code < 500
+    except Exception:  # the transport's own kinds, which differ between releases of the client
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the client's retries and warnings from the terminal: what matters becomes one sentence."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub", "httpx", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    had_bars = not are_progress_bars_disabled()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if had_bars:
+                disable_progress_bars()
+            yield
+    finally:
+        if had_bars:
+            enable_progress_bars()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

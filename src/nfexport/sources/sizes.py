@@ -1,0 +1,96 @@
+"""Picture sizes and preprocessing, as timm's configuration has them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from nfexport.errors import RecipeError
+from nfexport.recipe.recipe import Preprocessing
+
+REFUSALS = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+"""What timm's networks raise for a size that they cannot take, when they are built or when they run."""
+
+Size = int | tuple[int, int] | Literal["train", "test"] | None
+
+
+def choose_size(wanted: Size, cfg: Any) -> tuple[int, int]:
+    """Return (height, width) in pixels; None is the size at which timm reports the model.
+
+    Raises RecipeError for a size below one pixel."""
+    if wanted == "train" or (wanted in (None, "test") and not cfg.test_input_size):
+        return cfg.input_size[1], cfg.input_size[2]
+    if wanted is None or wanted == "test":
+        return cfg.test_input_size[1], cfg.test_input_size[2]
+    assert not isinstance(wanted, str)
+    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
+    if height < 1 or width < 1:
+        raise RecipeError(f"an image size of {height}×{width} has no pixels", fix=_own_size(cfg))
+    return height, width
+
+
+def size_arguments(size: tuple[int, int], cfg: Any) -> dict[str, Any]:
+    """Return what timm.create_model has to be told of a size: only networks of a fixed size want to know."""
+    return {"img_size": size} if cfg.fixed_input_size and size != tuple(cfg.input_size[1:]) else {}
+
+
+def refused_size(architecture: str, size: tuple[int, int], cfg: Any, error: Exception) -> RecipeError:
+    """Say that the architecture does not take this size."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, TypeError) and "img_size" in str(error):
+        lines = ["its size is fixed"]
+    reason = f" ({lines[0].rstrip('.')})" if lines else ""
+    return RecipeError(f"{architecture} does not take pictures of {size[0]}×{size[1]}{reason}", fix=_own_size(cfg))
+
+
+def check_forward(
+    model: torch.nn.Module, architecture: str, size: tuple[int, int], in_channels: int, cfg: Any
+) -> None:
+    """Run one picture of this size through the model.
+
+    Raises RecipeError if that fails, or if nothing is left of the picture on the way."""
+    try:
+        with torch.inference_mode():
+            output = model(torch.zeros(1, in_channels, *size))
+    except REFUSALS as error:
+        raise refused_size(architecture, size, cfg, error) from error
+    if not bool(torch.isfinite(output).all()):
+        reason = ValueError("nothing is left of the picture at the network's stride")
+        raise refused_size(architecture, size, cfg, reason)
+
+
+def preprocessing(cfg: Any, size: tuple[int, int]) -> Preprocessing:
+    """Return timm's evaluation transform for this size: the test crop at the test size, where there is one."""
+    at_test_size = bool(cfg.test_input_size) and size == tuple(cfg.test_input_size[1:])
+    crop_pct = cfg.test_crop_pct if at_test_size and cfg.test_crop_pct else cfg.crop_pct
+    return Preprocessing(
+        mean=tuple(float(value) for value in cfg.mean),
+        std=tuple(float(value) for value in cfg.std),
+        crop_pct=float(crop_pct),
+        crop_mode=str(cfg.crop_mode),
+        interpolation=str(cfg.interpolation),
+    )
+
+
+def checked(preprocessing: Preprocessing, in_channels: int) -> Preprocessing:
+    """Return the preprocessing. Raises RecipeError if no picture can be prepared so."""
+    for what, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+        if len(numbers) != in_channels:
+            raise RecipeError(
+                f"the network's {what} has {len(numbers)} numbers for {in_channels} channels",
+                fix=f"pass --network-{what} with one number for each channel",
+            )
+    if min(preprocessing.std) <= 0:
+        raise RecipeError("a standard deviation of 0 divides by nothing", fix="pass --network-std above 0")
+    if not 0 < preprocessing.crop_pct <= 1:
+        raise RecipeError(
+            f"a crop of {preprocessing.crop_pct:g} of the picture cannot be had", fix="pass --crop-pct up to 1"
+        )
+    return preprocessing
+
+
+def _own_size(cfg: Any) -> str:
+    train, test = cfg.input_size[1], cfg.test_input_size[1] if cfg.test_input_size else None
+    also = f", or {test}, its test size" if test and test != train else ""
+    return f"pass --image-size {train}, its own{also}"

@@ -1,0 +1,77 @@
+"""Import timm also where torchvision's compiled operators cannot be loaded.
+
+timm needs torchvision for its picture transforms alone. torchvision's wheel for Linux is built for CUDA;
+beside a CPU-only torch its library does not load, and `import torchvision` ends in "operator torchvision::nms
+does not exist", because the Python side describes operators that nobody registered. Declaring the two schemas
+beforehand is enough: nothing here calls them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+from nfexport import process as collector
+from nfexport.errors import MissingPackage
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+_declared: Any = None
+"""The library of the declared schemas, which takes them along when it is collected."""
+
+
+def import_timm() -> ModuleType:
+    """Import timm and return it; declare torchvision's operators first if they are missing.
+
+    Raises MissingPackage if torch, torchvision or timm is not installed, or if the pair of torch and
+    torchvision is broken in another way."""
+    if "timm" in sys.modules:
+        return sys.modules["timm"]
+    try:
+        with collector.paused():
+            _import_torchvision()
+            return importlib.import_module("timm")
+    except ModuleNotFoundError as error:
+        package = (error.name or "timm").split(".")[0]
+        raise MissingPackage(f"the package '{package}' is not installed", fix=f"pip install {package}") from error
+
+
+def _import_torchvision() -> None:
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise _broken(error) from error
+        _declare()
+        # the failed import leaves half-initialised modules behind
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        try:
+            importlib.import_module("torchvision")
+        except RuntimeError as second:
+            raise _broken(second) from second
+
+
+def _declare() -> None:
+    global _declared
+    import torch
+
+    if _declared is None:
+        _declared = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for schema in _SCHEMAS:
+            _declared.define(schema)
+
+
+def _broken(error: RuntimeError) -> MissingPackage:
+    import importlib.metadata
+
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torchvision"))
+    return MissingPackage(
+        f"{versions} do not work together ({str(error).splitlines()[0]})",
+        fix="install a matching pair, such as torch 2.13.0 with torchvision 0.28.0",
+    )

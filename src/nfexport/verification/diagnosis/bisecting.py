@@ -1,0 +1,97 @@
+"""Compare a file with its PyTorch model tensor by tensor, on one batch: from one run of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from numpy.typing import NDArray
+
+from nfexport.verification.diagnosis.capture import capture
+from nfexport.verification.diagnosis.exposing import run_exposed
+from nfexport.verification.diagnosis.hints import hints_for
+from nfexport.verification.diagnosis.localising import Located, locate
+from nfexport.verification.diagnosis.matching import DIFFERS, SAME, SCALED, Steps
+from nfexport.verification.subject import Subject
+from nfexport.verification.tolerance import default_tolerance
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bisection:
+    """What was found on one batch: every tensor in the file's order, the first node at fault, None if none is,
+    and what its fault looks like."""
+
+    case: str
+    batch: int
+    tensors: tuple[Located, ...]
+    culprit: Located | None
+    hints: tuple[str, ...] = ()
+
+    def count(self, how: str) -> int:
+        """How many tensors are 'same', 'scaled' or 'differs'."""
+        return Counter(entry.match.how for entry in self.tensors)[how]
+
+    def summary(self) -> str:
+        """Say it in one sentence, without a full stop at its end."""
+        same, scaled, total = self.count(SAME), self.count(SCALED), len(self.tensors)
+        known = f"{same} of {total} tensors in the file are steps of the model"
+        if scaled:
+            known += f", {scaled} are multiples of one"
+        if self.culprit is None:
+            return f"{known}, and none of the others is at fault"
+        entry = self.culprit
+        shape = " × ".join(map(str, entry.shape))
+        error = "" if entry.match.relative == float("inf") else f", {entry.match.relative:.1e} of its range off"
+        return f"the first node at fault is {entry.node} ({entry.operator}, {shape}{error}); {known}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values for JSON."""
+        return {
+            "summary": self.summary(),
+            "case": self.case,
+            "batch": self.batch,
+            "culprit": None if self.culprit is None else self.culprit.to_dict(),
+            "hints": list(self.hints),
+            "tensors": [entry.to_dict() for entry in self.tensors],
+        }
+
+
+def steps_of(module: torch.nn.Module, array: NDArray[Any], subject: Subject, *, on_weights: bool = True) -> Steps:
+    """Run the module on a batch that the file takes, and return its steps, ready to be searched.
+
+    on_weights: the file computes its weights."""
+    picture = subject.form.to_network(array)
+    rule = default_tolerance(subject.precision)
+    steps = capture(module, picture.exact, picture.float32, unit=rule.unit, on_weights=on_weights)
+    return Steps(steps, rule, scaled=subject.factors_moved)
+
+
+def bisect(
+    model: onnx.ModelProto,
+    array: NDArray[Any],
+    subject: Subject,
+    steps: Steps,
+    *,
+    case: str = "",
+    foreign: Set[str] = frozenset(),
+) -> Bisection:
+    """Locate the first node of a model whose output is not what PyTorch computes, given a batch for its input.
+
+    case names the batch; foreign are initializers that are known not to be the model's (check_weights).
+    Raises OnnxFileError if ONNX Runtime refuses the model or stops in it."""
+    tensors = run_exposed(model, {subject.input_name: array})
+    found, culprit = locate(tensors, steps, foreign=foreign)
+    hints: list[str] = []
+    if culprit is not None:
+        actual = tensors.values[culprit.tensor]
+        if culprit.match.how == DIFFERS:
+            # nearest in value first, then in direction: a factor or a shift may have moved it far
+            likely = [step for step in (culprit.match.step, steps.nearest(actual)) if step is not None]
+            hints = next((said for step in likely if (said := hints_for(actual, step.exact))), [])
+    return Bisection(case=case, batch=len(array), tensors=tuple(found), culprit=culprit, hints=tuple(hints))

@@ -1,0 +1,108 @@
+"""From a verification to an answer to 'where, and why': the worst batch is looked at from the inside."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nfexport.graph.counting import convolution_weights
+from nfexport.runtimes import Model, open_session
+from nfexport.runtimes.declared import load
+from nfexport.verification.diagnosis.bisecting import Bisection, bisect, steps_of
+from nfexport.verification.diagnosis.experiments import conclusions
+from nfexport.verification.inputs import InputCase
+from nfexport.verification.report import VerificationReport
+from nfexport.verification.subject import Subject
+from nfexport.verification.tolerance import default_tolerance, measure, per_picture
+from nfexport.verification.verifier import Computed, cases_for, reference_for
+
+if TYPE_CHECKING:
+    import torch
+
+REVERSED = ", entries reversed"
+
+LOOKED_IN = "onnxruntime"
+"""The runtime whose tensors are looked at."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What a look inside a file found.
+
+    findings are sentences, the surest first. pictures [batch, channels, height, width] is the worst batch as
+    the network sees it, and excess, [batch], the largest error of each entry in units of what is allowed.
+    errors is every element's error of the first output, in units of its yardstick."""
+
+    bisection: Bisection
+    findings: tuple[str, ...]
+    pictures: NDArray[Any]
+    excess: NDArray[np.float64]
+    errors: NDArray[np.float64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values for JSON."""
+        return {**self.bisection.to_dict(), "findings": list(self.findings)}
+
+
+def diagnose(
+    module: torch.nn.Module,
+    model: Model,
+    subject: Subject,
+    report: VerificationReport,
+    *,
+    computed: Sequence[Computed] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Compare a file with its model tensor by tensor on the worst batch of a report, in ONNX Runtime.
+
+    module and subject: as verify_in_runtimes wants them. computed: the batches of the report, all of them, where
+    PyTorch ran on them before, by the default rule. Raises OnnxFileError if ONNX Runtime refuses the file."""
+    say = progress or (lambda _: None)
+    case = _worst_case([case for case, _ in computed] or cases_for(subject, report.seed), report)
+    proto = load(model)
+    say(f"running PyTorch on '{case.name}', every step")
+    computes_weights = convolution_weights(proto.graph)["computed"] > 0
+    steps = steps_of(module, case.array, subject, on_weights=computes_weights)
+    say(f"comparing every tensor on '{case.name}'")
+    foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
+    bisection = bisect(proto, case.array, subject, steps, case=case.name, foreign=foreign)
+    rule = default_tolerance(subject.precision)
+    known = (reference for other, reference in computed if other is case)
+    reference = next(known, None) or reference_for(module, case, subject, rule)
+    output = next(output for output in subject.outputs if output.kind != "topk-indices").name
+    expected = reference.expected[output]
+    findings = list(bisection.hints)
+    if report.weights is not None and not report.weights.passed:
+        findings.insert(0, report.weights.summary())
+    if not report.cases_passed and (report.runtime == LOOKED_IN or bisection.culprit is not None):
+        say("trying other inputs")
+        findings += conclusions(proto, case, reference, subject, rule)
+    elif not report.cases_passed:
+        findings.append(f"tensor by tensor the file is right in ONNX Runtime, so {report.runtime} is at fault")
+    actual = open_session(model).run({subject.input_name: case.array})[output]
+    if actual.shape != expected.shape:
+        actual = np.full(expected.shape, np.nan)
+    yardstick = measure(reference.float32[output], expected)
+    judged = rule.judge(np.nan_to_num(actual), expected, yardstick)
+    error = np.abs(per_picture(actual) - per_picture(expected))
+    unit = np.maximum(yardstick.max_abs, rule.unit * np.abs(per_picture(expected)).max(axis=1))
+    return Diagnosis(
+        bisection=bisection,
+        findings=tuple(findings),
+        pictures=subject.form.to_network(case.array).float32[0],
+        excess=judged.excess,
+        errors=(error / unit[:, None]).reshape(-1),
+    )
+
+
+def _worst_case(cases: list[InputCase], report: VerificationReport) -> InputCase:
+    """Return the case furthest off; that of the smallest batch where all passed."""
+    if report.cases_passed:
+        return min(cases, key=lambda case: case.batch)
+    worst = report.worst
+    name = worst.name.removesuffix(REVERSED)
+    return next((case for case in cases if (case.name, case.batch) == (name, worst.batch)), cases[0])

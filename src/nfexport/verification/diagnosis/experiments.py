@@ -1,0 +1,83 @@
+"""Faults that show at once if the file is given something else, or is run in another way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nfexport.runtimes import Session
+from nfexport.runtimes.in_memory import open_in_memory
+from nfexport.verification.inputs import InputCase
+from nfexport.verification.subject import Subject
+from nfexport.verification.tolerance import Tolerance
+from nfexport.verification.verifier import compare_with
+
+if TYPE_CHECKING:
+    from nfexport.verification.reference import Reference
+
+Array = NDArray[Any]
+BYTE = 255.0
+
+
+def conclusions(
+    model: onnx.ModelProto, case: InputCase, reference: Reference, subject: Subject, tolerance: Tolerance
+) -> list[str]:
+    """Return what a file does right that fails on a batch: with other pictures, or without optimisation.
+
+    reference is PyTorch's answer to the batch."""
+    plain = open_in_memory(model, optimise=False)
+    if _agrees(plain, case, case.array, reference, subject, tolerance):
+        return ["without ONNX Runtime's optimisations the file agrees: one of them is wrong for it"]
+    session = open_in_memory(model)
+    return [
+        f"the file agrees if {condition}: {meaning}"
+        for condition, meaning, change in _changes(subject)
+        if _agrees(session, case, change(case.array), reference, subject, tolerance)
+    ]
+
+
+def _agrees(
+    session: Session, case: InputCase, array: Array, reference: Reference, subject: Subject, tolerance: Tolerance
+) -> bool:
+    """Say whether a file does on another array what PyTorch does on the batch, in either order of its entries; one
+    that stops, as for another size, does not."""
+    changed = dataclasses.replace(case, array=np.ascontiguousarray(array.astype(case.array.dtype)))
+    return all(r.comparison.passed for r in compare_with(reference, session, changed, subject, tolerance))
+
+
+def _changes(subject: Subject) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
+    """Yield what is given instead, in words, what that means, and how to make it."""
+    axis = 3 if any(step.params.get("layout") == "nhwc" for step in subject.steps) else 1
+    yield (
+        "the channels of its input are reversed",
+        "it takes BGR where the recipe says RGB, or the reverse",
+        lambda array: np.flip(array, axis),
+    )
+    yield (
+        "height and width of its input change places",
+        "a transposition is missing or too many",
+        lambda array: np.swapaxes(array, axis % 3 + 1, axis % 3 + 2),
+    )
+    yield "its input is multiplied by 255", "it takes 0..255 where the recipe says 0..1", lambda array: array * BYTE
+    yield "its input is divided by 255", "it takes 0..1 where the recipe says 0..255", lambda array: array / BYTE
+    shape = [1, 1, 1, 1]
+    shape[axis] = -1
+    mean, std = (
+        np.resize(np.asarray(numbers, np.float64), subject.in_channels).reshape(shape)
+        for numbers in (subject.preprocessing.mean, subject.preprocessing.std)
+    )
+    yield (
+        "its input is not normalised",
+        "it normalises once more than the recipe says",
+        lambda array: array * std + mean,
+    )
+    yield (
+        "its input is normalised once more",
+        "it does not normalise where the recipe says so",
+        lambda array: (array - mean) / std,
+    )

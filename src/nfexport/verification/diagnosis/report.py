@@ -1,0 +1,55 @@
+"""A verification and its diagnosis as one page that opens without a network. Needs Jinja2 and matplotlib."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nfexport.recipe.recipe import Recipe
+from nfexport.verification.diagnosis.diagnosing import Diagnosis
+from nfexport.verification.diagnosis.localising import Located
+from nfexport.verification.diagnosis.plot import png
+from nfexport.verification.report import VerificationReport
+
+TEMPLATE = "report.html.j2"
+
+
+def html(
+    file: str, reports: Sequence[VerificationReport], diagnosis: Diagnosis, recipe: Recipe | None, *, passed: bool
+) -> str:
+    """Return the page. Raises ImportError without Jinja2 or matplotlib."""
+    import jinja2
+
+    source = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(source).render(
+        file=file,
+        passed=passed,
+        reports=reports,
+        diagnosis=diagnosis,
+        bisection=diagnosis.bisection,
+        culprit=diagnosis.bisection.culprit,
+        modules=by_module(diagnosis.bisection.tensors),
+        picture=base64.b64encode(png(diagnosis)).decode("ascii"),
+        recipe=None if recipe is None else json.dumps(json.loads(recipe.to_json()), indent=2),
+    )
+
+
+def by_module(tensors: Sequence[Located]) -> list[dict[str, Any]]:
+    """Return one row for each module, in the file's order: its last tensor, and the worst of all of its."""
+    rows: dict[str, dict[str, Any]] = {}
+    for entry in tensors:
+        row = rows.setdefault(entry.module, {"module": entry.module or "(top)", "tensors": 0, "worst": entry})
+        row["tensors"] += 1
+        row["last"] = entry
+        if _severity(entry) > _severity(row["worst"]):
+            row["worst"] = entry
+    return list(rows.values())
+
+
+def _severity(entry: Located) -> float:
+    """Tensors inside a runtime's own formula are no steps of the model, and not wrong for it."""
+    return 0.0 if entry.match.how == "differs" and entry.reached else entry.match.excess

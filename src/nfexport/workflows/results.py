@@ -1,0 +1,162 @@
+"""What an export and a verification return, as values: for a program as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
+from nfexport.inspection import FileFacts
+from nfexport.recipe.interface import front_steps
+from nfexport.recipe.recipe import Recipe, Weights
+
+if TYPE_CHECKING:
+    from nfexport.passes.report import PassReport
+    from nfexport.quantization.result import QuantizeResult
+    from nfexport.verification.diagnosis.diagnosing import Diagnosis
+    from nfexport.verification.report import VerificationReport
+    from nfexport.verification.self_test import SelfTest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IrResult:
+    """OpenVINO's form of an exported file: graph (.xml) and weights (.bin), stored in 'fp32' or 'fp16'.
+
+    verification is None if it was not asked for."""
+
+    path: Path
+    weights: Path
+    precision: str
+    size: int
+    verification: VerificationReport | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON; size in bytes, of the two files together."""
+        return {
+            "path": str(self.path),
+            "weights": str(self.weights),
+            "precision": self.precision,
+            "size": self.size,
+            "verification": None if self.verification is None else self.verification.to_dict(),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What an export made: the file, its recipe, its facts, and what each stage reports.
+
+    seconds maps each stage to its duration. verification is None if it was not asked for, openvino if only
+    the ONNX file was, quantization if the file is float; else verification is that of the float file which was
+    quantised."""
+
+    path: Path
+    recipe: Recipe
+    facts: FileFacts
+    passes: Sequence[PassReport]
+    verification: VerificationReport | None
+    seconds: dict[str, float]
+    openvino: IrResult | None = None
+    quantization: QuantizeResult | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "recipe": dataclasses.asdict(self.recipe),
+            "recipe_sha256": self.recipe.digest,
+            "weights": self.recipe.weights.describe(),
+            "file": self.facts.to_dict(),
+            "passes": [dataclasses.asdict(report) for report in self.passes],
+            "verification": None if self.verification is None else self.verification.to_dict(),
+            "openvino": None if self.openvino is None else self.openvino.to_dict(),
+            "quantization": None if self.quantization is None else self.quantization.to_dict(),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyResult:
+    """What a verification found: a report on the numbers for each runtime, and where file and recipe disagree.
+
+    model_name, weights and image_size, (height, width) in pixels, are those of the model that the file was
+    compared with; recipe is None if a user named it, for a file without a recipe."""
+
+    path: Path
+    recipe: Recipe | None
+    model_name: str
+    weights: Weights
+    image_size: tuple[int, int]
+    reports: tuple[VerificationReport, ...]
+    disagreements: tuple[str, ...]
+    seconds: dict[str, float]
+    diagnosis: Diagnosis | None = None
+    self_test: SelfTest | None = None
+
+    @property
+    def report(self) -> VerificationReport:
+        """The report of the first runtime, the only one unless several were asked for."""
+        return self.reports[0]
+
+    @property
+    def passed(self) -> bool:
+        """True if the numbers agree in every runtime, the file is what its recipe says, and the self-test
+        noticed every fault."""
+        if self.self_test is not None and not self.self_test.passed:
+            return False
+        return all(report.passed for report in self.reports) and not self.disagreements
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_OK if self.passed else EXIT_VERIFICATION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "passed": self.passed,
+            "recipe_sha256": None if self.recipe is None else self.recipe.digest,
+            "model": self.model_name,
+            "weights": self.weights.describe(),
+            "disagreements": list(self.disagreements),
+            "verification": self.report.to_dict(),
+            "verifications": [report.to_dict() for report in self.reports],
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
+            "self_test": None if self.self_test is None else self.self_test.to_dict(),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+        }
+
+
+def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
+    """Say where the file's outside is not what its recipe tells."""
+    claims: list[tuple[str, Any, Any]] = [
+        ("opset", recipe.opset, facts.opset_imports.get("")),
+        ("inputs", [recipe.input_name], [tensor.name for tensor in facts.inputs]),
+        ("outputs", [output.name for output in recipe.outputs], [tensor.name for tensor in facts.outputs]),
+    ]
+    if len(facts.inputs) == 1:
+        entry = facts.inputs[0]
+        claims.append(("input type", recipe.preprocessing.dtype, entry.dtype))
+        claims.append(("input shape", input_shape(recipe), list(entry.shape or ())))
+    return tuple(
+        f"{what}: the recipe says {claimed}, the file has {found}"
+        for what, claimed, found in claims
+        if claimed != found
+    )
+
+
+def input_shape(recipe: Recipe) -> list[int | str]:
+    """Return the shape of the file's input; symbolic sizes are strings."""
+    batch = "batch" if recipe.batch == "dynamic" else recipe.batch
+    height: int | str
+    width: int | str
+    height, width = recipe.image_size
+    resize = next((step.params for step in front_steps(recipe) if step.name == "resize"), None)
+    if resize is not None and resize["from_size"] is not None:
+        height, width = resize["from_size"]
+    elif resize is not None or recipe.dynamic_size:
+        height, width = "height", "width"
+    if recipe.preprocessing.layout == "nhwc":
+        return [batch, height, width, recipe.in_channels]
+    return [batch, recipe.in_channels, height, width]

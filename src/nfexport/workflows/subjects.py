@@ -1,0 +1,188 @@
+"""What a file is compared with: the model of its recipe, or for a file without one the model that a user names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nfexport.errors import OnnxFileError, RecipeError
+from nfexport.recipe.interface import front_steps, int8_bound, keeps_weights, moves_factors
+from nfexport.recipe.interface import precision as precision_of
+from nfexport.recipe.recipe import Output, Recipe
+from nfexport.recipe.steps import Front
+from nfexport.sources.spec import ModelSpec
+from nfexport.verification.subject import Subject
+
+if TYPE_CHECKING:
+    from nfexport.inspection import FileFacts
+    from nfexport.inspection.facts import TensorFacts
+    from nfexport.sources import LoadedModel
+
+MOST_CHANNELS = 4
+"""Of a picture: an axis that is longer is height or width."""
+
+LOGITS = ("logits", "output")
+"""Names that tell the logits among several outputs of one shape."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedModel:
+    """The timm model that a user says a file holds, and what the file does in front of it.
+
+    name, pretrained, checkpoint and weights_seed are those of an export (seed there). normalize says that the
+    file normalises, by mean and std or the model's own; it follows from mean and std. input_range is the
+    largest value of a pixel that the file takes, channels their order."""
+
+    name: str
+    pretrained: bool = False
+    checkpoint: Path | None = None
+    weights_seed: int = 0
+    normalize: bool = False
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    input_range: float | None = None
+    channels: Literal["rgb", "bgr"] | None = None
+
+    @property
+    def trained(self) -> bool:
+        """True for the weights of a tag, whose number of classes is fixed."""
+        return self.checkpoint is None and (self.pretrained or "." in self.name.rpartition("/")[2])
+
+
+def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> Subject:
+    """Return what the recipe says of its file."""
+    others: tuple[tuple[int, int], ...] = ()
+    if recipe.dynamic_size:
+        from nfexport.sources import flexible_size
+
+        others = (flexible_size.second_size(recipe.image_size),)
+    return Subject(
+        input_name=recipe.input_name,
+        outputs=recipe.outputs,
+        batch=recipe.batch,
+        image_size=recipe.image_size,
+        in_channels=recipe.in_channels,
+        preprocessing=loaded.preprocessing,
+        steps=front_steps(recipe),
+        other_sizes=others,
+        precision=precision_of(recipe),
+        weights_kept=keeps_weights(recipe),
+        factors_moved=moves_factors(recipe),
+        int8_bound=int8_bound(recipe),
+    )
+
+
+def ir_subject(subject: Subject, precision: str) -> Subject:
+    """Return what OpenVINO's form of a file claims, its weights stored in 'fp32' or 'fp16'.
+
+    Its constants have other names, so stored weights are not compared one by one."""
+    stored = "fp16-weights" if precision == "fp16" and subject.precision == "float32" else subject.precision
+    return dataclasses.replace(subject, precision=stored, weights_kept=False)
+
+
+def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, Subject]:
+    """Build the model that the user names, for the pictures and classes of the file, and say what to compare.
+
+    The file has one input, a picture [batch, channels, height, width] or [batch, height, width, channels];
+    of its outputs the logits are compared. A batch or a size that is symbolic is dynamic; the model then
+    takes its own size.
+    Raises OnnxFileError for another interface, and what nfexport.sources.loading.load does."""
+    from nfexport.sources import loading
+
+    if named.checkpoint is not None and named.pretrained:
+        raise RecipeError("--checkpoint and --pretrained both name weights", fix="pass one of them")
+    entry = _picture(facts)
+    layout = _layout(entry)
+    shape = entry.shape or ()
+    batch, channels, height, width = shape if layout == "nchw" else (shape[0], shape[3], shape[1], shape[2])
+    spec = ModelSpec(
+        name=named.name,
+        pretrained=named.pretrained,
+        checkpoint=named.checkpoint,
+        seed=named.weights_seed,
+        num_classes=None if named.trained else _classes(facts),
+        image_size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+    )
+    try:
+        loaded = loading.load(spec)
+    except RecipeError as error:
+        raise RecipeError(f"'{facts.path}' cannot be {named.name}: {error.problem}", fix=_OTHER) from error
+    if channels != loaded.in_channels and isinstance(channels, int):
+        raise OnnxFileError(
+            f"'{facts.path}' takes pictures of {channels} channels, {named.name} of {loaded.in_channels}", fix=_OTHER
+        )
+    return loaded, Subject(
+        input_name=entry.name,
+        outputs=(Output(kind="logits", name=_logits(facts, loaded.num_classes)),),
+        batch=batch if isinstance(batch, int) else "dynamic",
+        image_size=loaded.image_size,
+        in_channels=loaded.in_channels,
+        preprocessing=loaded.preprocessing,
+        steps=tuple(_front(named, entry, layout, loaded)),
+    )
+
+
+_OTHER = "name the model that the file holds with --model"
+
+
+def _picture(facts: FileFacts) -> TensorFacts:
+    """Return the file's input, if it is one picture."""
+    if len(facts.inputs) == 1:
+        (entry,) = facts.inputs
+        if entry.shape is not None and len(entry.shape) == 4 and entry.dtype in ("float32", "float16", "uint8"):
+            return entry
+    found = ", ".join(f"{entry.name} {entry.dtype} {list(entry.shape or ())}" for entry in facts.inputs) or "none"
+    raise OnnxFileError(
+        f"'{facts.path}' has the inputs {found}, where a model of timm takes one picture",
+        fix="cut the file down with 'nfexport surgery', or compare it with recorded answers: "
+        f"nfexport golden check '{facts.path}' --golden DIR",
+    )
+
+
+def _layout(entry: TensorFacts) -> Literal["nchw", "nhwc"]:
+    assert entry.shape is not None
+    second, last = entry.shape[1], entry.shape[3]
+    is_last = isinstance(last, int) and last <= MOST_CHANNELS
+    return "nhwc" if is_last and not (isinstance(second, int) and second <= MOST_CHANNELS) else "nchw"
+
+
+def _classes(facts: FileFacts) -> int | None:
+    """Return the number of classes, if all scores that the file gives agree on it."""
+    sizes = {output.shape[1] for output in facts.outputs if output.shape is not None and len(output.shape) == 2}
+    (size,) = sizes if len(sizes) == 1 else (None,)
+    return size if isinstance(size, int) else None
+
+
+def _logits(facts: FileFacts, classes: int) -> str:
+    outputs = facts.outputs
+    if len(outputs) > 1:
+        scores = [output for output in outputs if len(output.shape or ()) == 2 and (output.shape or ())[1] == classes]
+        outputs = tuple([output for output in scores if output.name in LOGITS] or scores)
+    if len(outputs) != 1:
+        raise OnnxFileError(
+            f"of the outputs {', '.join(output.name for output in facts.outputs)} of '{facts.path}', "
+            f"{len(outputs)} may be the logits of {classes} classes",
+            fix="keep the one that is: nfexport surgery IN -o OUT --extract-outputs NAME",
+        )
+    return outputs[0].name
+
+
+def _front(named: NamedModel, entry: TensorFacts, layout: str, loaded: LoadedModel) -> list[Any]:
+    for option, numbers in (("--mean", named.mean), ("--std", named.std)):
+        if numbers is not None and len(numbers) != loaded.in_channels:
+            raise RecipeError(
+                f"{option} has {len(numbers)} numbers for the {loaded.in_channels} channels of {named.name}",
+                fix=f"pass {option} with one number for each channel",
+            )
+    front = Front(
+        normalize="nodes" if named.normalize or named.mean or named.std else None,
+        mean=named.mean,
+        std=named.std,
+        input_range=named.input_range,
+        channels=named.channels,
+        input_dtype=entry.dtype,  # type: ignore[arg-type]  # _picture has seen to it
+        input_layout=layout,  # type: ignore[arg-type]
+    )
+    return front.steps(network=loaded.preprocessing, channels=loaded.in_channels, opset=None)

@@ -1,0 +1,228 @@
+"""The way of a verification, from a file to what was found.
+
+file ─inspection▶ recipe ─models▶ torch model ─verification▶ reports ─diagnosis▶ where, and why
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfexport.errors import InputError, OnnxFileError, RecipeError
+from nfexport.formats import openvino as openvino_ir
+from nfexport.graph.external_data import check_digest
+from nfexport.inspection import FileFacts, inspect
+from nfexport.progress import Progress, Stages
+from nfexport.quantization.identity import disagreements as graph_changes
+from nfexport.recipe.metadata import read_recipe
+from nfexport.verification.tolerance import default_tolerance
+from nfexport.workflows.results import VerifyResult, disagreements
+from nfexport.workflows.subjects import NamedModel, ir_subject, load_named, subject_of_recipe
+
+if TYPE_CHECKING:
+    from nfexport.recipe.recipe import Recipe
+    from nfexport.sources import LoadedModel
+    from nfexport.verification import Subject
+    from nfexport.verification.diagnosis.diagnosing import Diagnosis
+    from nfexport.verification.inputs import InputCase
+    from nfexport.verification.reference import Reference
+    from nfexport.verification.report import VerificationReport
+    from nfexport.verification.self_test import SelfTest
+    from nfexport.verification.tolerance import Tolerance
+    from nfexport.verification.verifier import Computed, Observer
+
+
+DEFAULT = ("onnxruntime",)
+
+
+def verify(
+    path: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    tolerance: Tolerance | None = None,
+    runtimes: Sequence[str] = DEFAULT,
+    providers: Sequence[str] = (),
+    named: NamedModel | None = None,
+    bisect: bool = False,
+    self_test: bool = False,
+    progress: Progress | None = None,
+    observe: Observer | None = None,
+) -> VerifyResult:
+    """Rebuild the model from the recipe in the file, and compare the file with it in each of the runtimes.
+
+    path is an ONNX file, or the .xml of OpenVINO's form of one, which runs in OpenVINO whatever the runtimes.
+    checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
+    rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
+    compare a file with that has no recipe, or none that can be read. bisect looks at every tensor of the file
+    on the worst batch, to tell where it leaves the model; self_test puts faults into copies of the file, to
+    show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
+    (passed is False), not an exception.
+    Raises OnnxFileError if the file cannot be read, has no recipe or other weights beside it than it was written
+    with, or a runtime refuses it; RecipeError or WeightsUnreachable if the model cannot be rebuilt here;
+    InputError or MissingPackage for a runtime or provider that is not there."""
+    path = Path(path)
+    stages = Stages(progress)
+    is_ir = openvino_ir.is_ir(path)
+    if is_ir and (named is not None or bisect or self_test or providers or set(runtimes) - {*DEFAULT, "openvino"}):
+        raise InputError(
+            f"'{path}' is an IR, which OpenVINO alone runs",
+            fix="verify the ONNX file that it was converted from, or leave the other options out",
+        )
+    with stages.stage("read"):
+        claim = _read_ir(path) if is_ir else _read_onnx(path, named)
+        recipe = claim.recipe
+    with stages.stage("import"):
+        from nfexport.sources import loading
+        from nfexport.sources.torchvision_operators import import_timm
+
+        import_timm()
+    with stages.stage("model"):
+        if recipe is not None:
+            loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+            subject = subject_of_recipe(recipe, loaded)
+            if claim.ir_precision is not None:
+                subject = ir_subject(subject, claim.ir_precision)
+        else:
+            assert named is not None
+            assert claim.facts is not None
+            loaded, subject = load_named(named, claim.facts)
+    if subject.precision == "int8" and (bisect or self_test):
+        raise InputError(
+            f"'{path}' is int8: every tensor is off by its rounding, and what changed its graph shows in its digest",
+            fix="look inside the float file that it was made from",
+        )
+    computed: list[Computed] = []
+    with stages.stage("verify"):
+        reports = verify_file(
+            path,
+            loaded,
+            subject,
+            stages=stages,
+            seed=seed,
+            tolerance=tolerance,
+            runtimes=("openvino",) if is_ir else tuple(dict.fromkeys(runtimes)),
+            providers=providers,
+            observe=_keeping(computed, observe, tolerance) if bisect or self_test else observe,
+        )
+    diagnosis, trials = None, None
+    if bisect:
+        with stages.stage("bisect"):
+            diagnosis = _diagnose(path, loaded, subject, reports, computed, stages)
+    if self_test:
+        with stages.stage("self-test"):
+            trials = _try_faults(path, loaded, subject, seed, computed, stages)
+    return VerifyResult(
+        path=path,
+        recipe=recipe,
+        model_name=loaded.model_name,
+        weights=loaded.weights,
+        image_size=loaded.image_size,
+        reports=reports,
+        disagreements=claim.disagreements(path),
+        seconds=stages.seconds,
+        diagnosis=diagnosis,
+        self_test=trials,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """What a file says that it is. facts are those of an ONNX file, ir_precision is what an IR stores weights in."""
+
+    recipe: Recipe | None
+    facts: FileFacts | None = None
+    ir_precision: str | None = None
+
+    def disagreements(self, path: Path) -> tuple[str, ...]:
+        """Say where the outside of an ONNX file is not what its recipe tells."""
+        if self.recipe is None or self.facts is None:
+            return ()
+        return (*disagreements(self.facts, self.recipe), *graph_changes(path, self.recipe))
+
+
+def _read_onnx(path: Path, named: NamedModel | None) -> _Claim:
+    facts = inspect(path)
+    if facts.external_record is not None:
+        check_digest(path, facts.external_record)
+    recipe = facts.recipe
+    if named is not None and recipe is not None:
+        raise RecipeError(
+            f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
+        )
+    if named is None and facts.recipe_error is not None:
+        raise facts.recipe_error
+    if named is None and recipe is None:
+        raise OnnxFileError(
+            f"'{path}' has no recipe, so there is no model to compare it with",
+            fix="name the timm model that it holds with --model NAME, or compare it with recorded answers: "
+            f"nfexport golden check '{path}' --golden DIR",
+        )
+    return _Claim(recipe=recipe, facts=facts)
+
+
+def _read_ir(path: Path) -> _Claim:
+    openvino_ir.check_openvino()
+    recipe = read_recipe(openvino_ir.read_metadata(path))
+    if recipe is None:
+        raise OnnxFileError(
+            f"'{path}' has no recipe, so there is no model to compare it with",
+            fix="convert a file that has one: nfexport MODEL --to openvino",
+        )
+    return _Claim(recipe=recipe, ir_precision=openvino_ir.weights_precision(path))
+
+
+def verify_file(
+    path: Path, loaded: LoadedModel, subject: Subject, *, stages: Stages, **options: Any
+) -> tuple[VerificationReport, ...]:
+    """Compare a file with the model that is loaded; options are those of verify_in_runtimes."""
+    from nfexport.sources import heads
+    from nfexport.verification import verify_in_runtimes
+
+    with heads.giving(loaded.module, subject.outputs):
+        return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
+
+
+def _keeping(computed: list[Computed], observe: Observer | None, tolerance: Tolerance | None) -> Observer:
+    """Return an observer that keeps what PyTorch computes for the looks that follow, by the default rule.
+
+    A tolerance of another unit has another yardstick, and is not kept."""
+
+    def keep(subject: Subject, case: InputCase, reference: Reference) -> None:
+        if observe is not None:
+            observe(subject, case, reference)
+        if tolerance is None or tolerance.unit == default_tolerance(subject.precision).unit:
+            computed.append((case, reference))
+
+    return keep
+
+
+def _diagnose(
+    path: Path,
+    loaded: LoadedModel,
+    subject: Subject,
+    reports: Sequence[VerificationReport],
+    computed: Sequence[Computed],
+    stages: Stages,
+) -> Diagnosis:
+    from nfexport.sources import heads
+    from nfexport.verification.diagnosis.diagnosing import diagnose
+
+    report = next((report for report in reports if not report.passed), reports[0])
+    with heads.giving(loaded.module, subject.outputs):
+        return diagnose(loaded.module, path, subject, report, computed=computed, progress=stages.progress.step)
+
+
+def _try_faults(
+    path: Path, loaded: LoadedModel, subject: Subject, seed: int, computed: Sequence[Computed], stages: Stages
+) -> SelfTest:
+    from nfexport.runtimes.declared import load
+    from nfexport.sources import heads
+    from nfexport.verification.self_test import self_test
+
+    with heads.giving(loaded.module, subject.outputs):
+        return self_test(
+            loaded.module, load(path), subject, seed=seed, computed=computed, progress=stages.progress.step
+        )
