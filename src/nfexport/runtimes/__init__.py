@@ -51,7 +51,7 @@ class Session(Protocol):
 
 def runtimes() -> tuple[str, ...]:
     """Return the names of the runtimes that nfexport has a file for, sorted, whether installed or not."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 
 def open_session(

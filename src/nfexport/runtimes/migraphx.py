@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.runtimes import Model, Session, one_line
-from nfexport.runtimes.declared import Declared, read, refused
+from nfexport.runtimes.session.declared import Declared, read, refused
 
 PROVIDER = "MIGraphXExecutionProvider"
 

@@ -17,7 +17,7 @@ from cv2.utils import logging
 from numpy.typing import NDArray
 
 from nfexport.runtimes import Model, Session, one_line
-from nfexport.runtimes.declared import Declared, DeclaredSession, read, refused
+from nfexport.runtimes.session.declared import Declared, DeclaredSession, read, refused
 
 READER = f"OpenCV {cv2.__version__}"
 if not hasattr(cv2.dnn, "ENGINE_NEW"):

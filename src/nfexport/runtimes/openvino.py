@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from openvino import properties
 
 from nfexport.runtimes import Model, Session, one_line
-from nfexport.runtimes.declared import refused
+from nfexport.runtimes.session.declared import refused
 
 HINTS = {
     properties.hint.inference_precision: ov.Type.f32,

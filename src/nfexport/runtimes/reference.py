@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from nfexport.runtimes import Model, Session, one_line
-from nfexport.runtimes.declared import Declared, DeclaredSession, read, refused
+from nfexport.runtimes.session.declared import Declared, DeclaredSession, read, refused
 
 READER = f"onnx.reference {onnx.__version__}"
 

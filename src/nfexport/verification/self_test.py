@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from nfexport.errors import OnnxFileError
-from nfexport.runtimes.in_memory import open_in_memory
+from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification.faults import Fault, all_faults, inject
 from nfexport.verification.subject import Subject
 from nfexport.verification.verifier import Computed, cases_for, compare_with, reference_for

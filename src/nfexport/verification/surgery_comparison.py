@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import PassStep, Preprocessing
 from nfexport.runtimes import Model, Session, open_session
-from nfexport.runtimes.in_memory import open_in_memory
+from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification import surgery_feeds as feeds
 from nfexport.verification.compare import Comparison, compare
 from nfexport.verification.report import CaseResult, VerificationReport

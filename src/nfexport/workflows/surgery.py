@@ -132,7 +132,7 @@ def surgery(
     unless forced. Raises NfexportError (see nfexport.errors); VerificationFailed if the outcome differs from
     the input beyond rounding."""
     from nfexport.graph.reading import read, write_back
-    from nfexport.runtimes.in_memory import openable
+    from nfexport.runtimes.session.in_memory import openable
 
     target = None if output is None else Path(output)
     if target is not None:

@@ -218,7 +218,7 @@ def _diagnose(
 def _try_faults(
     path: Path, loaded: LoadedModel, subject: Subject, seed: int, computed: Sequence[Computed], stages: Stages
 ) -> SelfTest:
-    from nfexport.runtimes.declared import load
+    from nfexport.runtimes.session.declared import load
     from nfexport.sources import heads
     from nfexport.verification.self_test import self_test
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nfexport.graph.counting import convolution_weights
 from nfexport.runtimes import Model, open_session
-from nfexport.runtimes.declared import load
+from nfexport.runtimes.session.declared import load
 from nfexport.verification.diagnosis.bisecting import Bisection, bisect, steps_of
 from nfexport.verification.diagnosis.experiments import conclusions
 from nfexport.verification.inputs import InputCase

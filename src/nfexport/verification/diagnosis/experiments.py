@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nfexport.runtimes import Session
-from nfexport.runtimes.in_memory import open_in_memory
+from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification.inputs import InputCase
 from nfexport.verification.subject import Subject
 from nfexport.verification.tolerance import Tolerance

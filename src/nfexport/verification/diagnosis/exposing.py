@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
-from nfexport.runtimes.in_memory import open_in_memory
+from nfexport.runtimes.session.in_memory import open_in_memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

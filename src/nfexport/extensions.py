@@ -1,0 +1,66 @@
+"""What other packages add to nfexport, by entry points.
+
+    nfexport.passes     a graph pass:     subclass of nfexport.passes.base.Pass
+    nfexport.runtimes   a runtime:        module with open_session (see nfexport.runtimes)
+    nfexport.sources    a kind of source: see nfexport.sources
+    nfexport.formats    an output format: see nfexport.formats
+
+Only the standard library is used here, and nothing is imported until it is asked for by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from nfexport.errors import InputError
+
+Group = Literal["nfexport.passes", "nfexport.runtimes", "nfexport.sources", "nfexport.formats"]
+
+
+@functools.cache
+def installed(group: Group) -> Mapping[str, importlib.metadata.EntryPoint]:
+    """Return the entry points of a group by name, sorted; of two with one name, the first on the path wins."""
+    found: dict[str, importlib.metadata.EntryPoint] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        found.setdefault(point.name, point)
+    return dict(sorted(found.items()))
+
+
+def load(group: Group, name: str) -> Any:
+    """Import and return what an entry point names.
+
+    Raises InputError, with the package at fault, if it cannot be imported."""
+    point = installed(group)[name]
+    try:
+        return point.load()
+    except Exception as error:  # another package's code may raise anything while it is imported
+        package = point.dist.name if point.dist is not None else point.value
+        raise InputError(
+            f"'{name}' of the package {package} cannot be imported ({type(error).__name__}: {error})",
+            fix=f"update or uninstall {package}",
+        ) from error
+
+
+def origin(thing: Any) -> dict[str, str]:
+    """Return where code of another package or file comes from: its package and version if it has one, its qualified
+    name, and the sha256 of the source file that defines it."""
+    found = {"name": f"{thing.__module__}:{thing.__qualname__}"}
+    top = thing.__module__.partition(".")[0]
+    for package in importlib.metadata.packages_distributions().get(top, ())[:1]:
+        found |= {"package": package, "version": importlib.metadata.version(package)}
+    with Path(inspect.getfile(thing)).open("rb") as file:
+        found["sha256"] = _sha256(file)
+    return found
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,262 @@
+"""What a graph pass is: one class in one file, which declares all that others must know of it.
+
+    class FoldWeightStandardisation(Pass):
+        name = "fold-ws"
+        stage, after = Stage.FOLDS, ("static-shapes",)
+        options = (Option(flag="--fold-ws", help="Fold weight standardisation into constant weights."),)
+        implied_by = (Bundle.OPTIMIZE,)
+        formula = "Conv(x, f(constants)) → Conv(x, w')"
+
+        def call(self, model): ...
+
+Annotated fields are the pass's parameters: they are the arguments of the class, and the `params` of its step in a
+recipe, validated by their types. The order of passes, the command line, the keyword arguments, the ledger and the
+verifier's allowances are made from these declarations (registry.py, plan.py, ledger.py, allowances.py).
+
+A pass is an onnx_ir InPlacePass: it can stand in an onnx_ir Sequential, and onnx_ir's passes and onnxscript's rewrite
+rules can stand among ours (adapter.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import typing
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from nfexport.errors import NfexportError, RecipeError
+from nfexport.passes.report import PassReport
+from nfexport.recipe.option import Option
+from nfexport.recipe.recipe import Output, PassStep, Preprocessing
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from typing_extensions import Self, dataclass_transform
+
+    from nfexport.passes.result import PassOutcome
+
+    _InPlacePass = ir.passes.InPlacePass
+else:
+    # importing onnx_ir takes half a second, and declarations are read for a help page: see Pass.__new__
+    _InPlacePass = object
+
+    def dataclass_transform(**_: Any) -> Any:
+        return lambda cls: cls
+
+
+class Stage(enum.IntEnum):
+    """When a pass runs; within a stage `after` and `before` decide."""
+
+    CLEANUP = 0
+    """Constants and shapes, which the others ask for."""
+    FOLDS = 1
+    REWRITES = 2
+    """Of weights that no later pass changes."""
+    FRONT = 3
+    """In front of the network: each goes in front of what is there."""
+    INTERFACE = 4
+    OPSET = 5
+    """Last of those that write float32 operators: the opset is final from here on."""
+    PRECISION = 6
+    FINISH = 7
+
+
+class Bundle(enum.Enum):
+    """What asks for a pass without naming it."""
+
+    EXPORT = "every export"
+    SURGERY = "every surgery"
+    OPTIMIZE = "--optimize"
+
+
+class Changes(enum.Flag):
+    """What a pass may change; the verifier compares no more of a file than its passes leave."""
+
+    NOTHING = 0
+    WEIGHTS = enum.auto()
+    """Stored weights are not the model's own (beyond the folding of weight standardisation)."""
+    FACTORS = enum.auto()
+    """Tensors inside the graph may be multiples of the network's."""
+    INTERFACE = enum.auto()
+    """Inputs or outputs: names, types, shapes or meaning."""
+    NUMBERS = enum.auto()
+    """Outputs beyond rounding in float32."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for, and what is known where the passes will run.
+
+    values holds the options that were given, by keyword. network is the preprocessing that the network was trained
+    with, None if unknown; channels the number of input channels; opset that of the finished file, None for the one
+    it has; outputs what an export gives. planned are the passes chosen so far, which run earlier."""
+
+    command: typing.Literal["export", "surgery"]
+    values: Mapping[str, Any]
+    network: Preprocessing | None = None
+    channels: int | None = None
+    opset: int | None = None
+    outputs: Sequence[Output] = ()
+    planned: Mapping[str, Pass] = dataclasses.field(default_factory=dict)
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Return the value of an option, or the default where it was not given."""
+        value = self.values.get(keyword)
+        return default if value is None else value
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Pass(_InPlacePass):
+    """Base of every graph pass. Subclasses become frozen dataclasses with keyword-only fields.
+
+    name is that of the file, with hyphens. after names passes of the same stage that run earlier, before those that
+    run later, again_after those after which the pass runs a second time. In surgery, where few passes run unasked,
+    brings names passes that must have run before this one, and declines those that may not be brought beside it.
+    already says what a file with this step in front of its network does ('normalises its images')."""
+
+    name: ClassVar[str]
+    stage: ClassVar[Stage] = Stage.REWRITES
+    after: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
+    again_after: ClassVar[tuple[str, ...]] = ()
+    implied_by: ClassVar[tuple[Bundle, ...]] = ()
+    brings: ClassVar[tuple[str, ...]] = ()
+    declines: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[Option, ...]] = ()
+    changes: ClassVar[Changes] = Changes.NOTHING
+    formula: ClassVar[str] = ""
+    already: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__annotations__" in cls.__dict__:
+            dataclasses.dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Return an instance that is an onnx_ir InPlacePass; the class itself is not one, so that it can be declared
+        without importing onnx_ir."""
+        return typing.cast("Self", object.__new__(_on_onnx_ir(cls)))
+
+    def __call__(self, model: Any, /) -> PassOutcome:
+        """Run requires, call and ensures on an onnx_ir.Model, or on what another pass returned.
+
+        Raises PassError from any of the three, with the model half done only if call raised it."""
+        import onnx_ir as ir
+
+        try:
+            return super().__call__(model)  # type: ignore[return-value]  # call returns one
+        except ir.passes.InvariantError as error:
+            if isinstance(error.__cause__, NfexportError):
+                raise error.__cause__ from None
+            raise
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.params.items())})"
+
+    def apply(self, model: ir.Model) -> PassReport:
+        """Run on a model in place, and return what was done."""
+        return self(model).report
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {field.name: getattr(self, field.name) for field in _fields(type(self))}
+
+    def step(self) -> PassStep:
+        """Return the step that a recipe keeps."""
+        return PassStep(name=self.name, params=self.params)
+
+    def what_changes(self) -> Changes:
+        """Return what this pass may change with its parameters; `changes` unless a subclass knows better."""
+        return self.changes
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Return the pass with the parameters of a recipe's step.
+
+        Raises RecipeError for a parameter that is unknown, missing, of another type or out of range."""
+        try:
+            checked = msgspec.convert(dict(params), _schema(cls), strict=True)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise RecipeError(
+                f"the parameters of the pass '{cls.name}' are not valid ({error})", fix="export the model again"
+            ) from error
+        return cls(**msgspec.structs.asdict(checked))
+
+    @classmethod
+    def asked(cls, request: Request) -> Self | None:
+        """Return the pass that the options ask for, or None.
+
+        Here: a pass without parameters, if the value of its first option is true. Raises RecipeError for options that
+        contradict each other, or the network."""
+        return cls() if cls.options and request.get(cls.options[0].keyword) is True else None
+
+    @classmethod
+    def headline(cls) -> str:
+        """Return the first sentence of the class's docstring, or else of its file's."""
+        import sys
+
+        text = cls.__dict__.get("__doc__") or getattr(sys.modules.get(cls.__module__), "__doc__", None) or ""
+        return " ".join(text.split("\n\n")[0].split())
+
+    def done(
+        self,
+        model: ir.Model,
+        *,
+        changed: int,
+        summary: str,
+        facts: Mapping[str, Any] | None = None,
+        left_alone: Mapping[str, str] | None = None,
+    ) -> PassOutcome:
+        """Return what `call` has to: how many places changed, one sentence, the facts behind it, and the names of
+        nodes that were left alone, with the reason for each."""
+        from nfexport.passes.result import PassOutcome
+
+        report = PassReport(
+            name=self.name, changed=changed, summary=summary, facts=facts or {}, left_alone=left_alone or {}
+        )
+        return PassOutcome(model=model, modified=changed > 0, report=report)
+
+    def rewrote(
+        self, model: ir.Model, nodes: Sequence[str], work: str, left_alone: Mapping[str, str] | None = None
+    ) -> PassOutcome:
+        """Return the result of a pass that rewrote these nodes; work says what was done to so many of them."""
+        facts = {"nodes": list(nodes)}
+        return self.done(
+            model, changed=len(nodes), summary=f"{len(nodes)} {work}", facts=facts, left_alone=left_alone
+        )
+
+
+@functools.cache
+def _on_onnx_ir(cls: type[Pass]) -> type[Pass]:
+    import onnx_ir as ir
+
+    if ir.passes.InPlacePass in cls.__mro__:
+        return cls
+    named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return typing.cast("type[Pass]", type(cls.__name__, (cls, ir.passes.InPlacePass), named))
+
+
+def _fields(cls: type[Pass]) -> tuple[dataclasses.Field[Any], ...]:
+    # a pass without parameters is spared the making of a dataclass
+    return dataclasses.fields(typing.cast("Any", cls)) if hasattr(cls, "__dataclass_fields__") else ()
+
+
+@functools.cache
+def _schema(cls: type[Pass]) -> type[msgspec.Struct]:
+    """Return the type that the parameters of a pass are validated against."""
+    hints = typing.get_type_hints(cls, include_extras=True) if _fields(cls) else {}
+    fields: list[Any] = []
+    for field in _fields(cls):
+        kind = hints[field.name]
+        if field.default is not dataclasses.MISSING:
+            fields.append((field.name, kind, field.default))
+        elif field.default_factory is not dataclasses.MISSING:
+            fields.append((field.name, kind, msgspec.field(default_factory=field.default_factory)))
+        else:
+            fields.append((field.name, kind))
+    return msgspec.defstruct(cls.__name__, fields, kw_only=True, forbid_unknown_fields=True)

@@ -1,0 +1,153 @@
+"""Find the graph passes: ours by their files, those of other packages by their entry points.
+
+A module of a stage's folder (passes/folds/fold_ws.py) is a pass; what passes of a stage share is in folders below. A
+pass is imported when it is asked for by name; the order of all of them is worked out from what they declare.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from nfexport import extensions
+from nfexport.errors import InputError, RecipeError
+from nfexport.passes.base import Pass
+
+GROUP: extensions.Group = "nfexport.passes"
+
+_of_files: dict[str, type[Pass]] = {}
+"""The passes that a user named by their files, in this process (see load_file)."""
+
+
+@functools.cache
+def built_in() -> Mapping[str, str]:
+    """Return the module of each pass that comes with nfexport, by the name of the pass."""
+    folder = Path(__file__).parent
+    files = sorted(path for path in folder.glob("*/*.py") if path.stem != "__init__")
+    return {path.stem.replace("_", "-"): f"{__package__}.{path.parent.name}.{path.stem}" for path in files}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all passes, sorted."""
+    return tuple(sorted({*built_in(), *extensions.installed(GROUP), *_of_files}))
+
+
+def get(name: str) -> type[Pass]:
+    """Return the pass of that name.
+
+    Raises RecipeError if there is none, InputError if another package's cannot be imported."""
+    if name in _of_files:
+        return _of_files[name]
+    if name in built_in():
+        return _class_of(built_in()[name])
+    if name in extensions.installed(GROUP):
+        return _checked(name, extensions.load(GROUP, name))
+    raise RecipeError(f"there is no graph pass '{name}'", fix=f"use one of {', '.join(names())}")
+
+
+def all_passes() -> tuple[type[Pass], ...]:
+    """Return every pass, in the order in which they run; once each."""
+    return _sorted(names())
+
+
+def order() -> tuple[str, ...]:
+    """Return the names of the passes in the order in which they run; one that runs again is there twice."""
+    found = list(all_passes())
+    result = [cls.name for cls in found]
+    for cls in found:
+        if again := [result.index(name) for name in cls.again_after if name in result]:
+            result.insert(max(again) + 1, cls.name)
+    return tuple(result)
+
+
+def is_built_in(cls: type[Pass]) -> bool:
+    """Say whether a pass comes with nfexport."""
+    return built_in().get(cls.name) == cls.__module__
+
+
+def load_file(reference: str) -> type[Pass]:
+    """Import a user's own pass, 'FILE.py:Class', and return it; from now on it is known by its name.
+
+    The class is one of ours, an onnx_ir pass, or an object that holds onnxscript rewrite rules (see adapter.py).
+    Raises InputError if the file or the class is not there, cannot be imported, or is no pass."""
+    file, _, attribute = reference.rpartition(":")
+    path = Path(file)
+    if not file or not attribute or path.suffix != ".py":
+        raise InputError(f"'{reference}' names no pass", fix="pass --pass FILE.py:Class")
+    if not path.is_file():
+        raise InputError(f"'{path}' is not there", fix="name the file that holds the pass: --pass FILE.py:Class")
+    module_name = f"nfexport_pass_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"'{path}' is not a Python file", fix="pass --pass FILE.py:Class")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+        found = getattr(module, attribute)
+    except AttributeError as error:
+        raise InputError(f"'{path}' has no '{attribute}'", fix="name a class that the file defines") from error
+    except Exception as error:  # a user's code may raise anything while it is imported
+        raise InputError(
+            f"'{path}' cannot be imported ({type(error).__name__}: {error})", fix="mend the file"
+        ) from error
+    cls = _checked(attribute, found)
+    if cls.name in built_in():
+        raise InputError(f"'{reference}' is named '{cls.name}', as one of nfexport's passes", fix="rename it")
+    _of_files[cls.name] = cls
+    _sorted.cache_clear()
+    return cls
+
+
+def _class_of(module_name: str) -> type[Pass]:
+    module = importlib.import_module(module_name)
+    found: list[type[Pass]] = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Pass) and value.__module__ == module_name
+    ]
+    (cls,) = found
+    return cls
+
+
+def _checked(name: str, found: object) -> type[Pass]:
+    """Return what a user or another package names as a pass."""
+    if isinstance(found, type) and issubclass(found, Pass):
+        if not getattr(found, "name", ""):
+            raise InputError(f"the pass '{name}' declares no name", fix="give the class a `name`")
+        return found
+    from nfexport.passes.adapter import adapted
+
+    return adapted(name, found)
+
+
+@functools.cache
+def _sorted(wanted: Iterable[str]) -> tuple[type[Pass], ...]:
+    """Sort passes by their stages, and by what they say of each other.
+
+    Raises InputError if what they say contradicts itself."""
+    classes = {cls.name: cls for cls in map(get, wanted)}
+    result: list[type[Pass]] = []
+    for stage in sorted({cls.stage for cls in classes.values()}):
+        here = {name: cls for name, cls in classes.items() if cls.stage is stage}
+        earlier: dict[str, set[str]] = {name: set(cls.after) & here.keys() for name, cls in here.items()}
+        for name, cls in here.items():
+            for later in here.keys() & set(cls.before):
+                earlier[later].add(name)
+        sorter = TopologicalSorter(earlier)
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            raise InputError(
+                f"the passes {' → '.join(error.args[1])} each ask to run before the next",
+                fix="change `after` or `before` of one of them",
+            ) from error
+        while ready := sorted(sorter.get_ready()):
+            result += [here[name] for name in ready]
+            sorter.done(*ready)
+    return tuple(result)
