@@ -115,7 +115,7 @@ def test_public_names_stay_what_they_are_after_their_packages_were_imported() ->
     """A submodule of the same name would replace the function at the second access."""
     code = (
         "import nfexport, nfexport.inspection, nfexport.verification, nfexport.workflows.export\n"
-        "import nfexport.images.classify, nfexport.cards.rendering, nfexport.workflows.preset\n"
+        "import nfexport.images.classify, nfexport.cards.document, nfexport.workflows.preset\n"
         "for _ in range(2):\n"
         "    for name in ('export', 'export_preset', 'verify', 'inspect', 'classify', 'card'):\n"
         "        assert callable(getattr(nfexport, name))"

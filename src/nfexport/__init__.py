@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nfexport.cards.rendering import card
+    from nfexport.cards.document import card
     from nfexport.errors import NfexportError
     from nfexport.goldens.checking import GoldenCheck
     from nfexport.goldens.checking import check as check_golden
@@ -93,7 +93,7 @@ _HOMES = {
     "Difference": "nfexport.inspection.difference",
     "record_golden": "nfexport.goldens.recording:record",
     "check_golden": "nfexport.goldens.checking:check",
-    "card": "nfexport.cards.rendering",
+    "card": "nfexport.cards.document",
     "GoldenResult": "nfexport.goldens.recording",
     "GoldenCheck": "nfexport.goldens.checking",
     "classify": "nfexport.images.classify.classifying",

@@ -11,8 +11,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 import nfexport
-from nfexport.cards.describing import describe
-from nfexport.cards.rendering import render
+from nfexport.cards.composition import describe
+from nfexport.cards.document import render
 from nfexport.recipe.about import Accuracy
 from tests.cards.test_describing import ABOUT, facts_of
 

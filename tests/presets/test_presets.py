@@ -11,7 +11,7 @@ import nfexport
 from nfexport.cli import run
 from nfexport.errors import PresetError, RecipeError
 from nfexport.presets import find_preset, list_presets
-from nfexport.presets.reading import read_preset
+from nfexport.presets.preset_file import read_preset
 from nfexport.workflows.preset import are_documented
 
 OWN = """\

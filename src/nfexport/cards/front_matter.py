@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfexport.cards.value import Card
+from nfexport.cards.contents import Card
 from nfexport.recipe.about import Accuracy
 
 LICENCES = frozenset(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from nfexport.cards.inputs import scaled_size
-from nfexport.cards.value import Run
+from nfexport.cards.contents import Run
+from nfexport.cards.input_forms import scaled_size
 from nfexport.errors import RecipeError
 from nfexport.images.crop import FILTERS
 from nfexport.images.decode import MODES

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from nfexport.cards.value import Card
+    from nfexport.cards.contents import Card
     from nfexport.cli.console import Console
 
 

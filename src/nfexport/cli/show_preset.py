@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from nfexport.presets.checking import default_names
+from nfexport.presets.consistency import default_names
 
 if TYPE_CHECKING:
     from nfexport.presets import Preset

@@ -5,7 +5,7 @@ Standard library only. To add a preset, add a file; its name is the preset's.
 
 from __future__ import annotations
 
-from nfexport.presets.finding import find_preset, list_presets
-from nfexport.presets.preset import FORMS, Form, Preset
+from nfexport.presets.collection import find_preset, list_presets
+from nfexport.presets.definition import FORMS, Form, Preset
 
 __all__ = ["FORMS", "Form", "Preset", "find_preset", "list_presets"]

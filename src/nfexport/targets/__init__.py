@@ -5,7 +5,7 @@ To add a target, add `tables/NAME.toml`; it is then known as NAME. docs/targets.
 
 from __future__ import annotations
 
-from nfexport.targets.checking import check
+from nfexport.targets.compatibility import check
 from nfexport.targets.findings import CheckResult, Finding, TargetCheck
 from nfexport.targets.table import Table, load, targets
 

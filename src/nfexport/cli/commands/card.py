@@ -40,7 +40,7 @@ def command(
 
     What the file does not tell is called unknown in the card.
     """
-    from nfexport.cards.rendering import describe_file, render
+    from nfexport.cards.document import describe_file, render
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_card import show_card
     from nfexport.graph.artefact import check_target, staged

@@ -13,7 +13,7 @@ from nfexport.graph.external_data import external_files
 from nfexport.graph.tensors import dtype_name, shape_of
 from nfexport.targets.advice import Advisor
 from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck
-from nfexport.targets.rules import hangs_on_constants, problem_of
+from nfexport.targets.node_rules import hangs_on_constants, problem_of
 from nfexport.targets.table import ANY, Table, load, targets
 from nfexport.targets.uses import DEFAULT_DOMAIN, Use, opset_of, read_model, uses
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nfexport
-from nfexport.cards.rendering import code
+from nfexport.cards.document import code
 from nfexport.cards.styles import SUFFIX, available_styles
 from nfexport.cli import run
 from nfexport.errors import EXIT_INPUT, EXIT_MISSING, EXIT_OK, InputError

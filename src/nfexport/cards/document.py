@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nfexport.cards.accuracies import read_accuracy
-from nfexport.cards.describing import describe
+from nfexport.cards.composition import describe
+from nfexport.cards.contents import Card
 from nfexport.cards.front_matter import front_matter
 from nfexport.cards.styles import SUFFIX, check_style
-from nfexport.cards.value import Card
 from nfexport.errors import MissingPackage
 from nfexport.inspection import inspect
 from nfexport.recipe.about import Accuracy

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nfexport.errors import PresetError
-from nfexport.presets.checking import contradictions
-from nfexport.presets.preset import DocumentedWeights, Pictures, Preset
+from nfexport.presets.consistency import contradictions
+from nfexport.presets.definition import DocumentedWeights, Pictures, Preset
 from nfexport.recipe.about import Accuracy
 
 if sys.version_info >= (3, 11):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfexport.errors import RecipeError
-from nfexport.presets.preset import FORMS, Preset
+from nfexport.presets.definition import FORMS, Preset
 from nfexport.recipe.opsets import check_opset
 
 OUTPUTS = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from nfexport.cards.value import Form, InputForm, Tensor
+from nfexport.cards.contents import Form, InputForm, Tensor
 from nfexport.inspection import TensorFacts
 from nfexport.recipe.interface import front_steps, networks_part
 from nfexport.recipe.recipe import Preprocessing, Recipe

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 
 from nfexport.cards.command_line import commands
+from nfexport.cards.contents import Card, Form, InputForm, Making, Run, Specification
 from nfexport.cards.costs import cost_of
-from nfexport.cards.inputs import input_forms, preparation, tensor
-from nfexport.cards.outputs import classes, output_entries
+from nfexport.cards.input_forms import input_forms, preparation, tensor
+from nfexport.cards.output_entries import classes, output_entries
 from nfexport.cards.snippet import run_of_arrays, runs_of_pictures
-from nfexport.cards.value import Card, Form, InputForm, Making, Run, Specification
 from nfexport.inspection import FileFacts, TensorFacts
 from nfexport.recipe.about import About, Accuracy
 from nfexport.recipe.recipe import SCORES, Recipe

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nfexport.errors import PresetError
-from nfexport.presets.preset import Preset
-from nfexport.presets.reading import read_preset
+from nfexport.presets.definition import Preset
+from nfexport.presets.preset_file import read_preset
 
 SHIPPED = Path(__file__).parent / "files"
 SUFFIX = ".toml"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nfexport.cards.inputs import tensor
-from nfexport.cards.value import OutputEntry
+from nfexport.cards.contents import OutputEntry
+from nfexport.cards.input_forms import tensor
 from nfexport.inspection import TensorFacts
 from nfexport.recipe.recipe import Output, Recipe
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 import nfexport
-from nfexport.cards.describing import describe
-from nfexport.cards.inputs import input_forms
-from nfexport.cards.rendering import render
+from nfexport.cards.composition import describe
+from nfexport.cards.document import render
+from nfexport.cards.input_forms import input_forms
 from nfexport.inspection import FileFacts
 from nfexport.recipe.about import About, Accuracy
 from nfexport.recipe.interface import callers_part, steps_in_front
