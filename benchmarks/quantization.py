@@ -27,7 +27,7 @@ import onnxruntime
 
 import nfexport
 from benchmarks import host
-from nfexport.images.form import form_of
+from nfexport.images.preprocessor import preprocessor_of
 
 MODELS = ("nfnet_l0", "resnetv2_50x1_bit", "efficientnet_b0")
 TRAIN = Path(__file__).parents[1] / "examples" / "digits" / "train.py"
@@ -78,7 +78,7 @@ def measure_digits(digits: Path, folder: Path, rounds: int) -> dict[str, Any]:
         fold_ws=True,
         verify=False,
     )
-    form = form_of(nfexport.inspect(plain).recipe)
+    form = preprocessor_of(nfexport.inspect(plain).recipe)
     paths = sorted(unseen.rglob("*.png"))
     batch = form.batch([form.read(path) for path in paths])
     targets = np.array([int(path.parent.name) for path in paths])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import nfexport
-from nfexport.images.form import form_of
+from nfexport.images.preprocessor import preprocessor_of
 from nfexport.presets import find_preset
 from nfexport.runtimes import open_session
 
@@ -76,7 +76,7 @@ def compare_ir(folder: Path, precision: str) -> tuple[int, float, int]:
         ir_precision=precision,
         verify=False,
     )
-    form = form_of(result.recipe)
+    form = preprocessor_of(result.recipe)
     batch = form.batch([form.read(path) for path in sorted((folder / "pictures").rglob("*.png"))])
     ours, theirs = (
         open_session(file, runtime=runtime).run({"digit": batch})["chances"]

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from nfexport.goldens.checking import check as check_golden
     from nfexport.goldens.recording import GoldenResult
     from nfexport.goldens.recording import record as record_golden
-    from nfexport.images.classify.classifying import Prediction, classify
-    from nfexport.images.evaluate.evaluating import evaluate
-    from nfexport.images.evaluate.outcome import Evaluation
+    from nfexport.images.classify.classifier import Prediction, classify
+    from nfexport.images.evaluate.evaluation import Evaluation
+    from nfexport.images.evaluate.evaluator import evaluate
     from nfexport.inspection import FileFacts, inspect
     from nfexport.inspection.difference import Difference, diff
     from nfexport.quantization.asking import Int8
@@ -82,8 +82,8 @@ _HOMES = {
     "NamedModel": "nfexport.workflows.subjects",
     "surgery": "nfexport.workflows.surgery",
     "SurgeryResult": "nfexport.workflows.surgery",
-    "evaluate": "nfexport.images.evaluate.evaluating",
-    "Evaluation": "nfexport.images.evaluate.outcome",
+    "evaluate": "nfexport.images.evaluate.evaluator",
+    "Evaluation": "nfexport.images.evaluate.evaluation",
     "quantize": "nfexport.quantization.operation",
     "Int8": "nfexport.quantization.asking",
     "QuantizeResult": "nfexport.quantization.result",
@@ -96,8 +96,8 @@ _HOMES = {
     "card": "nfexport.cards.document",
     "GoldenResult": "nfexport.goldens.recording",
     "GoldenCheck": "nfexport.goldens.checking",
-    "classify": "nfexport.images.classify.classifying",
-    "Prediction": "nfexport.images.classify.classifying",
+    "classify": "nfexport.images.classify.classifier",
+    "Prediction": "nfexport.images.classify.classifier",
     "Recipe": "nfexport.recipe",
     "NfexportError": "nfexport.errors",
 }

@@ -6,7 +6,7 @@
     │   ├── RecipeError          options or a recipe that contradict themselves or the model
     │   ├── CheckpointError      a weights file that cannot be read or does not fit the model
     │   ├── OnnxFileError        a file that is not ONNX, is damaged, or lacks what is asked of it
-    │   ├── PictureError         a picture that is missing, damaged or of the wrong size
+    │   ├── ImageError           an image that is missing, damaged or of the wrong size
     │   ├── PresetError          a preset that is unknown, or a preset file that contradicts itself
     │   ├── GoldenError          a golden that is missing, damaged, or of another model
     │   └── OutputError          a target that cannot be written
@@ -66,8 +66,8 @@ class OnnxFileError(InputError):
     """A file that is not ONNX, is damaged, or lacks what is asked of it."""
 
 
-class PictureError(InputError):
-    """A picture that is missing, damaged or of the wrong size."""
+class ImageError(InputError):
+    """An image that is missing, damaged or of the wrong size."""
 
 
 class PresetError(InputError):

@@ -16,7 +16,7 @@ from PIL import Image
 
 import nfexport
 from nfexport.cards.snippet import runs_of_pictures
-from nfexport.images.form import form_of
+from nfexport.images.preprocessor import preprocessor_of
 from nfexport.recipe.recipe import Recipe
 from nfexport.sources import ModelSpec, load
 from nfexport.sources.torchvision_operators import import_timm
@@ -140,7 +140,7 @@ def test_every_preparation_is_written_out(
 ) -> None:
     """Against nfexport.images, which its own tests hold against timm."""
     recipe = changed(files["original"], size, crop_mode=crop_mode, crop_pct=crop_pct, interpolation="bilinear")
-    form = form_of(recipe)
+    form = preprocessor_of(recipe)
     (run,), _ = runs_of_pictures(recipe, "m.onnx")
     start = run.code.partition("session =")[0].replace("picture.jpg", str(tmp_path / "picture.jpg"))
     for height, width in ((70, 93), (201, 57), (96, 96), (31, 40)):
@@ -158,7 +158,7 @@ def test_a_network_of_grey_pictures(files: dict[str, Path], tmp_path: Path) -> N
     picture(120, 100, tmp_path)
     found: dict[str, np.ndarray] = {}
     exec(run.code.partition("session =")[0].replace("picture.jpg", str(tmp_path / "picture.jpg")), found)
-    form = form_of(recipe)
+    form = preprocessor_of(recipe)
     wanted = form.batch([form.read(tmp_path / "picture.jpg")])
     np.testing.assert_allclose(found["tensor"], wanted, atol=1e-6)  # two float32 roundings
     assert wanted.shape == (1, 1, 96, 96)

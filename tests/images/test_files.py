@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nfexport.errors import PictureError
+from nfexport.errors import ImageError
 from nfexport.images import files
-from nfexport.images.files import find_pictures, listed, spelled
+from nfexport.images.files import find_images, listed, spelled
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names(*words: str, stdin: bytes | None = None) -> list[str]:
-    return [p.as_posix() for p in find_pictures(words, None if stdin is None else io.BytesIO(stdin))]
+    return [p.as_posix() for p in find_images(words, None if stdin is None else io.BytesIO(stdin))]
 
 
 def test_a_folder_is_searched_to_its_end_sorted_by_path(folder: Path) -> None:
     assert names(".") == ["a/deep/y.webp", "a/z.png", "a.png", "b.JPG", "d [1].gif"]
-    assert list(find_pictures([folder])) == sorted(folder / name for name in names("."))
+    assert list(find_images([folder])) == sorted(folder / name for name in names("."))
 
 
 def test_files_are_taken_whatever_their_suffix_and_in_the_order_given(folder: Path) -> None:
@@ -58,8 +58,8 @@ def test_a_word_that_names_nothing_is_told_before_anything_is_read(folder: Path)
         ("c", "there is no picture in the folder 'c'"),
         ("*.tiff", r"no file matches '\*\.tiff'"),
     ):
-        with pytest.raises(PictureError, match=message):
-            find_pictures(["a.png", word])
+        with pytest.raises(ImageError, match=message):
+            find_images(["a.png", word])
 
 
 @pytest.mark.parametrize("text", [b"a.png\nb c.jpg\n\n", b"a.png\r\nb c.jpg", b"a.png\0b c.jpg\0", b"a.png\0b c.jpg"])
@@ -93,7 +93,7 @@ def test_folders_are_read_one_at_a_time(folder: Path, monkeypatch: pytest.Monkey
         seen.append(place.name)
         return within(place)
 
-    found = find_pictures([folder])
+    found = find_images([folder])
     monkeypatch.setattr(files, "_within", watched)
     assert next(found).name == "y.webp"
     assert "c" not in seen

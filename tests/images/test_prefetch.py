@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nfexport.errors import PictureError
-from nfexport.images.form import PictureForm
+from nfexport.errors import ImageError
 from nfexport.images.prefetch import read_ahead
+from nfexport.images.preprocessor import Preprocessor
 from nfexport.recipe.recipe import Preprocessing
 
-FORM = PictureForm(
+FORM = Preprocessor(
     input_name="input",
     size=None,
     channels=3,
@@ -40,7 +40,7 @@ def test_order_is_kept_and_errors_stand_where_they_belong(pictures: list[Path]) 
     assert [picture for picture, _ in found] == pictures
     for i, (_, pixels) in enumerate(found):
         if i == 7:
-            assert isinstance(pixels, PictureError)
+            assert isinstance(pixels, ImageError)
         else:
             assert isinstance(pixels, np.ndarray)
             assert pixels[0, 0, 0] == i

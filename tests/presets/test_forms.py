@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import nfexport
-from nfexport.images.form import form_of
+from nfexport.images.preprocessor import preprocessor_of
 from nfexport.presets import FORMS, find_preset
 from nfexport.runtimes import open_session
 from nfexport.sources import ModelSpec, load
@@ -58,7 +58,7 @@ def test_both_forms_give_the_same_probabilities_everywhere(
         )
         (entry,), (output,) = result.facts.inputs, result.facts.outputs
         assert (entry.name, entry.shape, output.name, output.shape) == interface
-        fed = form_of(result.recipe).batch([form_of(result.recipe).read(picture)])
+        fed = preprocessor_of(result.recipe).batch([preprocessor_of(result.recipe).read(picture)])
         # the recipe prepares the picture as the document does, but for the rounding of (pixel − mean) / scale
         np.testing.assert_allclose(fed, by_hand[form], rtol=0, atol=1e-6)
         for runtime, file in (("onnxruntime", target), ("openvino", target.with_suffix(".xml"))):

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 import nfexport
-from nfexport.images.form import form_of
+from nfexport.images.preprocessor import preprocessor_of
 
 CALIBRATING = 10
 
@@ -30,7 +30,7 @@ def test_int8_agrees_with_float_on_99_of_100_digits(digits: Path, tmp_path: Path
         others += pictures[CALIBRATING:]
     result = nfexport.quantize(plain, rounded, calibrate=tmp_path / "known")
     assert result.on_calibration.pictures == 10 * CALIBRATING
-    form = form_of(result.recipe)
+    form = preprocessor_of(result.recipe)
     batch = form.batch([form.read(path) for path in others])
     answers = [
         onnxruntime.InferenceSession(path).run(None, {"input": batch})[0].argmax(axis=1) for path in (plain, rounded)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import nfexport
-from nfexport.errors import InputError, OnnxFileError, PassError, PictureError, RecipeError
+from nfexport.errors import ImageError, InputError, OnnxFileError, PassError, RecipeError
 from tests.quantization.conftest import NETWORK
 
 FIRST, LAST = "/stem/conv1/Conv", "/head/fc/Gemm"
@@ -120,7 +120,7 @@ def test_what_is_refused(quantised: nfexport.QuantizeResult, plain: Path, tmp_pa
         nfexport.quantize(plain, out, calibrate=1, keep_float=["/stem/conv9"])
     with pytest.raises(RecipeError, match="none of the 34 layers is left to quantise"):
         nfexport.quantize(plain, out, calibrate=1, keep_float=["*"])
-    with pytest.raises(PictureError, match="there is no file or folder 'nowhere'"):
+    with pytest.raises(ImageError, match="there is no file or folder 'nowhere'"):
         nfexport.quantize(plain, out, calibrate="nowhere")
     with pytest.raises(InputError, match="0 pictures show no range"):
         nfexport.quantize(plain, out, calibrate=0)

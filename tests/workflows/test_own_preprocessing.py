@@ -11,7 +11,7 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import RecipeError
-from nfexport.images.form import form_of
+from nfexport.images.preprocessor import preprocessor_of
 
 OWN = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), "crop_pct": 0.8, "crop_mode": "squash"}
 
@@ -32,7 +32,8 @@ def test_a_file_that_normalises_does_so_by_the_networks_own_numbers(tmp_path: Pa
 
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     answers = [
-        open_session(r.path).run({"input": form_of(r.recipe).batch([pixels])})["output"] for r in (plain, whole)
+        open_session(r.path).run({"input": preprocessor_of(r.recipe).batch([pixels])})["output"]
+        for r in (plain, whole)
     ]
     # float32 rounding of another order of the same arithmetic
     np.testing.assert_allclose(*answers, rtol=0, atol=1e-5 * float(np.ptp(answers[0])))

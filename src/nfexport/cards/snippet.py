@@ -12,8 +12,8 @@ from nfexport.cards.contents import Run
 from nfexport.cards.input_forms import scaled_size
 from nfexport.errors import RecipeError
 from nfexport.images.crop import FILTERS
-from nfexport.images.decode import MODES
-from nfexport.images.form import PictureForm, form_of
+from nfexport.images.decoder import MODES
+from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.inspection import TensorFacts
 from nfexport.recipe.recipe import Output, Recipe
 
@@ -33,7 +33,7 @@ def runs_of_pictures(recipe: Recipe, file_name: str) -> tuple[tuple[Run, ...], s
     if pre.crop_mode != "none" and pre.interpolation not in FILTERS:
         return (), f"Pillow has no interpolation '{pre.interpolation}'"
     try:
-        form = form_of(recipe)
+        form = preprocessor_of(recipe)
     except RecipeError as error:
         return (), error.problem
     start = [*IMPORTS, "from PIL import Image" + (", ImageOps" if _pads(recipe) else ""), ""]
@@ -75,7 +75,7 @@ def _pads(recipe: Recipe) -> bool:
     return pre.crop_mode == "border" or (pre.crop_mode == "center" and pre.crop_pct > 1)
 
 
-def _size(recipe: Recipe, form: PictureForm) -> list[str]:
+def _size(recipe: Recipe, form: Preprocessor) -> list[str]:
     pre = recipe.preprocessing
     if pre.crop_mode == "none":
         if form.size is None:
@@ -120,7 +120,7 @@ def _size(recipe: Recipe, form: PictureForm) -> list[str]:
     ]
 
 
-def _tensor(recipe: Recipe, form: PictureForm) -> list[str]:
+def _tensor(recipe: Recipe, form: Preprocessor) -> list[str]:
     pre = recipe.preprocessing
     low, high = pre.value_range
     axes = " [height, width]" if recipe.in_channels == 1 else " [height, width, RGB]"

@@ -11,8 +11,8 @@ import click
 from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
-    from nfexport.images.evaluate.answers import Reading
-    from nfexport.images.evaluate.expecting import Expectation
+    from nfexport.images.evaluate.expectation import Expectation
+    from nfexport.images.evaluate.predictions import Reading
     from nfexport.inspection import FileFacts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -113,8 +113,8 @@ def expectation_for(
     """Return what the options expect of this file.
 
     Raises InputError if it carries no claim, or cannot tell the best five."""
-    from nfexport.images.evaluate.answers import BEST
-    from nfexport.images.evaluate.expecting import WITHIN, Expectation, claimed
+    from nfexport.images.evaluate.expectation import WITHIN, Expectation, claimed
+    from nfexport.images.evaluate.predictions import BEST
 
     points = WITHIN if within is None else within
     expectation = (

@@ -12,7 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
-    from nfexport.images.evaluate.outcome import Evaluation
+    from nfexport.images.evaluate.evaluation import Evaluation
 
 
 def show_evaluation(result: Evaluation, console: Console, *, per_class: bool, recorded: bool) -> None:

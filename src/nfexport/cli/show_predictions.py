@@ -15,8 +15,8 @@ from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.table import Table
 
-from nfexport.images.classify.answering import Skipped
-from nfexport.images.classify.classifying import Prediction
+from nfexport.images.classify.classifier import Prediction
+from nfexport.images.classify.inference import Skipped
 from nfexport.images.files import spelled
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from nfexport.errors import PictureError
-from nfexport.images.decode import SUFFIXES
+from nfexport.errors import ImageError
+from nfexport.images.decoder import SUFFIXES
 
 STDIN = "-"
 CHUNK = 65536
 
 
-def find_pictures(words: Iterable[str | Path], stdin: BinaryIO | None = None) -> Iterator[Path]:
+def find_images(words: Iterable[str | Path], stdin: BinaryIO | None = None) -> Iterator[Path]:
     """Yield the pictures that the words name, in the order of the words.
 
     A word is a file of any suffix; a folder, of which every file with a suffix of SUFFIXES is meant, sorted
@@ -24,11 +24,11 @@ def find_pictures(words: Iterable[str | Path], stdin: BinaryIO | None = None) ->
     a line, or between NULs. Links to folders are not followed within a folder. Folders are read one at a
     time as the pictures are asked for, and so is the list.
 
-    Raises PictureError at once for a word that names no picture; what a list names is not looked at."""
+    Raises ImageError at once for a word that names no picture; what a list names is not looked at."""
     words = tuple(words)
     for word in words:
         if not (stdin is not None and str(word) == STDIN) and next(_named_by(word), None) is None:
-            raise PictureError(_nothing(word), fix="check the path")
+            raise ImageError(_nothing(word), fix="check the path")
     return _pictures(words, stdin)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.errors import PictureError
-from nfexport.images.form import PictureForm
+from nfexport.errors import ImageError
+from nfexport.images.preprocessor import Preprocessor
 
 Pixels = NDArray[np.uint8]
 MOST_THREADS = 8
@@ -20,8 +20,8 @@ MOST_THREADS = 8
 
 
 def read_ahead(
-    form: PictureForm, pictures: Iterable[Path], *, ahead: int | None = None
-) -> Generator[tuple[Path, Pixels | PictureError], None, None]:
+    form: Preprocessor, pictures: Iterable[Path], *, ahead: int | None = None
+) -> Generator[tuple[Path, Pixels | ImageError], None, None]:
     """Yield each picture with its pixels, or with the reason why it has none, in order.
 
     ahead is how many are decoded before they are asked for, twice the number of threads by default: that
@@ -41,9 +41,9 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _next(waiting: collections.deque[tuple[Path, Future[Pixels]]]) -> tuple[Path, Pixels | PictureError]:
+def _next(waiting: collections.deque[tuple[Path, Future[Pixels]]]) -> tuple[Path, Pixels | ImageError]:
     picture, future = waiting.popleft()
     try:
         return picture, future.result()
-    except PictureError as error:
+    except ImageError as error:
         return picture, error

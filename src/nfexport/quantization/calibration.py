@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError
-from nfexport.images.files import find_pictures
-from nfexport.images.form import PictureForm, form_of
+from nfexport.images.files import find_images
+from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import front_steps, networks_part
 from nfexport.recipe.recipe import Preprocessing, Recipe
 from nfexport.verification.inputs import ORDER, draw
@@ -55,14 +55,14 @@ class Calibration:
 
     def batches(self) -> Iterator[Array]:
         """Yield the tensors for the file's input, of its fixed batch or of one picture each. A last batch that
-        is not full repeats its last picture. Raises PictureError, which names the file."""
+        is not full repeats its last picture. Raises ImageError, which names the file."""
         size = 1 if self.recipe.batch == "dynamic" else self.recipe.batch
         singles = self._read() if self.paths else self._drawn()
         while batch := list(itertools.islice(singles, size)):
             yield np.concatenate(batch + batch[-1:] * (size - len(batch)))
 
     def _read(self) -> Iterator[Array]:
-        form: PictureForm = form_of(self.recipe)
+        form: Preprocessor = preprocessor_of(self.recipe)
         for path in self.paths:
             yield form.batch([form.read(path)])
 
@@ -84,14 +84,14 @@ class Calibration:
 def calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) -> Calibration:
     """Return the pictures for a file: of a folder, or as many seeded ones as the number says.
 
-    Raises InputError for a number below 1, PictureError for a folder without pictures."""
+    Raises InputError for a number below 1, ImageError for a folder without pictures."""
     if isinstance(given, int):
         if given < 1:
             raise InputError(
                 f"{given} pictures show no range", fix="pass --calibrate N with N from 1 up, or a folder"
             )
         return Calibration(recipe=recipe, seeded=given, seed=seed)
-    paths = list(find_pictures([given]))
+    paths = list(find_images([given]))
     step = max(1, -(-len(paths) // MOST))
     return Calibration(recipe=recipe, paths=tuple(paths[::step]))
 

@@ -64,7 +64,7 @@ def quantize(
     gets a step that says how it was made, its error, and the digest of its graph. The same source, pictures
     and versions give the same bytes.
     Raises PassError for a file whose weights are computed in the graph, RecipeError for options or a recipe
-    that do not fit, OnnxFileError, PictureError and OutputError."""
+    that do not fit, OnnxFileError, ImageError and OutputError."""
     asked = Int8(calibrate=calibrate, keep_float=tuple(keep_float), keep_worst=keep_worst, method=method, seed=seed)
     return quantize_file(Path(source), Path(output), asked, progress=progress)
 

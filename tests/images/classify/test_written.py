@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from nfexport.errors import InputError, MissingPackage, OutputError
-from nfexport.images.classify.classifying import open_file
+from nfexport.images.classify.classifier import open_file
 from nfexport.images.classify.embeddings import check_embeddings, embeddings, names_of
 from nfexport.images.classify.feature_maps import feature_maps
 

@@ -120,7 +120,7 @@ def test_a_journal_of_something_else_is_refused(model: Path, answered: Answered,
 
 
 def test_a_recorded_accuracy_makes_no_other_model_file(model: Path, answered: Answered, tmp_path: Path) -> None:
-    from nfexport.images.evaluate.recording import record_accuracy
+    from nfexport.images.evaluate.accuracy_record import record_accuracy
 
     file, journal = tmp_path / "m.onnx", tmp_path / "j"
     file.write_bytes(model.read_bytes())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfexport.images.evaluate.answers import NONE
 from nfexport.images.evaluate.batches import BatchRecord
+from nfexport.images.evaluate.predictions import NONE
 from nfexport.images.evaluate.tally import Tally
 
 FIVE = [4, 3, 2, 1, 0]

@@ -16,8 +16,8 @@ from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, InputError
 
 if TYPE_CHECKING:
     from nfexport.cli.show_predictions import Printer
-    from nfexport.images.classify.answering import Answer
-    from nfexport.images.classify.classifying import OpenFile, Prediction
+    from nfexport.images.classify.classifier import OpenFile, Prediction
+    from nfexport.images.classify.inference import Answer
 
 
 @click.command(name="classify", short_help="Say what is on pictures.")
@@ -81,9 +81,9 @@ def command(
     pictures could not be read; the others are told all the same.
     """
     from nfexport.cli.console import Console
-    from nfexport.images.classify.answering import Skipped
-    from nfexport.images.classify.classifying import Prediction, open_file
-    from nfexport.images.files import STDIN, find_pictures
+    from nfexport.images.classify.classifier import Prediction, open_file
+    from nfexport.images.classify.inference import Skipped
+    from nfexport.images.files import STDIN, find_images
 
     if as_json and as_csv:
         raise InputError("--json and --csv are two forms of one output", fix="pass one of them")
@@ -91,7 +91,7 @@ def command(
     if not words:
         raise InputError("no pictures were named", fix="name files, folders or patterns, or pass --stdin")
     check_providers((runtime,), providers)
-    found = find_pictures(words, sys.stdin.buffer if STDIN in words else None)
+    found = find_images(words, sys.stdin.buffer if STDIN in words else None)
     opened = open_file(file, runtime=runtime, providers=providers)
     predict = _predictor(opened, top=top, labels=labels, writes=embed is not None or save_features is not None)
     answers = opened.answers(found, batch=batch)

@@ -14,7 +14,7 @@ from nfexport.cli.verify_options import check_providers, running
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 
 if TYPE_CHECKING:
-    from nfexport.images.evaluate.answers import Reading
+    from nfexport.images.evaluate.predictions import Reading
     from nfexport.inspection import FileFacts
 
 
@@ -63,9 +63,9 @@ def command(
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.evaluate_options import expectation_for
     from nfexport.cli.show_evaluation import report_problems, show_evaluation, write_tables
-    from nfexport.images.evaluate.evaluating import evaluate
-    from nfexport.images.evaluate.expecting import Expectation
-    from nfexport.images.evaluate.recording import record_accuracy
+    from nfexport.images.evaluate.accuracy_record import record_accuracy
+    from nfexport.images.evaluate.evaluator import evaluate
+    from nfexport.images.evaluate.expectation import Expectation
 
     check_providers(runtimes, providers)
     check_options(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.images.form import PictureForm, form_of
+from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.inspection import FileFacts
 from nfexport.recipe.recipe import Output
 
@@ -16,7 +16,7 @@ class Description:
     """How pictures go in (form), what comes out (outputs), and what the classes are (their number and labels,
     as in a recipe). model_name is for messages."""
 
-    form: PictureForm
+    form: Preprocessor
     outputs: tuple[Output, ...]
     num_classes: int
     labels: str | tuple[str, ...] | None
@@ -105,7 +105,7 @@ def describe(facts: FileFacts) -> Description:
             fix="export the model with nfexport, which writes one into the file",
         )
     return Description(
-        form=form_of(recipe),
+        form=preprocessor_of(recipe),
         outputs=recipe.outputs,
         num_classes=recipe.num_classes,
         labels=recipe.labels,

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from nfexport.errors import PictureError
-from nfexport.images.decode import decode
-from nfexport.images.evaluate.answers import Answers, difference
+from nfexport.errors import ImageError
+from nfexport.images.decoder import decode
 from nfexport.images.evaluate.dataset import DataSet
+from nfexport.images.evaluate.predictions import Answers, difference
 from nfexport.images.evaluate.runners import Pixels, Runner, one_thread_each, pixels_for
 
 AHEAD = 2
@@ -80,12 +80,12 @@ def _run_batch(dataset: DataSet, runners: Sequence[Runner], number: int, size: i
         path = dataset.root / dataset.pictures[place]
         try:
             picture = decode(path, channels=runners[0].form.channels)
-        except PictureError as error:
+        except ImageError as error:
             skipped.append((place, error.problem))
             continue
         try:
             pixels[place] = pixels_for(runners, picture)
-        except PictureError as error:
+        except ImageError as error:
             skipped.append((place, f"'{path}': {error.problem}"))
     top: dict[str, dict[int, list[int]]] = {runner.name: {} for runner in runners}
     apart: dict[str, dict[int, float | None]] = {runner.name: {} for runner in runners[1:]}

@@ -7,8 +7,8 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.images.evaluate.answers import NONE
-from nfexport.images.evaluate.outcome import Evaluation
+from nfexport.images.evaluate.evaluation import Evaluation
+from nfexport.images.evaluate.predictions import NONE
 
 NAMED = 40
 """Classes whose names can be read."""

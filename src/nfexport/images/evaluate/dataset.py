@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError
-from nfexport.images.decode import SUFFIXES
+from nfexport.images.decoder import SUFFIXES
 from nfexport.images.evaluate.classes import Classes
 from nfexport.images.evaluate.folders import class_indices
 from nfexport.images.evaluate.truth import read_truth

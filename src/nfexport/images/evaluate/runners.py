@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nfexport.errors import OnnxFileError
-from nfexport.images.evaluate.answers import Answers, Reading, rank
-from nfexport.images.form import PictureForm, form_of
+from nfexport.images.evaluate.predictions import Answers, Reading, rank
+from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import front_steps
 from nfexport.recipe.recipe import Recipe
 from nfexport.runtimes import Session, open_session
@@ -40,7 +40,7 @@ class Runner(Protocol):
 
     name: str
     version: str
-    form: PictureForm
+    form: Preprocessor
 
     def answers(self, pixels: Sequence[Pixels]) -> Answers:
         """Return what it says of these pixels [height, width, channels], as form makes them."""
@@ -53,7 +53,7 @@ class SessionRunner:
 
     def __init__(self, path: Path, recipe: Recipe, session: Session, reading: Reading) -> None:
         self.name, self.version = session.runtime, session.version
-        self.form = form_of(recipe)
+        self.form = preprocessor_of(recipe)
         self._path, self._session, self._reading = path, session, reading
         self._batch = recipe.batch
         one_at_a_time = session.runtime not in CONCURRENT
@@ -82,7 +82,7 @@ class TorchRunner:
         import torch
 
         self.version = str(torch.__version__)
-        self.form = networks_form(recipe, loaded)
+        self.form = network_preprocessor(recipe, loaded)
         self._module, self._torch = loaded.module, torch
         self._warm = threading.Lock()
         self._runs = 0
@@ -96,7 +96,7 @@ class TorchRunner:
         return rank(logits.numpy(), probabilities=False)
 
 
-def networks_form(recipe: Recipe, loaded: LoadedModel) -> PictureForm:
+def network_preprocessor(recipe: Recipe, loaded: LoadedModel) -> Preprocessor:
     """Return how pictures enter the network itself: timm's own transform at the network's size, with the
     crop and the interpolation that the recipe has, before the file or in it."""
     pre = recipe.preprocessing
@@ -107,7 +107,7 @@ def networks_form(recipe: Recipe, loaded: LoadedModel) -> PictureForm:
         crop_mode=pre.crop_mode if resize is None else str(resize["crop_mode"]),
         interpolation=pre.interpolation if resize is None else str(resize["interpolation"]),
     )
-    return PictureForm(
+    return Preprocessor(
         input_name=recipe.input_name,
         size=recipe.image_size,
         channels=recipe.in_channels,
@@ -156,7 +156,7 @@ def one_thread_each(runners: Sequence[Runner]) -> Iterator[None]:
 def pixels_for(runners: Sequence[Runner], picture: Image.Image) -> list[Pixels]:
     """Return the pixels that each runner wants of a picture; computed once where they are the same.
 
-    Raises PictureError as PictureForm.pixels does."""
+    Raises ImageError as Preprocessor.pixels does."""
     done: dict[Any, Pixels] = {}
     result = []
     for runner in runners:

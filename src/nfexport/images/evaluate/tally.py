@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.images.evaluate.answers import BEST, NONE
 from nfexport.images.evaluate.batches import BatchRecord
+from nfexport.images.evaluate.predictions import BEST, NONE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

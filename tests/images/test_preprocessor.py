@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nfexport.errors import PictureError, RecipeError
-from nfexport.images.decode import decode
-from nfexport.images.form import PictureForm, form_of
+from nfexport.errors import ImageError, RecipeError
+from nfexport.images.decoder import decode
+from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import callers_part
 from nfexport.recipe.recipe import PassStep, Preprocessing, Recipe, Weights
 from nfexport.sources.torchvision_operators import import_timm
@@ -50,7 +50,7 @@ def timms(pre: Preprocessing, size: tuple[int, int], image: Image.Image) -> np.n
 
 
 def ours(pre: Preprocessing, size: tuple[int, int], image: Image.Image) -> np.ndarray:
-    form = PictureForm(
+    form = Preprocessor(
         input_name="input",
         size=size,
         channels=3,
@@ -76,7 +76,7 @@ def test_the_documents_resize_is_that_of_the_shorter_side_to_284() -> None:
     by_hand = image.resize((int(284 * 400 / 300), 284), Image.Resampling.BICUBIC)
     left = round((by_hand.width - 256) / 2)
     by_hand = by_hand.crop((left, 14, left + 256, 270))
-    form = PictureForm(input_name="i", size=(256, 256), channels=3, preprocessing=pre)
+    form = Preprocessor(input_name="i", size=(256, 256), channels=3, preprocessing=pre)
     np.testing.assert_array_equal(form.pixels(image), np.asarray(by_hand))
 
 
@@ -110,14 +110,14 @@ def test_what_cannot_be_decoded_names_the_file_and_the_reason(
     picture(64, 64).save(tmp_path / "a.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:300])
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(PictureError, match=r"cut\.jpg' cannot be decoded \(.*[Tt]runcated"):
+    with pytest.raises(ImageError, match=r"cut\.jpg' cannot be decoded \(.*[Tt]runcated"):
         decode(tmp_path / "cut.jpg")
-    with pytest.raises(PictureError, match=r"text\.png' is no picture that Pillow knows; convert"):
+    with pytest.raises(ImageError, match=r"text\.png' is no picture that Pillow knows; convert"):
         decode(tmp_path / "text.png")
-    with pytest.raises(PictureError, match=r"there is no picture '.*none\.png'"):
+    with pytest.raises(ImageError, match=r"there is no picture '.*none\.png'"):
         decode(tmp_path / "none.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 3)
-    with pytest.raises(PictureError, match=r"more pixels than Pillow opens \(1,365 twice over\)"):
+    with pytest.raises(ImageError, match=r"more pixels than Pillow opens \(1,365 twice over\)"):
         decode(tmp_path / "a.jpg")
 
 
@@ -151,7 +151,7 @@ BGR = PassStep(name="channels", params={"order": "bgr"})
 
 def test_bytes_in_bgr_are_the_pixels_themselves() -> None:
     bytes_last = PassStep(name="input-form", params={"dtype": "uint8", "layout": "nhwc"})
-    form = form_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE, BGR, bytes_last))
+    form = preprocessor_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE, BGR, bytes_last))
     pixels = form.pixels(picture(90, 80))
     batch = form.batch([pixels, pixels])
     assert (batch.dtype, batch.shape) == (np.uint8, (2, 64, 64, 3))
@@ -159,7 +159,7 @@ def test_bytes_in_bgr_are_the_pixels_themselves() -> None:
 
 
 def test_floats_in_0_255_are_whole_numbers() -> None:
-    form = form_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE))
+    form = preprocessor_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE))
     pixels = form.pixels(picture(90, 80))
     batch = form.batch([pixels])
     assert batch.dtype == np.float32
@@ -167,7 +167,7 @@ def test_floats_in_0_255_are_whole_numbers() -> None:
 
 
 def test_borders_have_the_networks_mean_though_the_file_subtracts_it() -> None:
-    form = form_of(with_steps(preprocessing(1.0, "border", "bicubic"), NORMALIZE, BGR))
+    form = preprocessor_of(with_steps(preprocessing(1.0, "border", "bicubic"), NORMALIZE, BGR))
     assert form.fill == (124, 116, 104)
     assert tuple(form.pixels(picture(32, 64))[0, 0]) == (124, 116, 104)
 
@@ -175,15 +175,15 @@ def test_borders_have_the_networks_mean_though_the_file_subtracts_it() -> None:
 def test_a_file_that_resizes_gets_the_picture_as_it_is() -> None:
     params = {"crop_pct": 0.9, "crop_mode": "center", "interpolation": "bicubic", "from_size": None}
     resize = PassStep(name="resize", params=params)
-    form = form_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE, resize))
+    form = preprocessor_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE, resize))
     assert form.pixels(picture(33, 44)).shape == (33, 44, 3)
     fixed = PassStep(name="resize", params=params | {"from_size": [100, 120]})
-    form = form_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE, fixed))
-    with pytest.raises(PictureError, match="has 33×44 pixels, the file takes 100×120 alone"):
+    form = preprocessor_of(with_steps(preprocessing(0.9, "center", "bicubic"), NORMALIZE, fixed))
+    with pytest.raises(ImageError, match="has 33×44 pixels, the file takes 100×120 alone"):
         form.pixels(picture(33, 44))
 
 
 def test_bytes_that_would_have_to_be_normalised_are_refused() -> None:
     only_bytes = PassStep(name="input-form", params={"dtype": "uint8", "layout": "nchw"})
     with pytest.raises(RecipeError, match="takes bytes that are to be normalised before"):
-        form_of(with_steps(preprocessing(0.9, "center", "bicubic"), only_bytes))
+        preprocessor_of(with_steps(preprocessing(0.9, "center", "bicubic"), only_bytes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.images.evaluate.answers import NONE, Answers, Reading, difference, rank
+from nfexport.images.evaluate.predictions import NONE, Answers, Reading, difference, rank
 
 NAN = float("nan")
 

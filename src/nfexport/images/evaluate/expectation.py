@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from nfexport.errors import InputError
-from nfexport.images.evaluate.outcome import Evaluation
+from nfexport.images.evaluate.evaluation import Evaluation
 from nfexport.images.evaluate.runners import TORCH
 from nfexport.recipe.about import About
 

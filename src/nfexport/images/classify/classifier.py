@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nfexport.errors import PictureError
-from nfexport.images.classify.answering import Answer, Skipped, answers
+from nfexport.errors import ImageError
 from nfexport.images.classify.description import Description, describe
-from nfexport.images.classify.scoring import Guess, best, how_many
-from nfexport.images.files import find_pictures, spelled
+from nfexport.images.classify.inference import Answer, Skipped, answers
+from nfexport.images.classify.top_classes import Guess, best, how_many
+from nfexport.images.files import find_images, spelled
 from nfexport.images.labels import check_count, label_names, read_labels
 from nfexport.inspection import inspect
 from nfexport.runtimes import Session, open_session
@@ -40,7 +40,7 @@ class OpenFile:
     session: Session
 
     def answers(self, pictures: Iterable[Path], *, batch: int | None = None) -> Iterator[Answer | Skipped]:
-        """Yield what the file gives for each picture: see nfexport.images.classify.answering."""
+        """Yield what the file gives for each picture: see nfexport.images.classify.inference."""
         return answers(self.session, self.description.form, pictures, batch=batch)
 
     def namer(self, *, top: int | None = None, labels: Labels = None) -> Callable[[Answer], Prediction]:
@@ -84,28 +84,28 @@ def classify(
     runtime: str = "onnxruntime",
     providers: Sequence[str] = (),
     batch: int | None = None,
-    on_skip: Callable[[PictureError], None] | None = None,
+    on_skip: Callable[[ImageError], None] | None = None,
 ) -> Iterator[Prediction]:
     """Yield what an exported file sees on each picture, in order, as it is asked for.
 
     pictures are files, folders and patterns (see nfexport.images.files). top is how many classes are given,
     5 by default where there are as many. labels is a file of names, or the names; by default those that the
-    recipe tells. batch is how many pictures run at once (see nfexport.images.classify.answering). on_skip hears
-    of each picture that cannot be read; without it the first one raises PictureError.
+    recipe tells. batch is how many pictures run at once (see nfexport.images.classify.inference). on_skip hears
+    of each picture that cannot be read; without it the first one raises ImageError.
 
     Raises, before anything is run: what open_file raises, RecipeError if the file gives no classes, InputError
-    for labels, a top or a batch that do not fit, PictureError for words that name no picture. While it runs:
+    for labels, a top or a batch that do not fit, ImageError for words that name no picture. While it runs:
     OnnxFileError if the runtime stops or gives numbers that are not finite."""
     file = open_file(path, runtime=runtime, providers=providers)
     predict = file.namer(top=top, labels=labels)
-    found = find_pictures([pictures] if isinstance(pictures, str | Path) else pictures)
+    found = find_images([pictures] if isinstance(pictures, str | Path) else pictures)
     return _predictions(file.answers(found, batch=batch), predict, on_skip)
 
 
 def _predictions(
     found: Iterator[Answer | Skipped],
     predict: Callable[[Answer], Prediction],
-    on_skip: Callable[[PictureError], None] | None,
+    on_skip: Callable[[ImageError], None] | None,
 ) -> Iterator[Prediction]:
     for answer in found:
         if isinstance(answer, Answer):

@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from nfexport.errors import InputError, OnnxFileError, PictureError
-from nfexport.images.evaluate.answers import BEST, Reading, reading_of
+from nfexport.errors import ImageError, InputError, OnnxFileError
+from nfexport.images.evaluate.accuracy_record import model_digest
 from nfexport.images.evaluate.batches import cores, run_batches
 from nfexport.images.evaluate.classes import classes_of
 from nfexport.images.evaluate.dataset import DataSet, open_dataset
+from nfexport.images.evaluate.evaluation import Evaluation
 from nfexport.images.evaluate.journal import Header, Journal
-from nfexport.images.evaluate.outcome import Evaluation
-from nfexport.images.evaluate.recording import model_digest
+from nfexport.images.evaluate.predictions import BEST, Reading, reading_of
 from nfexport.images.evaluate.runners import TORCH, Runner, TorchRunner, open_runners
 from nfexport.images.evaluate.tally import Tally
 from nfexport.images.evaluate.truth import read_class_map
-from nfexport.images.form import PictureForm, form_of
+from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.inspection import FileFacts, inspect
 from nfexport.progress import Progress, Stages
 from nfexport.recipe.recipe import Recipe
@@ -59,7 +59,7 @@ def evaluate(
     and what it tells before the work begins, and may raise.
     Pictures that cannot be read are skipped, and named in the result.
     Raises OnnxFileError for a file without a recipe or classes, or that a runtime refuses; InputError for
-    data that do not fit the file's classes, and for a journal of something else; PictureError if no picture
+    data that do not fit the file's classes, and for a journal of something else; ImageError if no picture
     can be read; what nfexport.sources.load_from_recipe raises, for against."""
     path, data = Path(path), Path(data)
     stages = Stages(progress)
@@ -67,7 +67,7 @@ def evaluate(
         facts = inspect(path)
         recipe = _recipe(facts)
         reading = reading_of(recipe)
-        form = form_of(recipe)
+        form = preprocessor_of(recipe)
         if check is not None:
             check(facts, reading)
         size = _batch(recipe, batch)
@@ -100,7 +100,7 @@ def evaluate(
         with stages.stage("evaluate"):
             _run(dataset, runners, tally, journal, stages.progress, size=size, workers=workers or cores())
     if tally.read == 0:
-        raise PictureError(
+        raise ImageError(
             f"none of the {len(dataset.pictures):,} pictures in '{data}' can be read, the first as "
             f"{tally.skipped[0][1]}",
             fix="check the folder",
@@ -127,7 +127,7 @@ def evaluate(
     )
 
 
-def describe(form: PictureForm) -> str:
+def describe(form: Preprocessor) -> str:
     """Say in words what is done to a picture before it enters the file."""
     pre = form.preprocessing
     size = "any size" if form.size is None else f"{form.size[0]}×{form.size[1]}"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from nfexport.errors import PictureError
+from nfexport.errors import ImageError
 
 MODES = {1: "L", 3: "RGB"}
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
@@ -29,26 +29,26 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", 
 def decode(source: Path | bytes, *, channels: int = 3) -> Image.Image:
     """Return the picture, in mode RGB, or L for one channel, fully decoded.
 
-    Raises PictureError if it is missing, no picture, cut off, damaged, or so large that Pillow takes it for
+    Raises ImageError if it is missing, no picture, cut off, damaged, or so large that Pillow takes it for
     an attack, and for networks of another number of channels."""
     name = "the picture" if isinstance(source, bytes) else f"'{source}'"
     if channels not in MODES:
-        raise PictureError(f"{name} has 1 or 3 channels, the file takes {channels}", fix="feed arrays instead")
+        raise ImageError(f"{name} has 1 or 3 channels, the file takes {channels}", fix="feed arrays instead")
     try:
         with _QUIET(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             return picture.convert(MODES[channels])
     except FileNotFoundError as error:
-        raise PictureError(f"there is no picture {name}", fix="check the path") from error
+        raise ImageError(f"there is no picture {name}", fix="check the path") from error
     except UnidentifiedImageError as error:
-        raise PictureError(f"{name} is no picture that Pillow knows", fix="convert it to PNG or JPEG") from error
+        raise ImageError(f"{name} is no picture that Pillow knows", fix="convert it to PNG or JPEG") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(
+        raise ImageError(
             f"{name} has more pixels than Pillow opens ({Image.MAX_IMAGE_PIXELS or 0:,} twice over)",
             fix="make it smaller first",
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise PictureError(f"{name} cannot be decoded ({reason})", fix="fetch or convert it again") from error
+        raise ImageError(f"{name} cannot be decoded ({reason})", fix="fetch or convert it again") from error
 
 
 class _Quiet:

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import nfexport
-from nfexport.images.evaluate.recording import record_accuracy
+from nfexport.images.evaluate.accuracy_record import record_accuracy
 from nfexport.recipe.about import EVALUATION_KEY, Accuracy
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.errors import InputError, OnnxFileError, PictureError
-from nfexport.images.form import PictureForm
+from nfexport.errors import ImageError, InputError, OnnxFileError
 from nfexport.images.prefetch import Pixels, read_ahead
+from nfexport.images.preprocessor import Preprocessor
 from nfexport.runtimes import Session
 
 Array = NDArray[Any]
@@ -32,11 +32,11 @@ class Skipped:
     """A picture that could not be read, and why."""
 
     picture: Path
-    error: PictureError
+    error: ImageError
 
 
 def answers(
-    session: Session, form: PictureForm, pictures: Iterable[Path], *, batch: int | None = None
+    session: Session, form: Preprocessor, pictures: Iterable[Path], *, batch: int | None = None
 ) -> Iterator[Answer | Skipped]:
     """Yield what the file gives for each picture, in order.
 
@@ -52,13 +52,13 @@ def answers(
 
 
 def _answers(
-    session: Session, form: PictureForm, pictures: Iterable[Path], *, at_once: int, fixed: int | None
+    session: Session, form: Preprocessor, pictures: Iterable[Path], *, at_once: int, fixed: int | None
 ) -> Iterator[Answer | Skipped]:
     held: list[tuple[Path, Pixels] | Skipped] = []
     count = 0
     with contextlib.closing(read_ahead(form, pictures)) as decoded:
         for picture, found in decoded:
-            if isinstance(found, PictureError):
+            if isinstance(found, ImageError):
                 held.append(Skipped(picture=picture, error=found))
             else:
                 held.append((picture, found))
@@ -70,7 +70,7 @@ def _answers(
 
 
 def _run(
-    session: Session, form: PictureForm, held: list[tuple[Path, Pixels] | Skipped], fixed: int | None
+    session: Session, form: Preprocessor, held: list[tuple[Path, Pixels] | Skipped], fixed: int | None
 ) -> Iterator[Answer | Skipped]:
     read = [entry for entry in held if not isinstance(entry, Skipped)]
     outputs: Mapping[str, Array] = {}

@@ -16,7 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 import nfexport
-from nfexport.errors import InputError, OnnxFileError, PictureError
+from nfexport.errors import ImageError, InputError, OnnxFileError
 from nfexport.images.evaluate.batches import run_batches
 from nfexport.images.evaluate.runners import open_runners
 from tests.images.evaluate.conftest import COUNT, NAMES, Answered, export, picture
@@ -147,7 +147,7 @@ def test_a_folder_without_one_readable_picture_is_an_error(model: Path, tmp_path
     for name in NAMES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"none of the 10 pictures in .* can be read, the first as '.*ant/a\.jpg'"):
+    with pytest.raises(ImageError, match=r"none of the 10 pictures in .* can be read, the first as '.*ant/a\.jpg'"):
         nfexport.evaluate(model, tmp_path)
 
 
@@ -180,9 +180,9 @@ def test_few_batches_are_under_way_at_a_time(model: Path, answered: Answered) ->
     """Memory is bounded by what is read ahead, so a reader who stops must stop the reading."""
     facts = nfexport.inspect(model)
     assert facts.recipe is not None
-    from nfexport.images.evaluate.answers import reading_of
     from nfexport.images.evaluate.classes import classes_of
     from nfexport.images.evaluate.dataset import open_dataset
+    from nfexport.images.evaluate.predictions import reading_of
 
     (runner,) = open_runners(model, facts.recipe, reading_of(facts.recipe), runtimes=["onnxruntime"], providers=[])
     calls = []

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nfexport.errors import PictureError, RecipeError
+from nfexport.errors import ImageError, RecipeError
 from nfexport.images.crop import resize_and_crop
-from nfexport.images.decode import decode, to_array
+from nfexport.images.decoder import decode, to_array
 from nfexport.recipe.interface import front_steps, networks_part
 from nfexport.recipe.recipe import Preprocessing, Recipe
 
@@ -24,7 +24,7 @@ DTYPES = {"uint8": np.uint8, "float32": np.float32, "float16": np.float16}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PictureForm:
+class Preprocessor:
     """How pictures become the tensor of an input.
 
     size is (height, width) in pixels of what the caller hands over, None if the file takes any; preprocessing
@@ -39,11 +39,11 @@ class PictureForm:
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Return the pixels [height, width, channels] in RGB, resized and cropped as the file asks.
 
-        Raises PictureError if the file resizes by itself, and only pictures of another size."""
+        Raises ImageError if the file resizes by itself, and only pictures of another size."""
         pre = self.preprocessing
         if pre.crop_mode == "none":
             if self.size is not None and (picture.height, picture.width) != self.size:
-                raise PictureError(
+                raise ImageError(
                     f"the picture has {picture.height}×{picture.width} pixels, the file takes {self.size[0]}×"
                     f"{self.size[1]} alone",
                     fix="resize it first, or export with --resize for any size",
@@ -76,13 +76,13 @@ class PictureForm:
         return np.ascontiguousarray(array)
 
     def read(self, source: Path | bytes) -> NDArray[np.uint8]:
-        """Return the pixels of a picture file. Raises PictureError, which names the file."""
+        """Return the pixels of a picture file. Raises ImageError, which names the file."""
         picture = decode(source, channels=self.channels)
         try:
             return self.pixels(picture)
-        except PictureError as error:
+        except ImageError as error:
             name = "" if isinstance(source, bytes) else f"'{source}': "
-            raise PictureError(f"{name}{error.problem}", fix=error.fix) from error
+            raise ImageError(f"{name}{error.problem}", fix=error.fix) from error
 
     @functools.cached_property
     def _levels(self) -> Array:
@@ -96,7 +96,7 @@ class PictureForm:
         return ((level - mean) / std).astype(DTYPES[pre.dtype])
 
 
-def form_of(recipe: Recipe) -> PictureForm:
+def preprocessor_of(recipe: Recipe) -> Preprocessor:
     """Return how pictures are fed to the file of this recipe.
 
     Raises RecipeError for a file of bytes that are no pixels."""
@@ -112,7 +112,7 @@ def form_of(recipe: Recipe) -> PictureForm:
             "the file takes bytes that are to be normalised before, which bytes cannot be",
             fix="export it with --normalize, or with --input-dtype float32",
         )
-    return PictureForm(
+    return Preprocessor(
         input_name=recipe.input_name,
         size=size,
         channels=recipe.in_channels,

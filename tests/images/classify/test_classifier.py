@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 import nfexport
-from nfexport.errors import InputError, OnnxFileError, PictureError, RecipeError
-from nfexport.images.classify.classifying import Prediction, classify, open_file
+from nfexport.errors import ImageError, InputError, OnnxFileError, RecipeError
+from nfexport.images.classify.classifier import Prediction, classify, open_file
 from nfexport.images.classify.description import describe
-from nfexport.images.classify.scoring import softmax
+from nfexport.images.classify.top_classes import softmax
 from nfexport.inspection import inspect
 from nfexport.recipe.metadata import DIGEST_KEY, RECIPE_KEY
 from nfexport.sources import ModelSpec, load
@@ -149,7 +149,7 @@ def test_unreadable_pictures_are_told_in_order_and_the_others_answered(
         heard, ["aa.png' cannot be decoded", "ab.png' is no picture", "c.png' has more"], strict=True
     ):
         assert part in text
-    with pytest.raises(PictureError, match=r"aa\.png' cannot be decoded"):
+    with pytest.raises(ImageError, match=r"aa\.png' cannot be decoded"):
         list(classify(exported("plain"), photos))
 
 
