@@ -11,8 +11,8 @@ import pytest
 from nfexport import __version__
 from nfexport.cli import run
 from nfexport.errors import EXIT_OK
-from nfexport.goldens.checking import check
-from nfexport.goldens.feeding import subject_to_dict
+from nfexport.goldens.data_sets import subject_to_dict
+from nfexport.goldens.golden_check import check_golden
 from nfexport.goldens.layout import MANIFEST, find_goldens
 from nfexport.verification.subject import Subject
 from tests.verification.toy import INTERFACE
@@ -30,7 +30,7 @@ def words(flags: Path) -> list[str]:
 def test_an_export_is_what_it_was(flags: Path, tmp_path: Path) -> None:
     file = tmp_path / f"{flags.stem}.onnx"
     assert run([*words(flags), "-q", "--no-verify", "-o", str(file)]) == EXIT_OK
-    outcome = check(file, flags.with_suffix(".golden"), numbers_only=True)
+    outcome = check_golden(file, flags.with_suffix(".golden"), numbers_only=True)
     assert outcome.passed, outcome.changes
     recorded = (outcome.manifest.recipe or {})["versions"]
     here = {name: importlib.metadata.version(name).partition("+")[0] for name in recorded if name != "nfexport"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nfexport
-from nfexport.goldens.recording import record
+from nfexport.workflows.golden import record_golden
 from tests.goldens.changed import edit, scale_weight
 
 pytest_plugins = ["pytester"]
@@ -24,7 +24,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugin")
     file = folder / "small.onnx"
     nfexport.export("test_nfnet", file, opset=11, fold_ws=True, image_size=64, verify=False)
-    record(file, compact=True)
+    record_golden(file, compact=True)
     return folder
 
 

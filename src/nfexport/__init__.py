@@ -23,20 +23,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nfexport.cards.document import card
     from nfexport.errors import NfexportError
-    from nfexport.goldens.checking import GoldenCheck
-    from nfexport.goldens.checking import check as check_golden
-    from nfexport.goldens.recording import GoldenResult
-    from nfexport.goldens.recording import record as record_golden
+    from nfexport.goldens.golden_check import GoldenCheck, check_golden
+    from nfexport.goldens.writer import GoldenResult
     from nfexport.images.classify.classifier import Prediction, classify
     from nfexport.images.evaluate.evaluation import Evaluation
     from nfexport.images.evaluate.evaluator import evaluate
     from nfexport.inspection import FileFacts, inspect
     from nfexport.inspection.difference import Difference, diff
-    from nfexport.quantization.asking import Int8
+    from nfexport.quantization.int8 import Int8
     from nfexport.quantization.operation import quantize
-    from nfexport.quantization.result import QuantizeResult
+    from nfexport.quantization.quantize_result import QuantizeResult
     from nfexport.recipe.recipe import Recipe
     from nfexport.workflows.export import export
+    from nfexport.workflows.golden import record_golden
     from nfexport.workflows.preset import export_preset
     from nfexport.workflows.results import ExportResult, VerifyResult
     from nfexport.workflows.subjects import NamedModel
@@ -85,17 +84,17 @@ _HOMES = {
     "evaluate": "nfexport.images.evaluate.evaluator",
     "Evaluation": "nfexport.images.evaluate.evaluation",
     "quantize": "nfexport.quantization.operation",
-    "Int8": "nfexport.quantization.asking",
-    "QuantizeResult": "nfexport.quantization.result",
+    "Int8": "nfexport.quantization.int8",
+    "QuantizeResult": "nfexport.quantization.quantize_result",
     "inspect": "nfexport.inspection",
     "FileFacts": "nfexport.inspection",
     "diff": "nfexport.inspection.difference",
     "Difference": "nfexport.inspection.difference",
-    "record_golden": "nfexport.goldens.recording:record",
-    "check_golden": "nfexport.goldens.checking:check",
+    "record_golden": "nfexport.workflows.golden",
+    "check_golden": "nfexport.goldens.golden_check",
+    "GoldenResult": "nfexport.goldens.writer",
+    "GoldenCheck": "nfexport.goldens.golden_check",
     "card": "nfexport.cards.document",
-    "GoldenResult": "nfexport.goldens.recording",
-    "GoldenCheck": "nfexport.goldens.checking",
     "classify": "nfexport.images.classify.classifier",
     "Prediction": "nfexport.images.classify.classifier",
     "Recipe": "nfexport.recipe",

@@ -15,7 +15,7 @@ import pytest
 from nfexport.errors import NfexportError
 
 if TYPE_CHECKING:
-    from nfexport.goldens.checking import GoldenCheck
+    from nfexport.goldens.golden_check import GoldenCheck
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +64,7 @@ class GoldenItem(pytest.Item):
         models = self.config.getoption("nfexport_models")
         numbers_only = self.config.getoption("nfexport_numbers_only")
         try:
-            outcome = check_golden(self.path, None if models is None else Path(models), numbers_only=numbers_only)
+            outcome = check_one(self.path, None if models is None else Path(models), numbers_only=numbers_only)
         except NfexportError as error:
             raise ReasonsError(str(error)) from error
         if not outcome.passed:
@@ -79,16 +79,16 @@ class GoldenItem(pytest.Item):
         return self.path, None, f"golden {self.name}"
 
 
-def check_golden(golden: Path, models: Path | None, *, numbers_only: bool) -> GoldenCheck:
+def check_one(golden: Path, models: Path | None, *, numbers_only: bool) -> GoldenCheck:
     """Check a golden's file, which lies in models, beside the golden, or in it.
 
-    Raises GoldenError and OnnxFileError as nfexport.goldens.checking.check does."""
-    from nfexport.goldens.checking import check
+    Raises GoldenError and OnnxFileError as nfexport.goldens.golden_check.check_golden does."""
+    from nfexport.goldens.golden_check import check_golden
     from nfexport.goldens.layout import find_file
     from nfexport.goldens.manifest import read_manifest
 
     file = find_file(golden, read_manifest(golden).file, models)
-    return check(file, golden, numbers_only=numbers_only)
+    return check_golden(file, golden, numbers_only=numbers_only)
 
 
 def pytest_report_collectionfinish(items: list[pytest.Item]) -> str:

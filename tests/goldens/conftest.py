@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nfexport
-from nfexport.goldens.recording import record
+from nfexport.workflows.golden import record_golden
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("goldens")
     file = folder / "small.onnx"
     nfexport.export("test_nfnet", file, opset=11, fold_ws=True, image_size=64, verify=False)
-    record(file, with_model=True)
+    record_golden(file, with_model=True)
     return folder
 
 
@@ -31,7 +31,7 @@ def small(master: Path, tmp_path: Path) -> Path:
 def compact_master(master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compact")
     shutil.copy(master / "small.onnx", folder)
-    record(folder / "small.onnx", compact=True)
+    record_golden(folder / "small.onnx", compact=True)
     return folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nfexport
-from nfexport.goldens.recording import record
+from nfexport.workflows.golden import record_golden
 
 PLAIN = """
 import sys
@@ -35,7 +35,7 @@ def test_a_check_takes_less_than_three_times_what_the_runtime_alone_takes(
 ) -> None:
     file = tmp_path / "m.onnx"
     nfexport.export(model, file, opset=11, fold_ws=True, image_size=size, verify=False)
-    record(file, compact=model == "nfnet_f0")
+    record_golden(file, compact=model == "nfnet_f0")
     # the least of several: what else runs on the machine only adds
     plain = min(seconds("-c", PLAIN, str(file)) for _ in range(5))
     checked = min(seconds("-m", "nfexport", "golden", "check", str(file)) for _ in range(5))

@@ -16,12 +16,12 @@ from onnx.backend.test.runner import Runner
 
 import nfexport
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, GoldenError, OnnxFileError, OutputError, VerificationFailed
-from nfexport.goldens import feeding, recording
-from nfexport.goldens.checking import check
-from nfexport.goldens.expecting import expect_indices, expect_values, judge
+from nfexport.goldens import data_sets, writer
+from nfexport.goldens.golden_check import check_golden
+from nfexport.goldens.limits import expect_indices, expect_values, judge
 from nfexport.goldens.manifest import read_manifest
-from nfexport.goldens.recording import record
 from nfexport.verification.tolerance import Float32Tolerance
+from nfexport.workflows.golden import record_golden
 from tests.goldens.changed import drop_metadata, edit, scale_weight
 
 
@@ -90,58 +90,58 @@ def test_the_manifest_says_what_the_file_is_and_nothing_of_where_it_was_made(sma
 
 
 def test_recording_twice_gives_the_same_bytes(small: Path, tmp_path: Path) -> None:
-    record(small, tmp_path / "again.golden", with_model=True)
+    record_golden(small, tmp_path / "again.golden", with_model=True)
     for path in golden_of(small).rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "again.golden" / path.relative_to(golden_of(small))).read_bytes()
 
 
 def test_a_compact_golden_draws_its_inputs_anew_and_is_small(small: Path, tmp_path: Path) -> None:
-    result = record(small, tmp_path / "c.golden", compact=True)
+    result = record_golden(small, tmp_path / "c.golden", compact=True)
     assert not list((tmp_path / "c.golden").rglob("input_*"))
     assert not (tmp_path / "c.golden" / "model.onnx").exists()
     assert result.size < 60_000
-    assert check(small, tmp_path / "c.golden").excess == check(small).excess
-    kept = [inputs for _, inputs, _ in feeding.load(golden_of(small), read_manifest(golden_of(small)))]
-    anew = [inputs for _, inputs, _ in feeding.load(result.folder, result.manifest)]
+    assert check_golden(small, tmp_path / "c.golden").excess == check_golden(small).excess
+    kept = [inputs for _, inputs, _ in data_sets.load(golden_of(small), read_manifest(golden_of(small)))]
+    anew = [inputs for _, inputs, _ in data_sets.load(result.folder, result.manifest)]
     for before, after in zip(kept, anew, strict=True):
         assert before["input"].tobytes() == after["input"].tobytes()
 
 
 def test_inputs_that_cannot_be_drawn_as_they_were_are_no_golden(small: Path, tmp_path: Path) -> None:
-    folder = record(small, tmp_path / "c.golden", compact=True).folder
+    folder = record_golden(small, tmp_path / "c.golden", compact=True).folder
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["seed"] = 7
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(GoldenError, match="cannot be drawn anew: this nfexport draws others"):
-        check(small, folder)
+        check_golden(small, folder)
     del manifest["subject"]["preprocessing"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(GoldenError, match=r"does not say how its inputs are drawn \('preprocessing'\)"):
-        check(small, folder)
+        check_golden(small, folder)
 
 
 def test_a_file_that_is_not_its_model_is_not_recorded(small: Path, tmp_path: Path) -> None:
     edit(small, scale_weight(1.01))
     with pytest.raises(VerificationFailed, match=r"does not equal test_nfnet: onnxruntime .* differs") as caught:
-        record(small, tmp_path / "new.golden")
+        record_golden(small, tmp_path / "new.golden")
     assert caught.value.exit_code == EXIT_VERIFICATION
     assert not (tmp_path / "new.golden").exists()
 
 
 def test_a_golden_is_replaced_only_by_force_and_other_folders_never(small: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is there already; pass --force to replace it"):
-        record(small)
+        record_golden(small)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(OutputError, match=r"holds 'thesis.tex', which is no part of a golden"):
-        record(small, tmp_path / "mine", force=True)
+        record_golden(small, tmp_path / "mine", force=True)
     with pytest.raises(OutputError, match="is a file"):
-        record(small, small)
+        record_golden(small, small)
     with pytest.raises(OutputError, match="does not exist"):
-        record(small, tmp_path / "no" / "where.golden")
+        record_golden(small, tmp_path / "no" / "where.golden")
     old = (golden_of(small) / "manifest.json").read_text()
-    record(small, seed=3, force=True)
+    record_golden(small, seed=3, force=True)
     assert (golden_of(small) / "manifest.json").read_text() != old
     assert sorted(path.name for path in small.parent.iterdir()) == ["small.golden", "small.onnx"]
 
@@ -149,7 +149,7 @@ def test_a_golden_is_replaced_only_by_force_and_other_folders_never(small: Path,
 def test_a_link_to_a_golden_stays_a_link(small: Path, tmp_path: Path) -> None:
     golden_of(small).rename(tmp_path / "elsewhere")
     golden_of(small).symlink_to(tmp_path / "elsewhere")
-    record(small, force=True, compact=True)
+    record_golden(small, force=True, compact=True)
     assert golden_of(small).is_symlink()
     assert read_manifest(tmp_path / "elsewhere").compact
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "work"]
@@ -157,37 +157,37 @@ def test_a_link_to_a_golden_stays_a_link(small: Path, tmp_path: Path) -> None:
 
 def test_weights_that_do_not_say_where_they_are(small: Path, tmp_path: Path) -> None:
     onnx.save(onnx.load(small), tmp_path / "p.onnx", save_as_external_data=True, location="p.data", size_threshold=0)
-    assert check(tmp_path / "p.onnx", golden_of(small)).passed  # the same weights, in a file of their own
+    assert check_golden(tmp_path / "p.onnx", golden_of(small)).passed  # the same weights, in a file of their own
     proto = onnx.load(tmp_path / "p.onnx", load_external_data=False)
     entries = proto.graph.initializer[0].external_data
     del entries[:]
     onnx.save(proto, tmp_path / "p.onnx")
     with pytest.raises(OnnxFileError, match="in another file, and does not say in which"):
-        check(tmp_path / "p.onnx", golden_of(small))
+        check_golden(tmp_path / "p.onnx", golden_of(small))
 
 
 def test_what_stops_half_way_leaves_the_old_golden(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted((path.name, path.stat().st_size) for path in small.parent.rglob("*"))
-    monkeypatch.setattr(recording, "write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(writer, "write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OutputError, match="cannot be written"):
-        record(small, force=True)
+        record_golden(small, force=True)
     assert sorted((path.name, path.stat().st_size) for path in small.parent.rglob("*")) == before
 
 
 def test_without_a_recipe_only_trust_records(small: Path, tmp_path: Path) -> None:
     edit(small, drop_metadata)
     with pytest.raises(OnnxFileError, match=r"has no recipe, so there is no model .* pass --trust"):
-        record(small, tmp_path / "t.golden")
+        record_golden(small, tmp_path / "t.golden")
     with pytest.raises(GoldenError, match="leave --compact out"):
-        record(small, tmp_path / "t.golden", trust=True, compact=True)
-    result = record(small, tmp_path / "t.golden", trust=True)
+        record_golden(small, tmp_path / "t.golden", trust=True, compact=True)
+    result = record_golden(small, tmp_path / "t.golden", trust=True)
     assert result.manifest.reference == "onnxruntime"
-    outcome = check(small, result.folder)
+    outcome = check_golden(small, result.folder)
     assert outcome.passed
     assert outcome.excess is not None
     assert outcome.excess <= 1
     edit(small, scale_weight(1.01))
-    assert {change.kind for change in check(small, result.folder).changes} == {"weights", "numbers"}
+    assert {change.kind for change in check_golden(small, result.folder).changes} == {"weights", "numbers"}
 
 
 def test_trust_takes_files_that_take_no_pictures_and_give_whole_numbers(tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ def test_trust_takes_files_that_take_no_pictures_and_give_whole_numbers(tmp_path
     """
     file = tmp_path / "theirs.onnx"
     onnx.save(onnx.parser.parse_model(text), file)
-    result = record(file, trust=True)
+    result = record_golden(file, trust=True)
     data = result.manifest.data_sets[0]
     assert [tensor.name for tensor in data.inputs] == ["x", "shift"]
     assert [tensor.max_abs is None for tensor in data.outputs] == [False, True, True]
-    assert check(file).passed
+    assert check_golden(file).passed
 
 
 def test_what_gives_nan_is_not_recorded(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_what_gives_nan_is_not_recorded(tmp_path: Path) -> None:
     file = tmp_path / "nan.onnx"
     onnx.save(onnx.parser.parse_model(text), file)
     with pytest.raises(VerificationFailed, match="values that are not finite in 'y'"):
-        record(file, trust=True)
+        record_golden(file, trust=True)
     assert not (tmp_path / "nan.golden").exists()
 
 
@@ -225,7 +225,7 @@ def test_a_copy_of_a_file_in_pieces_is_refused(small: Path, tmp_path: Path) -> N
     proto = onnx.load(small)
     onnx.save(proto, tmp_path / "pieces.onnx", save_as_external_data=True, location="pieces.data", size_threshold=0)
     with pytest.raises(OnnxFileError, match="leave --with-model out"):
-        record(tmp_path / "pieces.onnx", with_model=True)
+        record_golden(tmp_path / "pieces.onnx", with_model=True)
 
 
 def test_every_form_of_file_is_recorded(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_every_form_of_file_is_recorded(tmp_path: Path) -> None:
         outputs=["probs", "topk"],
         precision="fp16-weights",
     )
-    result = record(file)
+    result = record_golden(file)
     outputs = {tensor.name: tensor for tensor in result.manifest.data_sets[0].outputs}
     assert [outputs[name].dtype for name in ("probs", "topk_values", "topk_indices")] == [
         "float32",
@@ -252,7 +252,7 @@ def test_every_form_of_file_is_recorded(tmp_path: Path) -> None:
     ]
     assert outputs["topk_indices"].choices is not None
     assert result.manifest.data_sets[0].inputs[0].dtype == "uint8"
-    assert check(file).passed
+    assert check_golden(file).passed
 
 
 RULE = Float32Tolerance()

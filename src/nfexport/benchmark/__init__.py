@@ -1,4 +1,4 @@
 """How fast files run here: each in each runtime, in a process of its own, their inferences interleaved.
 
-Import nfexport.benchmark.measuring for bench(); it needs neither torch nor a recipe in the files.
+Import nfexport.benchmark.measurement for bench(); it needs neither torch nor a recipe in the files.
 """

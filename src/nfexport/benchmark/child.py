@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from nfexport.benchmark.feeding import draw
+from nfexport.benchmark.feeds import draw
 from nfexport.errors import NfexportError
 from nfexport.runtimes import Session, open_session
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nfexport.benchmark.feeding import Form
+from nfexport.benchmark.feeds import Form
 
 
 class RefusalError(Exception):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from nfexport.quantization.asking import Int8
+    from nfexport.quantization.int8 import Int8
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ def int8_asked(form: str | None, options: dict[str, Any]) -> Int8 | None:
 
     Raises RecipeError for options of int8 where nobody asks for it, and for int8 without pictures."""
     from nfexport.errors import RecipeError
-    from nfexport.quantization.asking import Int8
+    from nfexport.quantization.int8 import Int8
 
     given = {name: options.pop(name) for name in ("calibrate", "keep_float", "keep_worst", "calibration_method")}
     named = {name: value for name, value in given.items() if value not in (None, ())}

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from nfexport.benchmark.result import BenchResult, Spread
+    from nfexport.benchmark.bench_result import BenchResult, Spread
     from nfexport.cli.console import Console
 
 MEGABYTE = 1e6

@@ -9,8 +9,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
-    from nfexport.quantization.measuring import Agreement
-    from nfexport.quantization.result import QuantizeResult
+    from nfexport.quantization.agreement import Agreement
+    from nfexport.quantization.quantize_result import QuantizeResult
 
 
 def show_quantization(result: QuantizeResult, console: Console) -> None:

@@ -15,20 +15,20 @@ from nfexport.errors import OnnxFileError, OutputError, PassError, RecipeError
 from nfexport.graph.artefact import check_target, staged, write_model
 from nfexport.inspection import FileFacts, inspect
 from nfexport.progress import Progress, Stages
-from nfexport.quantization.asking import OLDEST, Int8, Method
+from nfexport.quantization.agreement import agreement
 from nfexport.quantization.calibration import (
     Calibration,
     calibration,
     network_preprocessing,
     served_form,
 )
-from nfexport.quantization.choosing import kept_in_float, products, quantisable
+from nfexport.quantization.equivalence import prove
 from nfexport.quantization.identity import QUANTIZE, graph_digest
-from nfexport.quantization.measuring import agreement
-from nfexport.quantization.proving import prove
+from nfexport.quantization.int8 import OLDEST, Int8, Method
+from nfexport.quantization.noise import noise, worst
 from nfexport.quantization.quantiser import quantised
-from nfexport.quantization.ranking import noise, worst
-from nfexport.quantization.result import QuantizeResult
+from nfexport.quantization.quantize_result import QuantizeResult
+from nfexport.quantization.selection import kept_in_float, products, quantisable
 from nfexport.recipe.about import EVALUATION_KEY
 from nfexport.recipe.interface import precision
 from nfexport.recipe.metadata import write_recipe
@@ -58,9 +58,9 @@ def quantize(
     source is a float32 ONNX file with a recipe, of opset 13 or later. calibrate is a folder of pictures, which
     are prepared as the recipe says, or a number of seeded pictures; method is how ONNX Runtime takes a range
     from them. The first and the last layer stay in float, those that keep_float names (* for any characters),
-    and the keep_worst layers with most noise, or those above a limit (nfexport.quantization.ranking).
+    and the keep_worst layers with most noise, or those above a limit (nfexport.quantization.noise).
 
-    The outcome is proven to be the source with Q and DQ nodes in it (nfexport.quantization.proving); its recipe
+    The outcome is proven to be the source with Q and DQ nodes in it (nfexport.quantization.equivalence); its recipe
     gets a step that says how it was made, its error, and the digest of its graph. The same source, pictures
     and versions give the same bytes.
     Raises PassError for a file whose weights are computed in the graph, RecipeError for options or a recipe

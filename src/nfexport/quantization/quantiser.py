@@ -13,9 +13,9 @@ from typing import Any
 import onnx
 
 from nfexport.errors import PassError
-from nfexport.quantization.asking import Method
 from nfexport.quantization.calibration import Calibration
-from nfexport.quantization.choosing import FOLLOWERS, PRODUCTS
+from nfexport.quantization.int8 import Method
+from nfexport.quantization.selection import FOLLOWERS, PRODUCTS
 
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """Tells the quantiser that the graph needs no preparation: BatchNormalization is folded, shapes are known."""

@@ -21,7 +21,7 @@ from nfexport.graph.artefact import check_target, staged_files, staged_model, wr
 from nfexport.inspection import inspect
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages
-from nfexport.quantization.asking import Int8
+from nfexport.quantization.int8 import Int8
 from nfexport.recipe import speed
 from nfexport.recipe.about import About, write_about
 from nfexport.recipe.interface import callers_part, steps_in_front

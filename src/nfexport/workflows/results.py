@@ -14,7 +14,7 @@ from nfexport.recipe.recipe import Recipe, Weights
 
 if TYPE_CHECKING:
     from nfexport.passes.report import PassReport
-    from nfexport.quantization.result import QuantizeResult
+    from nfexport.quantization.quantize_result import QuantizeResult
     from nfexport.verification.diagnosis.diagnosing import Diagnosis
     from nfexport.verification.report import VerificationReport
     from nfexport.verification.self_test import SelfTest

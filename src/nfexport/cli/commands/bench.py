@@ -56,7 +56,7 @@ def command(
     FILEs are ONNX files, whoever made them, or OpenVINO's IR (.xml). Each is loaded into a process of its
     own and fed seeded numbers. Prints medians and quartiles.
     """
-    from nfexport.benchmark.measuring import bench
+    from nfexport.benchmark.measurement import bench
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_bench import show_bench
     from nfexport.errors import EXIT_OK, InputError

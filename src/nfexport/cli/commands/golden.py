@@ -12,8 +12,8 @@ from nfexport.cli.options import reporting
 from nfexport.errors import EXIT_OK, GoldenError
 
 if TYPE_CHECKING:
-    from nfexport.goldens.checking import GoldenCheck
-    from nfexport.goldens.recording import GoldenResult
+    from nfexport.goldens.golden_check import GoldenCheck
+    from nfexport.goldens.writer import GoldenResult
 
 
 @click.group(name="golden", short_help="Record what a file is and computes, and check it without torch.")
@@ -59,10 +59,10 @@ def record_command(
     A file that does not equal its model is not recorded; exits with 1 then.
     """
     from nfexport.cli.console import Console
-    from nfexport.goldens.recording import record
+    from nfexport.workflows.golden import record_golden
 
     with Console(quiet=quiet or as_json, verbose=verbose).live() as progress:
-        result = record(
+        result = record_golden(
             file,
             folder,
             checkpoint=checkpoint,
@@ -106,11 +106,11 @@ def check_command(
     Says one line on stderr for each respect in which FILE differs, and exits with 1 if it does.
     """
     # without rich, whose tables would cost as much as the check of a small file
-    from nfexport.goldens.checking import check
+    from nfexport.goldens.golden_check import check_golden
 
     outcome: GoldenCheck | None = None
     try:
-        outcome = check(file, folder, runtime=runtime, numbers_only=numbers_only)
+        outcome = check_golden(file, folder, runtime=runtime, numbers_only=numbers_only)
     except GoldenError as error:
         from nfexport.goldens.layout import default_folder
         from nfexport.goldens.manifest import read_manifest
@@ -129,7 +129,7 @@ def check_command(
                 _show_check(outcome, verbose=verbose)
             return outcome.exit_code
     from nfexport.goldens.layout import default_folder
-    from nfexport.goldens.recording import record_again
+    from nfexport.workflows.golden import record_again
 
     result = record_again(file, folder or default_folder(file), checkpoint=checkpoint)
     if as_json:

@@ -11,7 +11,7 @@ from onnx import numpy_helper, parser
 
 import nfexport
 from nfexport.errors import PassError
-from nfexport.quantization.proving import prove
+from nfexport.quantization.equivalence import prove
 
 FLOAT = """
 <ir_version: 8, opset_import: ["" : 13]>

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnx import parser
 
-from nfexport.quantization.choosing import FIRST, LAST, NAMED, kept_in_float, quantisable
-from nfexport.quantization.ranking import worst
+from nfexport.quantization.noise import worst
+from nfexport.quantization.selection import FIRST, LAST, NAMED, kept_in_float, quantisable
 
 HEAD = """
 <ir_version: 8, opset_import: ["" : 13]>

@@ -17,9 +17,9 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import EXIT_INPUT, EXIT_OK, EXIT_VERIFICATION, GoldenError, InputError
-from nfexport.goldens import checking
-from nfexport.goldens.checking import check
-from nfexport.goldens.recording import record
+from nfexport.goldens import golden_check
+from nfexport.goldens.golden_check import check_golden
+from nfexport.workflows.golden import record_golden
 from tests.goldens.changed import (
     WEIGHT,
     drop_metadata,
@@ -43,7 +43,7 @@ def change_manifest(file: Path, /, **fields: Any) -> None:
 
 
 def test_the_file_that_was_recorded_passes(small: Path) -> None:
-    outcome = check(small)
+    outcome = check_golden(small)
     assert outcome.passed
     assert outcome.excess is not None
     assert 0 < outcome.excess <= 1
@@ -67,7 +67,7 @@ def test_each_kind_of_change_is_told_apart(
     small: Path, change: Callable[[onnx.ModelProto], None], kinds: set[str], words: str
 ) -> None:
     edit(small, change)
-    outcome = check(small)
+    outcome = check_golden(small)
     assert {found.kind for found in outcome.changes} == kinds
     assert any(words in found.text for found in outcome.changes), outcome.changes
 
@@ -87,14 +87,14 @@ def test_numbers_only_lets_pass_what_leaves_numbers_and_interface_alone(
     small: Path, change: Callable[[onnx.ModelProto], None], passes: bool
 ) -> None:
     edit(small, change)
-    outcome = check(small, numbers_only=True)
+    outcome = check_golden(small, numbers_only=True)
     assert outcome.passed is passes
     assert outcome.forgiven or not passes
 
 
 def test_a_recipe_that_changed_says_in_which_field(small: Path) -> None:
     nfexport.export("test_nfnet", small, opset=12, fold_ws=True, image_size=64, verify=False)
-    texts = {change.kind: change.text for change in check(small).changes}
+    texts = {change.kind: change.text for change in check_golden(small).changes}
     assert texts["opset"] == "ai.onnx was 11, and is 12"
     assert texts["recipe"].startswith("opset was 11, and is 12")
 
@@ -103,7 +103,7 @@ def test_a_golden_of_another_model_is_bad_input(small: Path, tmp_path: Path) -> 
     other = tmp_path / "other.onnx"
     nfexport.export("test_efficientnet", other, image_size=64, verify=False)
     with pytest.raises(GoldenError, match=r"is of test_nfnet, and '.*other.onnx' is test_efficientnet; name its own"):
-        check(other, golden_of(small))
+        check_golden(other, golden_of(small))
     with pytest.raises(GoldenError, match="is of test_nfnet"):
         run_raising(["golden", "check", str(other), "--golden", str(golden_of(small)), "--update"])
 
@@ -175,7 +175,7 @@ def test_a_bad_golden_is_one_sentence_and_exit_code_2(
 ) -> None:
     damage(small)
     with pytest.raises(GoldenError, match=words):
-        check(small)
+        check_golden(small)
     assert run(["golden", "check", str(small)]) == EXIT_INPUT
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -200,9 +200,9 @@ def test_nonsense_anywhere_in_a_manifest_is_an_error_or_a_result_and_never_a_tra
     small = compact
     path = golden_of(small) / "manifest.json"
     text = path.read_text()
-    session, facts = checking.open_session(small), checking.fingerprint(small)
-    monkeypatch.setattr(checking, "open_session", lambda *_, **__: session)
-    monkeypatch.setattr(checking, "fingerprint", lambda _: facts)
+    session, facts = golden_check.open_session(small), golden_check.fingerprint(small)
+    monkeypatch.setattr(golden_check, "open_session", lambda *_, **__: session)
+    monkeypatch.setattr(golden_check, "fingerprint", lambda _: facts)
     refused = 0
     for place in places(json.loads(text)):
         raw = json.loads(text)
@@ -213,7 +213,7 @@ def test_nonsense_anywhere_in_a_manifest_is_an_error_or_a_result_and_never_a_tra
             inner[place[-1]] = nonsense
         path.write_text(json.dumps(raw if place else nonsense))
         try:
-            json.dumps(check(small).to_dict())
+            json.dumps(check_golden(small).to_dict())
         except InputError:
             refused += 1
     assert refused > 20
@@ -224,16 +224,16 @@ def test_a_limit_that_lets_everything_pass_is_no_limit(small: Path) -> None:
     manifest["data_sets"][0]["outputs"][0]["max_abs"][1] = float("inf")
     change_manifest(small, **manifest)
     with pytest.raises(GoldenError, match="'output' has inf for a limit"):
-        check(small)
+        check_golden(small)
 
 
 def test_a_runtime_that_is_not_there_is_bad_input(small: Path) -> None:
     with pytest.raises(InputError, match="there is no runtime 'abacus'"):
-        check(small, runtime="abacus")
+        check_golden(small, runtime="abacus")
 
 
 def test_what_the_runtime_cannot_run_is_a_failed_check(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nfexport.goldens import checking
+    from nfexport.goldens import golden_check
 
     class Stops:
         runtime, version = "abacus", "1"
@@ -242,8 +242,8 @@ def test_what_the_runtime_cannot_run_is_a_failed_check(small: Path, monkeypatch:
         def run(self, _: object) -> dict[str, np.ndarray]:
             raise RuntimeError("a bead is missing")
 
-    monkeypatch.setattr(checking, "open_session", lambda *_, **__: Stops())
-    (change,) = check(small).changes
+    monkeypatch.setattr(golden_check, "open_session", lambda *_, **__: Stops())
+    (change,) = check_golden(small).changes
     assert "abacus stopped on 'normal+gradient+blocks' (batch 3): a bead is missing" in change.text
 
 
@@ -271,7 +271,7 @@ def test_update_says_what_differs_and_records_the_file_as_it_is(
     assert run(["golden", "check", "--update", str(small)]) == EXIT_OK
     captured = capsys.readouterr()
     assert "opset: ai.onnx was 11, and is 12" in captured.err
-    assert check(small).passed
+    assert check_golden(small).passed
     assert (golden_of(small) / "model.onnx").read_bytes() == small.read_bytes()
 
 
@@ -283,7 +283,7 @@ def test_update_leaves_a_golden_that_fits(small: Path, capsys: pytest.CaptureFix
     edit(small, rename_node)
     assert run(["golden", "check", "--update", "--numbers-only", str(small)]) == EXIT_OK
     assert "operators: as many of each" in capsys.readouterr().err
-    assert check(small).passed
+    assert check_golden(small).passed
 
 
 def test_update_mends_a_damaged_golden_but_records_no_wrong_file(
@@ -292,7 +292,7 @@ def test_update_mends_a_damaged_golden_but_records_no_wrong_file(
     corrupt(golden_of(small) / "test_data_set_0" / "output_0.pb")
     assert run(["golden", "check", "--update", "-q", str(small)]) == EXIT_OK
     assert "is not what was recorded" in capsys.readouterr().err
-    assert check(small).passed
+    assert check_golden(small).passed
     before = (golden_of(small) / "manifest.json").read_bytes()
     edit(small, scale_weight(1.01))
     assert run(["golden", "check", "--update", "-q", str(small)]) == EXIT_VERIFICATION
@@ -301,10 +301,10 @@ def test_update_mends_a_damaged_golden_but_records_no_wrong_file(
 
 
 def test_update_keeps_the_form_of_the_golden(small: Path) -> None:
-    record(small, force=True, compact=True, seed=5)
+    record_golden(small, force=True, compact=True, seed=5)
     edit(small, rename_node)
     assert run(["golden", "check", "--update", "-q", str(small)]) == EXIT_OK
-    outcome = check(small)
+    outcome = check_golden(small)
     assert outcome.manifest.compact
     assert outcome.manifest.seed == 5
     assert not (golden_of(small) / "model.onnx").exists()
@@ -327,5 +327,5 @@ def test_a_check_runs_where_only_click_numpy_onnx_and_onnxruntime_are_installed(
 
 
 def test_that_test_can_fail() -> None:
-    code = "import sys; sys.modules['onnx_ir'] = None; import nfexport.goldens.recording"
+    code = "import sys; sys.modules['onnx_ir'] = None; import nfexport.workflows.golden"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 1

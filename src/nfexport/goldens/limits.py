@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.goldens.feeding import digest
+from nfexport.goldens.data_sets import digest
 from nfexport.goldens.manifest import Tensor
 from nfexport.verification.tolerance import (
     Float32Tolerance,

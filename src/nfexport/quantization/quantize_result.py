@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nfexport.inspection import FileFacts
-from nfexport.quantization.measuring import Agreement
+from nfexport.quantization.agreement import Agreement
 from nfexport.recipe.recipe import Recipe
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from nfexport.benchmark.feeding import draw, input_forms
+from nfexport.benchmark.feeds import draw, input_forms
 from nfexport.errors import InputError, OnnxFileError
 from tests.benchmark.files import write
 

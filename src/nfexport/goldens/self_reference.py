@@ -14,9 +14,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nfexport.errors import VerificationFailed
-from nfexport.goldens import expecting
-from nfexport.goldens.expecting import Expected
-from nfexport.goldens.recording import Batch, Recorded
+from nfexport.goldens.limits import Expected, expect_exactly, expect_values
+from nfexport.goldens.recorded import Recorded, RecordedBatch
 from nfexport.graph.reading import read
 from nfexport.verification import surgery_feeds as feeds
 from nfexport.verification.inputs import default_cases
@@ -41,7 +40,7 @@ def run_itself(file: Path, *, seed: int) -> Recorded:
         outputs: list[Expected] = []
         for name, array in plain.items():
             if array.dtype.kind != "f" or array.ndim == 0 or array.size == 0:
-                outputs.append(expecting.expect_exactly(name, array))
+                outputs.append(expect_exactly(name, array))
                 continue
             if not np.isfinite(array).all():
                 raise VerificationFailed(
@@ -49,8 +48,8 @@ def run_itself(file: Path, *, seed: int) -> Recorded:
                     fix="nothing was recorded; such a file cannot be held to anything",
                 )
             others = [run[name] for run in runs[1:]]
-            outputs.append(expecting.expect_values(name, array.astype(np.float64), others, rule, array.dtype))
-        batches.append(Batch(case=case, batch=batch, inputs=given, outputs=outputs))
+            outputs.append(expect_values(name, array.astype(np.float64), others, rule, array.dtype))
+        batches.append(RecordedBatch(case=case, batch=batch, inputs=given, outputs=outputs))
     return Recorded(
         reference="onnxruntime",
         batches=batches,

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 
 from nfexport.quantization.calibration import Calibration
-from nfexport.quantization.choosing import PRODUCTS
-from nfexport.quantization.rounding import Array, Grid, Grids
+from nfexport.quantization.grids import Array, Grid, Grids
+from nfexport.quantization.selection import PRODUCTS
 from nfexport.runtimes import open_session
 
 TOO_NOISY = 0.01

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, GoldenError
 from nfexport.goldens import layout
-from nfexport.goldens.expecting import judge
-from nfexport.goldens.feeding import load
+from nfexport.goldens.data_sets import load
 from nfexport.goldens.fingerprint import Fingerprint, fingerprint
+from nfexport.goldens.limits import judge
 from nfexport.goldens.manifest import DataSet, Manifest, read_manifest
 from nfexport.runtimes import Session, open_session
 
@@ -77,7 +77,7 @@ class GoldenCheck:
         }
 
 
-def check(
+def check_golden(
     file: str | Path,
     folder: str | Path | None = None,
     *,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nfexport.benchmark.measuring import bench
-from nfexport.benchmark.result import Spread, timing
+from nfexport.benchmark.bench_result import Spread, timing
+from nfexport.benchmark.measurement import bench
 from nfexport.cli import run
 from nfexport.errors import InputError, OnnxFileError
 from nfexport.formats.openvino import convert

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from nfexport.benchmark.bench_result import BenchResult, Loaded, Refused, Timing, timing
 from nfexport.benchmark.children import Child, RefusalError
-from nfexport.benchmark.feeding import IR, Form, input_forms
+from nfexport.benchmark.feeds import IR, Form, input_forms
 from nfexport.benchmark.machine import this_machine
-from nfexport.benchmark.result import BenchResult, Loaded, Refused, Timing, timing
 from nfexport.errors import InputError, OnnxFileError
 from nfexport.progress import Progress, Stages
 from nfexport.runtimes import runtimes as known_runtimes

@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from nfexport.errors import PassError
-from nfexport.quantization.rounding import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR, Grid, Grids
+from nfexport.quantization.grids import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR, Grid, Grids
 
 SLACK = 1e-3
 """Of a step: scales and quotients are float32, and a quotient of 127 is off by 127 · 2⁻²⁴ or so."""
