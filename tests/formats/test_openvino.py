@@ -11,7 +11,8 @@ import pytest
 
 import nfexport
 from nfexport.errors import InputError, OnnxFileError, RecipeError, VerificationFailed
-from nfexport.formats import openvino as openvino_ir
+from nfexport.formats import openvino
+from nfexport.inspection import openvino_ir
 from nfexport.recipe.metadata import read_recipe
 from nfexport.workflows import export as pipeline
 
@@ -76,7 +77,7 @@ def test_half_precision_halves_the_weights_and_is_judged_as_float16(
 
 
 def test_nothing_is_left_if_the_ir_does_not_equal_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    convert = openvino_ir.convert
+    convert = openvino.convert
 
     def wrong(onnx_file: Path, folder: Path, name: str, **options: Any) -> Path:
         written = convert(onnx_file, folder, name, **options)
@@ -94,10 +95,10 @@ def test_nothing_is_left_if_the_ir_does_not_equal_the_model(tmp_path: Path, monk
 def test_what_is_no_ir_is_refused_in_one_sentence(tmp_path: Path, exported: nfexport.ExportResult) -> None:
     lone = tmp_path / "net.xml"
     lone.write_bytes(exported.path.with_suffix(".xml").read_bytes())
-    with pytest.raises(OnnxFileError, match=r"the weights of '.*net\.xml' are not beside it"):
+    with pytest.raises(OnnxFileError, match=r"the weights of '.*net\.xml' are not next to it"):
         nfexport.verify(lone)
     (tmp_path / "page.xml").write_text("<html/>")
-    with pytest.raises(OnnxFileError, match="is no IR of OpenVINO: it holds <html>"):
+    with pytest.raises(OnnxFileError, match="is not an IR of OpenVINO: it holds <html>"):
         nfexport.verify(tmp_path / "page.xml")
     with pytest.raises(OnnxFileError, match=r"as OpenVINO writes the graph of its IR; name the \.onnx file"):
         nfexport.inspect(exported.path.with_suffix(".xml"))

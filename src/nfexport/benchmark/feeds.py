@@ -9,24 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError
-from nfexport.formats.openvino import read_metadata
 from nfexport.graph.header import read
+from nfexport.inspection import openvino_ir
 from nfexport.inspection.cost.sizes import fix_sizes
 from nfexport.recipe.metadata import read_recipe
 
-IR = ".xml"
-IR_TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "u8": "uint8", "i8": "int8"} | {
-    "i32": "int32",
-    "i64": "int64",
-    "boolean": "bool",
-}
 PIXEL = 256
 
 Form = tuple[tuple[int, ...], str]
@@ -38,7 +31,7 @@ def input_forms(path: Path, *, batch: int, size: tuple[int, int] | None) -> dict
 
     Raises OnnxFileError if the file cannot be read; InputError if it fixes another batch or size than asked,
     or has a dim that nothing tells."""
-    return _ir_forms(path, batch, size) if path.suffix == IR else _onnx_forms(path, batch, size)
+    return _ir_forms(path, batch, size) if openvino_ir.is_ir(path) else _onnx_forms(path, batch, size)
 
 
 def draw(forms: Mapping[str, Form], seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -73,30 +66,29 @@ def _onnx_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[st
 
 
 def _ir_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
-    recipe = read_recipe(read_metadata(path))
+    recipe = read_recipe(openvino_ir.read_metadata(path))
     size = size or (None if recipe is None else recipe.image_size)
-    layers = ElementTree.parse(path).getroot().findall("./layers/layer[@type='Parameter']")
     forms = {}
-    for layer in layers:
-        data = layer.find("data")
-        attributes = {} if data is None else data.attrib
-        name, dims = layer.attrib.get("name", ""), [dim for dim in attributes.get("shape", "").split(",") if dim]
+    for name, (dims, dtype) in openvino_ir.read_inputs(path).items():
         shape = tuple(_size_of(path, name, dims, axis, batch, size) for axis in range(len(dims)))
-        forms[name] = (shape, IR_TYPES.get(attributes.get("element_type", ""), "float32"))
+        forms[name] = (shape, dtype)
     return forms
 
 
-def _size_of(path: Path, name: str, dims: list[str], axis: int, batch: int, size: tuple[int, int] | None) -> int:
-    if dims[axis].isdecimal():
+def _size_of(
+    path: Path, name: str, dims: tuple[int | None, ...], axis: int, batch: int, size: tuple[int, int] | None
+) -> int:
+    fixed = dims[axis]
+    if fixed is not None:
         if axis == 0:
-            _check_batch(path, int(dims[axis]), batch)
-        return int(dims[axis])
+            _check_batch(path, fixed, batch)
+        return fixed
     if axis == 0:
         return batch
-    if len(dims) == 4 and size is not None and dims[1].isdecimal() and axis in (2, 3):
+    if len(dims) == 4 and size is not None and dims[1] is not None and axis in (2, 3):
         return size[axis - 2]
     raise InputError(
-        f"dim {axis} of input '{name}' of {path} is free, and nothing tells its size", fix="pass --size, such as 224"
+        f"dim {axis} of input '{name}' of {path} is free, and its size is unknown", fix="pass --size 224"
     )
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from nfexport.benchmark.bench_result import BenchResult, Loaded, Refused, Timing, timing
 from nfexport.benchmark.children import Child, RefusalError
-from nfexport.benchmark.feeds import IR, Form, input_forms
+from nfexport.benchmark.feeds import Form, input_forms
 from nfexport.benchmark.machine import this_machine
 from nfexport.errors import InputError, OnnxFileError
+from nfexport.inspection.openvino_ir import is_ir
 from nfexport.progress import Progress, Stages
 from nfexport.runtimes import runtimes as known_runtimes
 
@@ -54,7 +55,7 @@ def bench(
             for path in paths:
                 for runtime in runtimes:
                     try:
-                        if path.suffix == IR and runtime != "openvino":
+                        if is_ir(path) and runtime != "openvino":
                             raise RefusalError("OpenVINO's IR runs in OpenVINO alone")
                         children.append(stack.enter_context(Child(path, runtime, threads)))
                     except RefusalError as error:

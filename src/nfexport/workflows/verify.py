@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nfexport.errors import InputError, OnnxFileError, RecipeError
-from nfexport.formats import openvino as openvino_ir
+from nfexport.formats.openvino import check_openvino
 from nfexport.graph.external_data import check_digest
-from nfexport.inspection import FileFacts, inspect
+from nfexport.inspection import FileFacts, inspect, openvino_ir
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.identity import disagreements as graph_changes
 from nfexport.recipe.metadata import read_recipe
@@ -164,7 +164,7 @@ def _read_onnx(path: Path, named: NamedModel | None) -> _Claim:
 
 
 def _read_ir(path: Path) -> _Claim:
-    openvino_ir.check_openvino()
+    check_openvino()
     recipe = read_recipe(openvino_ir.read_metadata(path))
     if recipe is None:
         raise OnnxFileError(
