@@ -28,15 +28,15 @@ from nfexport.errors import NfexportError
 from nfexport.recipe.recipe import Output
 from nfexport.runtimes import open_session
 from nfexport.sources import ModelSpec, load
-from nfexport.verification.diagnosis.bisecting import bisect, steps_of
+from nfexport.verification.diagnosis.bisection import bisect, steps_of
 from nfexport.verification.faults import Fault, all_faults, at_fault, inject
-from nfexport.verification.faults.standardisation import refolded
-from nfexport.verification.inputs import default_cases
-from nfexport.verification.reference import evaluate
-from nfexport.verification.subject import Subject
+from nfexport.verification.faults.standardisation_faults import refolded
+from nfexport.verification.input_cases import default_cases
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import default_tolerance, measure
+from nfexport.verification.torch_reference import evaluate
 from nfexport.verification.verifier import cases_for, compare_with
-from nfexport.verification.weights import check_weights
+from nfexport.verification.weight_check import check_weights
 
 NETWORKS = {
     "test_nfnet": {"size": 96, "fold_ws": True, "opset": 11},
@@ -67,7 +67,7 @@ class Network:
             )
             self.model = onnx.load(path)
         module = self.loaded.module
-        self.subject = Subject(
+        self.subject = ModelUnderTest(
             input_name="input",
             outputs=(Output(kind="logits", name="output"),),
             batch="dynamic",

@@ -14,7 +14,7 @@ from nfexport.errors import EXIT_OK
 from nfexport.goldens.data_sets import subject_to_dict
 from nfexport.goldens.golden_check import check_golden
 from nfexport.goldens.layout import MANIFEST, find_goldens
-from nfexport.verification.subject import Subject
+from nfexport.verification.model_under_test import ModelUnderTest
 from tests.verification.toy import INTERFACE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -41,9 +41,9 @@ def test_an_export_is_what_it_was(flags: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("golden", list(find_goldens(GOLDEN)), ids=lambda path: path.stem)
 def test_what_a_golden_says_of_its_batches_stays(golden: Path) -> None:
-    """A new field of Subject that has no part in drawing them would change each golden when it is recorded."""
+    """A new field of ModelUnderTest that has no part in drawing them would change each golden when it is recorded."""
     recorded = json.loads((golden / MANIFEST).read_text(encoding="utf-8"))["subject"]
-    assert set(recorded) == set(subject_to_dict(Subject(**INTERFACE, batch="dynamic")))
+    assert set(recorded) == set(subject_to_dict(ModelUnderTest(**INTERFACE, batch="dynamic")))
 
 
 def test_each_golden_has_its_flags_and_all_are_small() -> None:

@@ -69,7 +69,7 @@ def test_several_runtimes_each_give_a_report(exported: Path, capsys: pytest.Capt
 
 
 def test_pytorch_computes_each_batch_once_for_all_runtimes(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nfexport.verification import reference
+    from nfexport.verification import torch_reference as reference
 
     original, calls = reference.evaluate, []
 

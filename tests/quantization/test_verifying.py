@@ -16,7 +16,7 @@ from nfexport.errors import InputError
 from nfexport.quantization.identity import graph_digest
 from nfexport.recipe.metadata import write_recipe
 from nfexport.recipe.recipe import PassStep
-from nfexport.verification.weights import check_weights
+from nfexport.verification.weight_check import check_weights
 
 
 def test_it_passes_on_other_pictures_too(quantised: nfexport.QuantizeResult) -> None:

@@ -10,8 +10,8 @@ import pytest
 from nfexport.recipe.interface import callers_part, networks_part, steps_in_front
 from nfexport.recipe.recipe import PassStep, Preprocessing
 from nfexport.recipe.steps import Front
-from nfexport.verification.inputs import draw
-from nfexport.verification.served import ServedForm
+from nfexport.verification.file_preprocessing import FilePreprocessing
+from nfexport.verification.input_cases import draw
 
 NETWORK = Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.9, crop_mode="center", interpolation="bicubic"
@@ -41,7 +41,7 @@ def test_the_callers_part_and_the_files_part_make_the_whole(front: Front) -> Non
         given = given.transpose(0, 2, 3, 1)
     if left.dtype == "uint8":
         given = np.rint(given).astype(np.uint8)
-    seen = ServedForm(steps=tuple(steps)).to_network(given)
+    seen = FilePreprocessing(steps=tuple(steps)).to_network(given)
     wanted = (pixels - np.reshape(NETWORK.mean, (1, 3, 1, 1))) / np.reshape(NETWORK.std, (1, 3, 1, 1))
     np.testing.assert_allclose(seen.exact, wanted, atol=1e-12)
 
@@ -49,7 +49,7 @@ def test_the_callers_part_and_the_files_part_make_the_whole(front: Front) -> Non
 @pytest.mark.parametrize("front", FRONTS)
 def test_pictures_for_a_file_are_what_its_network_is_to_see(front: Front) -> None:
     steps = tuple(front.steps(network=NETWORK, channels=3, opset=17))
-    form = ServedForm(steps=steps)
+    form = FilePreprocessing(steps=steps)
     picture = draw("gradient", 0, seed=0, shape=(3, 8, 9), preprocessing=NETWORK)[None]
     seen = form.to_network(form.from_network(picture))
     # half a level of a byte, in units of the smallest deviation

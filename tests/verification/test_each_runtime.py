@@ -13,7 +13,7 @@ import pytest
 from nfexport import runtimes as package
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
 from nfexport.runtimes import EXTRAS, open_session, runtimes
-from nfexport.verification import Subject, VerificationReport, verify_session_against
+from nfexport.verification import ModelUnderTest, VerificationReport, verify_session_against
 from tests.verification.test_runtimes import one_node
 from tests.verification.toy import CLASSES, INTERFACE, SIZE, to_onnx, toy, weights
 
@@ -35,7 +35,7 @@ def each(*, without: tuple[str, ...] = ()) -> list[object]:
 
 
 def verify(model: bytes, runtime: str) -> VerificationReport:
-    return verify_session_against(toy(), model, Subject(**INTERFACE, batch="dynamic"), runtime=runtime)
+    return verify_session_against(toy(), model, ModelUnderTest(**INTERFACE, batch="dynamic"), runtime=runtime)
 
 
 def test_every_file_is_a_runtime_of_this_suite() -> None:

@@ -27,7 +27,7 @@ def test_the_rule_needs_no_torch() -> None:
 
 
 def test_this_test_can_fail() -> None:
-    assert loads("torch", "import nfexport.verification.reference")
+    assert loads("torch", "import nfexport.verification.torch_reference")
 
 
 def test_every_public_name_is_there() -> None:

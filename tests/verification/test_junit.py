@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from nfexport.verification.compare import Comparison
+from nfexport.verification.comparison import Comparison
 from nfexport.verification.junit import to_junit
-from nfexport.verification.report import CaseResult, VerificationReport
+from nfexport.verification.verification_report import CaseResult, VerificationReport
 
 GOOD = Comparison(passed=True, reason="", excess=0.2)
 BAD = Comparison(passed=False, reason="its error is 7 times what is allowed", excess=7.0)

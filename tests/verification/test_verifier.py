@@ -11,13 +11,13 @@ import torch
 
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
-from nfexport.verification import FixedTolerance, Subject, VerificationReport, verify_session_against
+from nfexport.verification import FixedTolerance, ModelUnderTest, VerificationReport, verify_session_against
 from tests.verification.toy import INTERFACE, mixing, to_onnx, toy, weights
 
 
 def verify(model: bytes, module: torch.nn.Module | None = None, **changes) -> VerificationReport:
-    fields = {field.name for field in dataclasses.fields(Subject)}
-    subject = Subject(**{**INTERFACE, "batch": "dynamic", **{k: v for k, v in changes.items() if k in fields}})
+    fields = {field.name for field in dataclasses.fields(ModelUnderTest)}
+    subject = ModelUnderTest(**{**INTERFACE, "batch": "dynamic", **{k: v for k, v in changes.items() if k in fields}})
     options = {k: v for k, v in changes.items() if k not in fields}
     return verify_session_against(module or toy(), model, subject, **options)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nfexport.inspection.assertions import Outcome
     from nfexport.inspection.cost import Cost
     from nfexport.sources import ArchitectureEntry
-    from nfexport.verification.report import VerificationReport
+    from nfexport.verification.verification_report import VerificationReport
     from nfexport.workflows.results import ExportResult, VerifyResult
 
 _STAGES = {

@@ -9,7 +9,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nfexport.verification.diagnosis.diagnosing import Diagnosis
+    from nfexport.verification.diagnosis.diagnosis import Diagnosis
     from nfexport.verification.self_test import SelfTest
 
 
@@ -22,7 +22,7 @@ def add_diagnosis(table: Table, diagnosis: Diagnosis, *, verbose: bool) -> None:
     for finding in diagnosis.findings:
         table.add_row("why", escape(finding))
     if verbose:
-        from nfexport.verification.diagnosis.report import by_module
+        from nfexport.verification.diagnosis.html_page import by_module
 
         for row in by_module(found.tensors):
             worst = row["worst"].match

@@ -120,8 +120,8 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
     if result.diagnosis is None:
         return
     from nfexport.graph.artefact import staged, write_files
+    from nfexport.verification.diagnosis import html_page as page
     from nfexport.verification.diagnosis import plot as drawing
-    from nfexport.verification.diagnosis import report as page
 
     if report is not None:
         text = page.html(str(result.path), result.reports, result.diagnosis, result.recipe, passed=result.passed)

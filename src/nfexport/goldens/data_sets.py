@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nfexport.errors import GoldenError
 from nfexport.goldens.manifest import DataSet, Manifest, Tensor
 from nfexport.recipe.recipe import PassStep, Preprocessing
-from nfexport.verification.subject import Subject
+from nfexport.verification.model_under_test import ModelUnderTest
 
 Array = NDArray[Any]
 ELSEWHERE = ("outputs", "precision", "factors_moved", "int8_bound")
@@ -91,7 +91,7 @@ def _check_drawn(array: Array | None, tensor: Tensor, folder: Path) -> Array:
     return array
 
 
-def subject_to_dict(subject: Subject) -> dict[str, Any]:
+def subject_to_dict(subject: ModelUnderTest) -> dict[str, Any]:
     """Return what determines the batches of a file, with the seed, as plain values."""
     fields = dataclasses.asdict(subject)
     return {key: value for key, value in fields.items() if key not in ELSEWHERE}
@@ -108,7 +108,7 @@ def draw(manifest: Manifest) -> Sequence[Mapping[str, Array]]:
         preprocessing: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in raw.pop("preprocessing").items()
         }
-        subject = Subject(
+        subject = ModelUnderTest(
             input_name=raw["input_name"],
             outputs=(),
             batch=raw["batch"],

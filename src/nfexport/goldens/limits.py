@@ -21,7 +21,7 @@ from nfexport.verification.tolerance import (
     Limits,
     excess,
     measure,
-    per_picture,
+    per_image,
     root_mean_square,
 )
 
@@ -39,7 +39,7 @@ def expect_values(name: str, expected: Array, runs: Sequence[Array], rule: Rule,
     """Return an output with its limits; expected is [batch, …] in float64, runs are the same in float32."""
     rounded = expected.astype(dtype)
     limits = rule.limits(expected, measure(runs, expected))
-    lost = np.abs(per_picture(rounded) - per_picture(expected))
+    lost = np.abs(per_image(rounded) - per_image(expected))
     wider = Limits(max_abs=limits.max_abs + lost.max(axis=1), rms=limits.rms + root_mean_square(lost))
     return _tensor(name, rounded, max_abs=tuple(wider.max_abs.tolist()), rms=tuple(wider.rms.tolist())), rounded
 
@@ -100,7 +100,7 @@ def judge(actual: Array, expected: Array, tensor: Tensor) -> tuple[float, str]:
     ratio = float(worst.max())
     if ratio <= 1:
         return ratio, ""
-    error = float(np.abs(per_picture(actual) - per_picture(expected)).max())
+    error = float(np.abs(per_image(actual) - per_image(expected)).max())
     return ratio, f"its error is {ratio:.3g} times what is allowed, up to {error:.2g}"
 
 

@@ -17,9 +17,9 @@ from nfexport.errors import VerificationFailed
 from nfexport.goldens.limits import Expected, expect_exactly, expect_values
 from nfexport.goldens.recorded import Recorded, RecordedBatch
 from nfexport.graph.reading import read
-from nfexport.verification import surgery_feeds as feeds
-from nfexport.verification.inputs import default_cases
-from nfexport.verification.surgery_comparison import FileReference
+from nfexport.verification.input_cases import default_cases
+from nfexport.verification.surgery import source_feeds as feeds
+from nfexport.verification.surgery.source_comparison import FileReference
 from nfexport.verification.tolerance import default_tolerance
 
 Array = NDArray[Any]
@@ -61,7 +61,7 @@ def run_itself(file: Path, *, seed: int) -> Recorded:
 
 def _cases(model: ir.Model, seed: int) -> list[tuple[str, int, dict[str, Array]]]:
     """Return what each batch is made of, its size, and what it feeds."""
-    source = feeds.picture_input(model)
+    source = feeds.image_input(model)
     if source is None:
         first = next((value.shape for value in model.graph.inputs if value.shape is not None), None)
         fixed = first is not None and first.rank() > 0 and isinstance(first[0], int)

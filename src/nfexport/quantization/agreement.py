@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nfexport.recipe.recipe import Output
 from nfexport.runtimes import Session
-from nfexport.verification.compare import top_agreement
-from nfexport.verification.tolerance import output_range, per_picture, root_mean_square
+from nfexport.verification.comparison import top_agreement
+from nfexport.verification.tolerance import output_range, per_image, root_mean_square
 
 Array = NDArray[Any]
 TINY = 1e-300
@@ -51,7 +51,7 @@ def agreement(
         wanted, found = (session.run({input_name: batch}) for session in (exact, rounded))
         count += len(batch)
         for output in compared:
-            expected, actual = per_picture(wanted[output.name]), per_picture(found[output.name])
+            expected, actual = per_image(wanted[output.name]), per_image(found[output.name])
             error = actual - expected
             errors.append(root_mean_square(error) / output_range(expected))
             signal, noise = signal + float(np.square(expected).sum()), noise + float(np.square(error).sum())

@@ -17,8 +17,8 @@ from nfexport.images.files import find_images
 from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import front_steps, networks_part
 from nfexport.recipe.recipe import Preprocessing, Recipe
-from nfexport.verification.inputs import ORDER, draw
-from nfexport.verification.served import ServedForm
+from nfexport.verification.file_preprocessing import FilePreprocessing
+from nfexport.verification.input_cases import ORDER, draw
 
 MOST = 512
 """Pictures taken of a folder, evenly spaced in the order of their paths: more change no range to speak of."""
@@ -96,9 +96,9 @@ def calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) -> Ca
     return Calibration(recipe=recipe, paths=tuple(paths[::step]))
 
 
-def served_form(recipe: Recipe) -> ServedForm:
+def served_form(recipe: Recipe) -> FilePreprocessing:
     """Return what the file does to a picture before its network."""
-    return ServedForm(steps=front_steps(recipe), image_size=recipe.image_size)
+    return FilePreprocessing(steps=front_steps(recipe), image_size=recipe.image_size)
 
 
 def network_preprocessing(recipe: Recipe) -> Preprocessing:

@@ -34,7 +34,7 @@ from nfexport.recipe.interface import precision
 from nfexport.recipe.metadata import write_recipe
 from nfexport.recipe.recipe import PassStep, Recipe
 from nfexport.runtimes import open_session
-from nfexport.verification.subject import Subject
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.verifier import cases_for
 
 MARGIN = 3.0
@@ -199,10 +199,10 @@ def _chosen(model: onnx.ModelProto, kept: dict[str, str]) -> list[str]:
     return chosen
 
 
-def _subject(recipe: Recipe) -> Subject:
+def _subject(recipe: Recipe) -> ModelUnderTest:
     """Return what the verifier has to know to draw its pictures."""
     form = served_form(recipe)
-    return Subject(
+    return ModelUnderTest(
         input_name=recipe.input_name,
         outputs=recipe.outputs,
         batch=recipe.batch,

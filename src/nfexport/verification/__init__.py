@@ -1,8 +1,8 @@
 """Shows that an ONNX file computes what its PyTorch model computes, or where it does not.
 
-Inputs (inputs.py) go through PyTorch in float64 and float32 (reference.py) and through a runtime
-(runtimes/); what comes out is compared (compare.py) under a rule with a reason (tolerance.py), and becomes
-a report (report.py). Importing this package costs nothing; torch and runtimes are loaded when they run.
+Inputs (input_cases.py) go through PyTorch in float64 and float32 (torch_reference.py) and through a runtime
+(nfexport.runtimes); what comes out is compared (comparison.py) under a rule with a reason (tolerance.py), and becomes
+a report (verification_report.py). Importing this package costs nothing; torch and runtimes are loaded when they run.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nfexport.verification.report import VerificationReport as VerificationReport
-    from nfexport.verification.subject import Subject as Subject
+    from nfexport.verification.model_under_test import ModelUnderTest as ModelUnderTest
     from nfexport.verification.tolerance import FixedTolerance as FixedTolerance
     from nfexport.verification.tolerance import Float32Tolerance as Float32Tolerance
     from nfexport.verification.tolerance import Tolerance as Tolerance
+    from nfexport.verification.verification_report import VerificationReport as VerificationReport
     from nfexport.verification.verifier import verify_in_runtimes as verify_in_runtimes
     from nfexport.verification.verifier import verify_session_against as verify_session_against
 
 _WHERE = {
     "FixedTolerance": "tolerance",
     "Float32Tolerance": "tolerance",
-    "Subject": "subject",
+    "ModelUnderTest": "model_under_test",
     "Tolerance": "tolerance",
-    "VerificationReport": "report",
+    "VerificationReport": "verification_report",
     "verify_in_runtimes": "verifier",
     "verify_session_against": "verifier",
 }
@@ -31,7 +31,7 @@ _WHERE = {
 __all__ = [
     "verify_session_against",
     "verify_in_runtimes",
-    "Subject",
+    "ModelUnderTest",
     "VerificationReport",
     "Tolerance",
     "Float32Tolerance",

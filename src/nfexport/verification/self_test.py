@@ -16,7 +16,7 @@ import onnx
 from nfexport.errors import OnnxFileError
 from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification.faults import Fault, all_faults, inject
-from nfexport.verification.subject import Subject
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.verifier import Computed, cases_for, compare_with, reference_for
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SelfTest:
 def self_test(
     module: torch.nn.Module,
     model: onnx.ModelProto,
-    subject: Subject,
+    subject: ModelUnderTest,
     *,
     seed: int = 0,
     computed: Sequence[Computed] = (),

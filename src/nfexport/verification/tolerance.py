@@ -2,7 +2,7 @@
 
 No fixed atol is right: float32 itself costs 1e-7 of the output range in one network and 1e-5 in another.
 So the yardstick is measured: PyTorch's own error in float32 against its float64, on the same picture, the
-worse of its plain run and of one with its rounding made random (see rounding.py).
+worse of its plain run and of one with its rounding made random (see random_rounding.py).
 
     limit = max(FACTOR · yardstick, FLOOR · 2⁻²³ · max|expected|)
 
@@ -38,7 +38,7 @@ FLOOR_RMS = 1.0
 """The same for the root mean square."""
 
 Array = NDArray[Any]
-PerPicture = NDArray[np.float64]
+PerImage = NDArray[np.float64]
 """One number for each entry of the batch, shape [batch]."""
 
 
@@ -46,39 +46,39 @@ PerPicture = NDArray[np.float64]
 class Yardstick:
     """What float32 costs on each picture: absolute errors, in units of the output."""
 
-    max_abs: PerPicture
-    rms: PerPicture
+    max_abs: PerImage
+    rms: PerImage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """The largest error of an element, and the largest root mean square, that each picture may have: absolute."""
 
-    max_abs: PerPicture
-    rms: PerPicture
+    max_abs: PerImage
+    rms: PerImage
 
 
-def excess(actual: Array, expected: Array, limits: Limits) -> PerPicture:
+def excess(actual: Array, expected: Array, limits: Limits) -> PerImage:
     """Return each picture's error in units of what is allowed, the worse of the two; both are [batch, …]."""
-    error = np.abs(per_picture(actual) - per_picture(expected))
+    error = np.abs(per_image(actual) - per_image(expected))
     return np.maximum(_ratio(error.max(axis=1), limits.max_abs), _ratio(root_mean_square(error), limits.rms))
 
 
 def measure(runs: Sequence[Array], expected: Array) -> Yardstick:
     """Return the worst of several float32 runs against float64, all [batch, …] of one shape."""
-    errors = [np.abs(per_picture(run) - per_picture(expected)) for run in runs]
+    errors = [np.abs(per_image(run) - per_image(expected)) for run in runs]
     return Yardstick(
         max_abs=np.max([error.max(axis=1) for error in errors], axis=0),
         rms=np.max([root_mean_square(error) for error in errors], axis=0),
     )
 
 
-def per_picture(array: Array) -> NDArray[np.float64]:
+def per_image(array: Array) -> NDArray[np.float64]:
     """Return [batch, …] as [batch, elements] in float64."""
     return array.astype(np.float64).reshape(array.shape[0], -1)
 
 
-def root_mean_square(values: NDArray[np.float64]) -> PerPicture:
+def root_mean_square(values: NDArray[np.float64]) -> PerImage:
     """Over the second axis of [batch, elements]."""
     return np.asarray(np.sqrt(np.mean(np.square(values), axis=1)))
 
@@ -96,8 +96,8 @@ class Judgement:
     """excess is the error in units of what is allowed, passed where at most 1; limit is the largest error
     that the tolerance allows an element, absolute. Both for each picture."""
 
-    excess: PerPicture
-    limit: PerPicture
+    excess: PerImage
+    limit: PerImage
 
 
 class Tolerance(Protocol):
@@ -127,7 +127,7 @@ class Float32Tolerance:
 
     def limits(self, expected: Array, yardstick: Yardstick) -> Limits:
         """Return how far each picture of the expected output, [batch, …] in float64, may be missed."""
-        unit = self.unit * np.abs(per_picture(expected)).max(axis=1)
+        unit = self.unit * np.abs(per_image(expected)).max(axis=1)
         return Limits(
             max_abs=np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit),
             rms=np.maximum(self.factor * yardstick.rms, FLOOR_RMS * unit),
@@ -170,7 +170,7 @@ class Int8Tolerance:
 
     def limits(self, expected: Array, yardstick: Yardstick) -> Limits:
         """Return how far each picture may be missed; one element alone may hold all of the error."""
-        wanted = per_picture(expected)
+        wanted = per_image(expected)
         rms = self.bound * output_range(wanted)
         return Limits(max_abs=rms * np.sqrt(wanted.shape[1]), rms=rms)
 
@@ -192,9 +192,9 @@ class FixedTolerance:
         return UNIT
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
-        wanted = per_picture(expected)
+        wanted = per_image(expected)
         limit = self.atol + self.rtol * np.abs(wanted)
-        error = np.abs(per_picture(actual) - wanted)
+        error = np.abs(per_image(actual) - wanted)
         return Judgement(excess=_ratio(error, limit).max(axis=1), limit=limit.max(axis=1))
 
     def describe(self) -> str:

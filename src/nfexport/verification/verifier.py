@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
 from nfexport.runtimes import Model, Session, open_session, source_of
-from nfexport.verification.compare import Comparison, compare
-from nfexport.verification.inputs import InputCase, default_cases
-from nfexport.verification.report import CaseResult, VerificationReport
-from nfexport.verification.subject import Subject
+from nfexport.verification.comparison import Comparison, compare
+from nfexport.verification.input_cases import InputCase, default_cases
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import Tolerance
+from nfexport.verification.verification_report import CaseResult, VerificationReport
 
 if TYPE_CHECKING:
     import torch
 
-    from nfexport.verification.reference import Reference
+    from nfexport.verification.torch_reference import Reference
 
 Progress = Callable[[str], None]
-Observer = Callable[[Subject, InputCase, "Reference"], None]
+Observer = Callable[[ModelUnderTest, InputCase, "Reference"], None]
 """Is shown each batch with what PyTorch computes on it."""
 
 Computed = tuple[InputCase, "Reference"]
@@ -34,7 +34,7 @@ Computed = tuple[InputCase, "Reference"]
 def verify_session_against(
     module: torch.nn.Module,
     model: Model,
-    subject: Subject,
+    subject: ModelUnderTest,
     *,
     seed: int = 0,
     runtime: str = "onnxruntime",
@@ -52,7 +52,7 @@ def verify_session_against(
 def verify_in_runtimes(
     module: torch.nn.Module,
     model: Model,
-    subject: Subject,
+    subject: ModelUnderTest,
     *,
     seed: int = 0,
     runtimes: Sequence[str] = ("onnxruntime",),
@@ -85,7 +85,7 @@ def verify_in_runtimes(
         sessions.append(session)
     weights = None
     if subject.weights_kept and tolerance is None:
-        from nfexport.verification.weights import check_weights  # torch, which only a comparison needs
+        from nfexport.verification.weight_check import check_weights  # torch, which only a comparison needs
 
         say("comparing the weights")
         weights = check_weights(module, model)
@@ -111,7 +111,7 @@ def verify_in_runtimes(
     )
 
 
-def cases_for(subject: Subject, seed: int) -> list[InputCase]:
+def cases_for(subject: ModelUnderTest, seed: int) -> list[InputCase]:
     """Return the batches that a file is compared on, in the form that it takes.
 
     A file that takes other sizes too gets one batch more for each of them."""
@@ -151,16 +151,18 @@ def check_interface(session: Session, input_name: str, output_names: Sequence[st
             )
 
 
-def reference_for(module: torch.nn.Module, case: InputCase, subject: Subject, tolerance: Tolerance) -> Reference:
+def reference_for(
+    module: torch.nn.Module, case: InputCase, subject: ModelUnderTest, tolerance: Tolerance
+) -> Reference:
     """Return what PyTorch computes of one batch, which no runtime has a part in."""
-    from nfexport.verification.reference import evaluate  # torch, which only a comparison needs
+    from nfexport.verification.torch_reference import evaluate  # torch, which only a comparison needs
 
     names = [output.name for output in subject.outputs]
     return evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
 
 
 def compare_with(
-    reference: Reference, session: Session, case: InputCase, subject: Subject, tolerance: Tolerance
+    reference: Reference, session: Session, case: InputCase, subject: ModelUnderTest, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
     """Compare one batch with what reference_for returned, and the same batch with its entries in the opposite
     order, output by output."""
@@ -173,7 +175,7 @@ def compare_with(
 
 
 def _outcomes(
-    session: Session, case: InputCase, wanted: Reference, subject: Subject, tolerance: Tolerance
+    session: Session, case: InputCase, wanted: Reference, subject: ModelUnderTest, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
     try:
         actual = session.run({subject.input_name: case.array})

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from nfexport.sources import LoadedModel
     from nfexport.sources.heads import Asked
     from nfexport.tracing import Exporter, TraceRequest
-    from nfexport.verification import Subject
-    from nfexport.verification.report import VerificationReport
+    from nfexport.verification import ModelUnderTest
+    from nfexport.verification.verification_report import VerificationReport
 
 ExporterChoice = Literal["auto", "torchscript", "dynamo"]
 
@@ -280,7 +280,7 @@ def _write_ir(
     precision: Literal["fp32", "fp16"],
     recipe: Recipe,
     loaded: LoadedModel,
-    subject: Subject | None,
+    subject: ModelUnderTest | None,
     stages: Stages,
 ) -> IrResult:
     """Write OpenVINO's form of the file beside the target, verified in OpenVINO if there is a subject."""

@@ -17,12 +17,12 @@ from nfexport.goldens.recorded import Recorded, RecordedBatch
 from nfexport.goldens.self_reference import run_itself
 from nfexport.goldens.writer import GoldenResult, check_folder, keeps_model, write_golden
 from nfexport.progress import Progress
-from nfexport.verification.inputs import InputCase
-from nfexport.verification.subject import Subject
+from nfexport.verification.input_cases import InputCase
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.workflows.verify import verify
 
 if TYPE_CHECKING:
-    from nfexport.verification.reference import Reference as PyTorchReference
+    from nfexport.verification.torch_reference import Reference as PyTorchReference
 
 
 def record_golden(
@@ -95,9 +95,9 @@ def _run_pytorch(
         )
     dtypes = {entry["name"]: np.dtype(entry["dtype"]) for entry in facts.interface["outputs"]}
     batches: list[RecordedBatch] = []
-    subjects: list[Subject] = []
+    subjects: list[ModelUnderTest] = []
 
-    def keep(subject: Subject, case: InputCase, reference: PyTorchReference) -> None:
+    def keep(subject: ModelUnderTest, case: InputCase, reference: PyTorchReference) -> None:
         subjects.append(subject)
         rule = subject.tolerance
         outputs = []

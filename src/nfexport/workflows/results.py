@@ -15,9 +15,9 @@ from nfexport.recipe.recipe import Recipe, Weights
 if TYPE_CHECKING:
     from nfexport.passes.report import PassReport
     from nfexport.quantization.quantize_result import QuantizeResult
-    from nfexport.verification.diagnosis.diagnosing import Diagnosis
-    from nfexport.verification.report import VerificationReport
+    from nfexport.verification.diagnosis.diagnosis import Diagnosis
     from nfexport.verification.self_test import SelfTest
+    from nfexport.verification.verification_report import VerificationReport
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from nfexport.recipe.interface import precision as precision_of
 from nfexport.recipe.recipe import Output, Recipe
 from nfexport.recipe.steps import Front
 from nfexport.sources.spec import ModelSpec
-from nfexport.verification.subject import Subject
+from nfexport.verification.model_under_test import ModelUnderTest
 
 if TYPE_CHECKING:
     from nfexport.inspection import FileFacts
@@ -51,14 +51,14 @@ class NamedModel:
         return self.checkpoint is None and (self.pretrained or "." in self.name.rpartition("/")[2])
 
 
-def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> Subject:
+def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> ModelUnderTest:
     """Return what the recipe says of its file."""
     others: tuple[tuple[int, int], ...] = ()
     if recipe.dynamic_size:
         from nfexport.sources import flexible_size
 
         others = (flexible_size.second_size(recipe.image_size),)
-    return Subject(
+    return ModelUnderTest(
         input_name=recipe.input_name,
         outputs=recipe.outputs,
         batch=recipe.batch,
@@ -74,7 +74,7 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> Subject:
     )
 
 
-def ir_subject(subject: Subject, precision: str) -> Subject:
+def ir_subject(subject: ModelUnderTest, precision: str) -> ModelUnderTest:
     """Return what OpenVINO's form of a file claims, its weights stored in 'fp32' or 'fp16'.
 
     Its constants have other names, so stored weights are not compared one by one."""
@@ -82,7 +82,7 @@ def ir_subject(subject: Subject, precision: str) -> Subject:
     return dataclasses.replace(subject, precision=stored, weights_kept=False)
 
 
-def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, Subject]:
+def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelUnderTest]:
     """Build the model that the user names, for the pictures and classes of the file, and say what to compare.
 
     The file has one input, a picture [batch, channels, height, width] or [batch, height, width, channels];
@@ -113,7 +113,7 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, Subjec
         raise OnnxFileError(
             f"'{facts.path}' takes pictures of {channels} channels, {named.name} of {loaded.in_channels}", fix=_OTHER
         )
-    return loaded, Subject(
+    return loaded, ModelUnderTest(
         input_name=entry.name,
         outputs=(Output(kind="logits", name=_logits(facts, loaded.num_classes)),),
         batch=batch if isinstance(batch, int) else "dynamic",

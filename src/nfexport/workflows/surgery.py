@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from nfexport.runtimes import Model
-    from nfexport.verification.report import VerificationReport
+    from nfexport.verification.verification_report import VerificationReport
 
 Source = Any
 """A path, an onnx.ModelProto or an onnx_graphsurgeon.Graph."""
@@ -248,7 +248,7 @@ class _Comparing:
 
     def check(self, outcome: Model) -> VerificationReport:
         """Compare, and raise VerificationFailed where the outcome differs."""
-        from nfexport.verification.surgery_comparison import Surgery, compare_with_source
+        from nfexport.verification.surgery.source_comparison import Surgery, compare_with_source
 
         precision = next((str(s.params["form"]) for s in self.steps if s.name == "precision"), "float32")
         done = Surgery(steps=self.steps, known=_known(self.record, self.in_front), precision=precision)
@@ -278,10 +278,10 @@ def _known(record: Record, in_front: Sequence[PassStep]) -> Preprocessing | None
 
 
 def _front_steps(front: Front, record: Record, model: ir.Model, opset: int | None) -> list[PassStep]:
-    from nfexport.verification.surgery_feeds import picture_input
+    from nfexport.verification.surgery.source_feeds import image_input
 
     network = record.recipe.preprocessing if record.recipe is not None else None
-    source = picture_input(model)
+    source = image_input(model)
     final = opset if opset is not None else model.opset_imports.get("", 1)
     return front.steps(network=network, channels=None if source is None else source.channels, opset=final)
 

@@ -24,13 +24,13 @@ from nfexport.workflows.subjects import NamedModel, ir_subject, load_named, subj
 if TYPE_CHECKING:
     from nfexport.recipe.recipe import Recipe
     from nfexport.sources import LoadedModel
-    from nfexport.verification import Subject
-    from nfexport.verification.diagnosis.diagnosing import Diagnosis
-    from nfexport.verification.inputs import InputCase
-    from nfexport.verification.reference import Reference
-    from nfexport.verification.report import VerificationReport
+    from nfexport.verification import ModelUnderTest
+    from nfexport.verification.diagnosis.diagnosis import Diagnosis
+    from nfexport.verification.input_cases import InputCase
     from nfexport.verification.self_test import SelfTest
     from nfexport.verification.tolerance import Tolerance
+    from nfexport.verification.torch_reference import Reference
+    from nfexport.verification.verification_report import VerificationReport
     from nfexport.verification.verifier import Computed, Observer
 
 
@@ -175,7 +175,7 @@ def _read_ir(path: Path) -> _Claim:
 
 
 def verify_file(
-    path: Path, loaded: LoadedModel, subject: Subject, *, stages: Stages, **options: Any
+    path: Path, loaded: LoadedModel, subject: ModelUnderTest, *, stages: Stages, **options: Any
 ) -> tuple[VerificationReport, ...]:
     """Compare a file with the model that is loaded; options are those of verify_in_runtimes."""
     from nfexport.sources import heads
@@ -190,7 +190,7 @@ def _keeping(computed: list[Computed], observe: Observer | None, tolerance: Tole
 
     A tolerance of another unit has another yardstick, and is not kept."""
 
-    def keep(subject: Subject, case: InputCase, reference: Reference) -> None:
+    def keep(subject: ModelUnderTest, case: InputCase, reference: Reference) -> None:
         if observe is not None:
             observe(subject, case, reference)
         if tolerance is None or tolerance.unit == default_tolerance(subject.precision).unit:
@@ -202,13 +202,13 @@ def _keeping(computed: list[Computed], observe: Observer | None, tolerance: Tole
 def _diagnose(
     path: Path,
     loaded: LoadedModel,
-    subject: Subject,
+    subject: ModelUnderTest,
     reports: Sequence[VerificationReport],
     computed: Sequence[Computed],
     stages: Stages,
 ) -> Diagnosis:
     from nfexport.sources import heads
-    from nfexport.verification.diagnosis.diagnosing import diagnose
+    from nfexport.verification.diagnosis.diagnosis import diagnose
 
     report = next((report for report in reports if not report.passed), reports[0])
     with heads.giving(loaded.module, subject.outputs):
@@ -216,7 +216,7 @@ def _diagnose(
 
 
 def _try_faults(
-    path: Path, loaded: LoadedModel, subject: Subject, seed: int, computed: Sequence[Computed], stages: Stages
+    path: Path, loaded: LoadedModel, subject: ModelUnderTest, seed: int, computed: Sequence[Computed], stages: Stages
 ) -> SelfTest:
     from nfexport.runtimes.session.declared import load
     from nfexport.sources import heads

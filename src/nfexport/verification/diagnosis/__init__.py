@@ -1,7 +1,7 @@
 """Where a file leaves its PyTorch model, and why.
 
-    file ─exposing▶ tensors ─┐
-    model ─capture▶ steps ───┴─matching▶ localising ─▶ the first node at fault ─hints, experiments▶ in words
+    file ──file_tensors▶ tensors ─┐
+    model ─capture─────▶ steps ───┴─step_matches▶ localisation ─▶ first node at fault ─hints, experiments
 
-bisecting.py is the spine; report.py and plot.py make pages and pictures of what it found.
+bisection.py joins these; html_page.py and plot.py draw what it found.
 """

@@ -2,7 +2,7 @@
 
 Tensors are taken where Python calls torch: one record for each function, in the order of the calls, which is
 the same in every run of the same module. What a runtime takes apart further, as the formula of Gelu, is
-computed beside it (formulas.py).
+computed beside it (function_steps.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
-from nfexport.verification.diagnosis.formulas import FORMULAS, ON_WEIGHTS, UNBIASED
-from nfexport.verification.reference import in_float32, in_float64
-from nfexport.verification.rounding import RandomRounding
+from nfexport.verification.diagnosis.function_steps import FORMULAS, ON_WEIGHTS, UNBIASED
+from nfexport.verification.random_rounding import RandomRounding
+from nfexport.verification.torch_reference import in_float32, in_float64
 
 FEWEST = 2
 """Elements from which a tensor tells one step from another."""

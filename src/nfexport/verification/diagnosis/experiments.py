@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from nfexport.runtimes import Session
 from nfexport.runtimes.session.in_memory import open_in_memory
-from nfexport.verification.inputs import InputCase
-from nfexport.verification.subject import Subject
+from nfexport.verification.input_cases import InputCase
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import Tolerance
 from nfexport.verification.verifier import compare_with
 
 if TYPE_CHECKING:
-    from nfexport.verification.reference import Reference
+    from nfexport.verification.torch_reference import Reference
 
 Array = NDArray[Any]
 BYTE = 255.0
 
 
 def conclusions(
-    model: onnx.ModelProto, case: InputCase, reference: Reference, subject: Subject, tolerance: Tolerance
+    model: onnx.ModelProto, case: InputCase, reference: Reference, subject: ModelUnderTest, tolerance: Tolerance
 ) -> list[str]:
     """Return what a file does right that fails on a batch: with other pictures, or without optimisation.
 
@@ -42,7 +42,12 @@ def conclusions(
 
 
 def _agrees(
-    session: Session, case: InputCase, array: Array, reference: Reference, subject: Subject, tolerance: Tolerance
+    session: Session,
+    case: InputCase,
+    array: Array,
+    reference: Reference,
+    subject: ModelUnderTest,
+    tolerance: Tolerance,
 ) -> bool:
     """Say whether a file does on another array what PyTorch does on the batch, in either order of its entries; one
     that stops, as for another size, does not."""
@@ -50,7 +55,7 @@ def _agrees(
     return all(r.comparison.passed for r in compare_with(reference, session, changed, subject, tolerance))
 
 
-def _changes(subject: Subject) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
+def _changes(subject: ModelUnderTest) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
     """Yield what is given instead, in words, what that means, and how to make it."""
     axis = 3 if any(step.params.get("layout") == "nhwc" for step in subject.steps) else 1
     yield (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.verification.diagnosis.diagnosing import Diagnosis
-from nfexport.verification.diagnosis.matching import DIFFERS, SAME
+from nfexport.verification.diagnosis.diagnosis import Diagnosis
+from nfexport.verification.diagnosis.step_matches import DIFFERS, SAME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,9 @@ __all__ = ["Fault", "all_faults", "inject", "at_fault"]
 
 def all_faults(model: onnx.ModelProto) -> Iterator[Fault]:
     """Yield every fault that has a place in the model, kind by kind, in the order of the nodes."""
-    from nfexport.verification.faults import interface, structure, weights
+    from nfexport.verification.faults import interface_faults as interface
+    from nfexport.verification.faults import structure_faults as structure
+    from nfexport.verification.faults import weight_faults as weights
 
     for module in (weights, structure, interface):
         for kind in module.KINDS:

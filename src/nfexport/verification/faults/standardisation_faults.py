@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nfexport.verification.faults.fault import Fault, set_values
-from nfexport.verification.faults.weights import weights_of
+from nfexport.verification.faults.weight_faults import weights_of
 
 Array = NDArray[Any]
 Formula = Callable[[Array, float], Array]

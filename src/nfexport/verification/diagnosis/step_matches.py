@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.verification.tolerance import Float32Tolerance, measure, per_picture
+from nfexport.verification.tolerance import Float32Tolerance, measure, per_image
 
 if TYPE_CHECKING:
     from nfexport.verification.diagnosis.capture import Step
@@ -93,7 +93,7 @@ class Steps:
         judgement = self._tolerance.judge(tensor, expected, measure(runs, expected))
         excess = float(judgement.excess.max())
         span = float(np.ptp(expected)) or float(np.abs(expected).max()) or 1.0
-        relative = float(np.abs(per_picture(tensor) - per_picture(expected)).max()) / span
+        relative = float(np.abs(per_image(tensor) - per_image(expected)).max()) / span
         how = DIFFERS if excess > 1 else SAME if factor is None else SCALED
         return Match(how=how, step=step, excess=excess, relative=relative)
 

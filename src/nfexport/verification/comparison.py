@@ -13,7 +13,7 @@ from nfexport.verification.tolerance import (
     Tolerance,
     measure,
     output_range,
-    per_picture,
+    per_image,
     root_mean_square,
 )
 
@@ -67,8 +67,8 @@ def compare(
         )
     yardstick = measure(float32, expected)
     judgement = tolerance.judge(actual, expected, yardstick)
-    wanted = per_picture(expected)
-    error = np.abs(per_picture(actual) - wanted)
+    wanted = per_image(expected)
+    error = np.abs(per_image(actual) - wanted)
     scale = output_range(wanted)
     excess = float(judgement.excess.max())
     top1, top5 = (top_agreement(actual, expected, k) for k in (1, 5))
@@ -82,7 +82,7 @@ def compare(
         yardstick_rms_relative=float((yardstick.rms / scale).max()),
         limit_relative=float((judgement.limit / scale).max()),
         excess=excess,
-        cosine=float(cosine(per_picture(actual), wanted).min()),
+        cosine=float(cosine(per_image(actual), wanted).min()),
         top1=top1,
         top5=top5,
     )

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from nfexport.verification.inputs import GRAIN, ORDER, PICTURES, Bits, default_cases, draw, normal
+from nfexport.verification.input_cases import GRAIN, ORDER, PICTURES, Bits, default_cases, draw, normal
 from tests.verification.toy import PREPROCESSING
 
 SHAPE = (3, 20, 28)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from nfexport.verification.compare import Comparison
-from nfexport.verification.report import CaseResult, VerificationReport
+from nfexport.verification.comparison import Comparison
+from nfexport.verification.verification_report import CaseResult, VerificationReport
 
 
 def case(name: str, **figures) -> CaseResult:

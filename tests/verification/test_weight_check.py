@@ -14,9 +14,9 @@ import nfexport
 from nfexport.passes.rewrites import multiply_gates
 from nfexport.sources import ModelSpec, load
 from nfexport.verification.faults import inject
-from nfexport.verification.faults.standardisation import refolded
+from nfexport.verification.faults.standardisation_faults import refolded
 from nfexport.verification.tolerance import FixedTolerance
-from nfexport.verification.weights import check_weights
+from nfexport.verification.weight_check import check_weights
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import onnx
 from numpy.typing import NDArray
 
 from nfexport.verification.diagnosis.capture import capture
-from nfexport.verification.diagnosis.exposing import run_exposed
+from nfexport.verification.diagnosis.file_tensors import run_exposed
 from nfexport.verification.diagnosis.hints import hints_for
-from nfexport.verification.diagnosis.localising import Located, locate
-from nfexport.verification.diagnosis.matching import DIFFERS, SAME, SCALED, Steps
-from nfexport.verification.subject import Subject
+from nfexport.verification.diagnosis.localisation import Located, locate
+from nfexport.verification.diagnosis.step_matches import DIFFERS, SAME, SCALED, Steps
+from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import default_tolerance
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ class Bisection:
         }
 
 
-def steps_of(module: torch.nn.Module, array: NDArray[Any], subject: Subject, *, on_weights: bool = True) -> Steps:
+def steps_of(
+    module: torch.nn.Module, array: NDArray[Any], subject: ModelUnderTest, *, on_weights: bool = True
+) -> Steps:
     """Run the module on a batch that the file takes, and return its steps, ready to be searched.
 
     on_weights: the file computes its weights."""
@@ -75,7 +77,7 @@ def steps_of(module: torch.nn.Module, array: NDArray[Any], subject: Subject, *, 
 def bisect(
     model: onnx.ModelProto,
     array: NDArray[Any],
-    subject: Subject,
+    subject: ModelUnderTest,
     steps: Steps,
     *,
     case: str = "",

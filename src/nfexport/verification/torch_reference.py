@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
-from nfexport.verification.rounding import RandomRounding
-from nfexport.verification.served import Picture
+from nfexport.verification.file_preprocessing import NetworkImages
+from nfexport.verification.random_rounding import RandomRounding
 from nfexport.verification.tolerance import UNIT
 
 Outputs = dict[str, NDArray[Any]]
@@ -72,7 +72,7 @@ def _widen_dtype(value: Any) -> Any:
 
 
 def evaluate(
-    module: torch.nn.Module, picture: Picture | NDArray[np.float32], names: Sequence[str], *, unit: float = UNIT
+    module: torch.nn.Module, picture: NetworkImages | NDArray[np.float32], names: Sequence[str], *, unit: float = UNIT
 ) -> Reference:
     """Run the module on one batch in float64 and in float32.
 
@@ -82,8 +82,8 @@ def evaluate(
     Raises ValueError if the module is in training mode or has another number of outputs."""
     if module.training:
         raise ValueError("the reference model is in training mode; call .eval() first")
-    if not isinstance(picture, Picture):
-        picture = Picture(exact=picture, float32=(picture,))
+    if not isinstance(picture, NetworkImages):
+        picture = NetworkImages(exact=picture, float32=(picture,))
     # Float32 first: some models (LeViT) cache a derived tensor on their first pass, in that pass's dtype.
     with in_float32():
         images = [torch.from_numpy(np.ascontiguousarray(array)) for array in picture.float32]

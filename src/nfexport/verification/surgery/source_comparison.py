@@ -21,10 +21,10 @@ from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import PassStep, Preprocessing
 from nfexport.runtimes import Model, Session, open_session
 from nfexport.runtimes.session.in_memory import open_in_memory
-from nfexport.verification import surgery_feeds as feeds
-from nfexport.verification.compare import Comparison, compare
-from nfexport.verification.report import CaseResult, VerificationReport
+from nfexport.verification.comparison import Comparison, compare
+from nfexport.verification.surgery import source_feeds as feeds
 from nfexport.verification.tolerance import default_tolerance
+from nfexport.verification.verification_report import CaseResult, VerificationReport
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -179,7 +179,7 @@ def _cases(
     source: ir.Model, new: Session, done: Surgery, front: Sequence[PassStep], seed: int
 ) -> Iterator[tuple[str, Arrays, Arrays, int]]:
     """Yield a name, feeds for the source, feeds for the outcome, and the number of entries."""
-    picture = feeds.picture_input(source)
+    picture = feeds.image_input(source)
     first = next(iter(new.inputs.values()), ())
     batches = [first[0] if first and isinstance(first[0], int) else None]
     if picture is not None:

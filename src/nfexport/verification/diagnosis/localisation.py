@@ -1,6 +1,6 @@
 """Where a file leaves its PyTorch model: the first node whose error its inputs do not explain.
 
-Every tensor of the file is looked for among the steps of the model (matching.py). Behind a fault nothing is
+Every tensor of the file is looked for among the steps of the model (step_matches.py). Behind a fault nothing is
 found any more, or only on branches that the fault does not reach. So the fault is at a node
 
     whose inputs are right, whose output is not, and from which no way leads to a tensor that is right;
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
-from nfexport.verification.diagnosis.exposing import Tensors
-from nfexport.verification.diagnosis.matching import DIFFERS, NOWHERE, SAME, SCALED, Match, Steps
+from nfexport.verification.diagnosis.file_tensors import Tensors
+from nfexport.verification.diagnosis.step_matches import DIFFERS, NOWHERE, SAME, SCALED, Match, Steps
 
 NEAR = 0.05
 """Largest error, of a step's range, up to which a tensor is a step gone wrong rather than none."""

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from nfexport.errors import OnnxFileError
-from nfexport.verification.diagnosis.exposing import run_exposed
+from nfexport.verification.diagnosis.file_tensors import run_exposed
 from tests.verification.toy import SIZE, to_onnx, toy, weights
 
 IMAGE = np.zeros((1, 3, *SIZE), np.float32)

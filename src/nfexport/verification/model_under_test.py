@@ -6,12 +6,12 @@ import dataclasses
 from typing import Literal
 
 from nfexport.recipe.recipe import Output, PassStep, Preprocessing
-from nfexport.verification.served import ServedForm
+from nfexport.verification.file_preprocessing import FilePreprocessing
 from nfexport.verification.tolerance import Float32Tolerance, Int8Tolerance, default_tolerance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Subject:
+class ModelUnderTest:
     """Interface and arithmetic of a file.
 
     batch is a fixed size or 'dynamic'. image_size is (height, width) of the network's picture in pixels, and
@@ -42,6 +42,6 @@ class Subject:
         return default_tolerance(self.precision)
 
     @property
-    def form(self) -> ServedForm:
+    def form(self) -> FilePreprocessing:
         """What the file does to a picture before its network."""
-        return ServedForm(steps=self.steps, image_size=self.image_size)
+        return FilePreprocessing(steps=self.steps, image_size=self.image_size)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nfexport.verification.inputs import default_cases
-from nfexport.verification.reference import MOST_RUNS, evaluate
+from nfexport.verification.input_cases import default_cases
+from nfexport.verification.torch_reference import MOST_RUNS, evaluate
 from tests.verification.toy import PREPROCESSING, SIZE, toy
 
 

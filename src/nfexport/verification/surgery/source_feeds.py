@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nfexport.errors import OnnxFileError, PassError
 from nfexport.passes.front.graph_head import find_head
 from nfexport.recipe.recipe import PassStep, Preprocessing
-from nfexport.verification.inputs import InputCase, default_cases
-from nfexport.verification.served import ServedForm
+from nfexport.verification.file_preprocessing import FilePreprocessing
+from nfexport.verification.input_cases import InputCase, default_cases
 
 Array = NDArray[Any]
 UNKNOWN_SIZE = 64
@@ -28,17 +28,17 @@ PLAIN = Preprocessing(mean=(0.5,), std=(0.25,), crop_pct=1.0, crop_mode="none", 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PictureInput:
+class ImageInput:
     """The one input of a file that takes pictures: in what form, and of what size."""
 
     name: str
-    form: ServedForm
+    form: FilePreprocessing
     batch: int | None
     channels: int
     image_size: tuple[int, int]
 
 
-def picture_input(model: ir.Model) -> PictureInput | None:
+def image_input(model: ir.Model) -> ImageInput | None:
     """Return how the file takes pictures; None if it does not, or takes something beside them."""
     try:
         head = find_head(model)
@@ -53,9 +53,9 @@ def picture_input(model: ir.Model) -> PictureInput | None:
         steps = (PassStep(name="input-form", params={"dtype": dtype, "layout": layout}),)
     height, width = (size if isinstance(size, int) else UNKNOWN_SIZE for size in head.shape[2:])
     batch = head.shape[0]
-    return PictureInput(
+    return ImageInput(
         name=str(head.entry.name),
-        form=ServedForm(steps=steps, image_size=(height, width)),
+        form=FilePreprocessing(steps=steps, image_size=(height, width)),
         batch=batch if isinstance(batch, int) else None,
         channels=head.channels,
         image_size=(height, width),
@@ -63,14 +63,14 @@ def picture_input(model: ir.Model) -> PictureInput | None:
 
 
 def pictures(
-    source: PictureInput, added: Sequence[PassStep], known: Preprocessing | None, *, seed: int, batch: int
+    source: ImageInput, added: Sequence[PassStep], known: Preprocessing | None, *, seed: int, batch: int
 ) -> list[tuple[str, Array, Array]]:
     """Return batches by name: for the file as it was, and the same pictures for the file with the steps.
 
     What is given to the source is computed in float64 from what is given to the outcome, so a file that
     takes bytes and one that takes floats see the same. Its element type is widened to float32."""
-    network = ServedForm(steps=tuple(added), image_size=source.image_size)
-    floats = ServedForm(
+    network = FilePreprocessing(steps=tuple(added), image_size=source.image_size)
+    floats = FilePreprocessing(
         steps=tuple(
             dataclasses.replace(step, params={**step.params, "dtype": "float32"}) for step in source.form.steps
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.verification.compare import compare, cosine, output_range, top_agreement
+from nfexport.verification.comparison import compare, cosine, output_range, top_agreement
 from nfexport.verification.tolerance import FixedTolerance, Float32Tolerance
 
 EXPECTED = np.array([[0.0, 1.0, 4.0, 2.0], [10.0, 30.0, 20.0, 0.0]])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from nfexport.verification.compare import Comparison
+from nfexport.verification.comparison import Comparison
 
 if TYPE_CHECKING:
-    from nfexport.verification.weights import WeightCheck
+    from nfexport.verification.weight_check import WeightCheck
 
 FAR = 1e-3
 """Of the output's range: where float32 errs by more, a fault of a percent may hide behind it."""

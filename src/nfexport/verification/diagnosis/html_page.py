@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from nfexport.recipe.recipe import Recipe
-from nfexport.verification.diagnosis.diagnosing import Diagnosis
-from nfexport.verification.diagnosis.localising import Located
+from nfexport.verification.diagnosis.diagnosis import Diagnosis
+from nfexport.verification.diagnosis.localisation import Located
 from nfexport.verification.diagnosis.plot import png
-from nfexport.verification.report import VerificationReport
+from nfexport.verification.verification_report import VerificationReport
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = "page.html.j2"
 
 
 def html(

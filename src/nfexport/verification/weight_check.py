@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from nfexport.runtimes import Model
-from nfexport.verification.reference import in_float64
 from nfexport.verification.tolerance import FLOOR_MAX, UNIT
+from nfexport.verification.torch_reference import in_float64
 
 TRANSPOSED = ".T"
 """Ending of weights that are stored transposed, as MatMul wants them."""

@@ -14,10 +14,10 @@ from nfexport.passes.rewrites import multiply_gates
 from nfexport.recipe.recipe import Output
 from nfexport.runtimes import open_session
 from nfexport.sources import ModelSpec, load
-from nfexport.verification.diagnosis.bisecting import Bisection, bisect, steps_of
+from nfexport.verification.diagnosis.bisection import Bisection, bisect, steps_of
 from nfexport.verification.faults import Fault, all_faults, at_fault, inject
-from nfexport.verification.inputs import default_cases
-from nfexport.verification.subject import Subject
+from nfexport.verification.input_cases import default_cases
+from nfexport.verification.model_under_test import ModelUnderTest
 
 NETWORKS = {
     "test_nfnet": {"opset": 11, "fold_ws": True},
@@ -34,7 +34,7 @@ class Exported:
         nfexport.export(name, path, image_size=size, verify=False, **options)
         self.model = onnx.load(path)
         loaded = load(ModelSpec(name=name, image_size=size))
-        self.subject = Subject(
+        self.subject = ModelUnderTest(
             input_name="input",
             outputs=(Output(kind="logits", name="output"),),
             batch="dynamic",

@@ -26,7 +26,7 @@ NUDGE = 2.0**-10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
+class NetworkImages:
     """One batch as the network sees it, [batch, channels, height, width]: exact in float64 (or float32, if
     nothing was computed), and one or more results of computing the same in float32."""
 
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ServedForm:
+class FilePreprocessing:
     """The steps in front of a network, from the network outwards; the network's picture is image_size."""
 
     steps: tuple[PassStep, ...] = ()
@@ -57,13 +57,13 @@ class ServedForm:
         # larger and wider, then higher and odd, then smaller than the network's own
         return (height * 5 // 4, width * 3 // 2), (height * 2 + 1, width + 3), (height * 3 // 4, width * 7 // 8)
 
-    def to_network(self, array: Array) -> Picture:
+    def to_network(self, array: Array) -> NetworkImages:
         """Return what the network sees of a batch that the file is given.
 
         float32 holds the same in float32, once plainly and, if there is arithmetic in front, once with every
         pixel off by a unit in the last place at random: what a constant folded into a weight costs."""
         if not self.steps:
-            return Picture(exact=array, float32=(array,))
+            return NetworkImages(exact=array, float32=(array,))
         exact = self._forward(array.astype(np.float64))
         runs = [self._forward(array.astype(np.float32)).astype(np.float32)]
         if any(step.name in ("normalize", "resize") for step in self.steps):
@@ -73,7 +73,7 @@ class ServedForm:
         if self.resizes is not None:
             # whole numbers in the graph hang on the last digits of float32 where a sum is near a half
             runs += [self._forward(array.astype(np.float64), nudge=n).astype(np.float32) for n in (NUDGE, -NUDGE)]
-        return Picture(exact=exact, float32=tuple(runs))
+        return NetworkImages(exact=exact, float32=tuple(runs))
 
     def from_network(self, pictures: NDArray[np.float32]) -> Array:
         """Return a batch for the file, of which the network sees these pictures, or nearly so: what the

@@ -15,8 +15,9 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.passes.front import normalize
-from nfexport.verification import FixedTolerance, Subject, reference, verify_session_against
-from nfexport.verification.diagnosis.diagnosing import diagnose
+from nfexport.verification import FixedTolerance, ModelUnderTest, verify_session_against
+from nfexport.verification import torch_reference as reference
+from nfexport.verification.diagnosis.diagnosis import diagnose
 from nfexport.verification.faults import all_faults, inject
 from tests.verification.toy import INTERFACE, mixing
 
@@ -68,7 +69,7 @@ def test_a_second_normalisation_is_named(right: Path, tmp_path: Path) -> None:
 def test_what_shows_in_the_other_order_alone_is_tried_in_both() -> None:
     """In the order in which PyTorch ran the batch this file agrees, optimised or not."""
     module, model = mixing()
-    subject = Subject(**INTERFACE, batch="dynamic")
+    subject = ModelUnderTest(**INTERFACE, batch="dynamic")
     report = verify_session_against(module, model, subject)
     assert report.worst.name.endswith("entries reversed")
     assert diagnose(module, model, subject, report).findings == ()

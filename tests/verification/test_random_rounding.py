@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nfexport.verification.rounding import PERIOD, RandomRounding
+from nfexport.verification.random_rounding import PERIOD, RandomRounding
 from nfexport.verification.tolerance import UNIT
 
 

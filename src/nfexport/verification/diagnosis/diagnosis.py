@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from nfexport.graph.counting import convolution_weights
 from nfexport.runtimes import Model, open_session
 from nfexport.runtimes.session.declared import load
-from nfexport.verification.diagnosis.bisecting import Bisection, bisect, steps_of
+from nfexport.verification.diagnosis.bisection import Bisection, bisect, steps_of
 from nfexport.verification.diagnosis.experiments import conclusions
-from nfexport.verification.inputs import InputCase
-from nfexport.verification.report import VerificationReport
-from nfexport.verification.subject import Subject
-from nfexport.verification.tolerance import default_tolerance, measure, per_picture
+from nfexport.verification.input_cases import InputCase
+from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.tolerance import default_tolerance, measure, per_image
+from nfexport.verification.verification_report import VerificationReport
 from nfexport.verification.verifier import Computed, cases_for, reference_for
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Diagnosis:
 def diagnose(
     module: torch.nn.Module,
     model: Model,
-    subject: Subject,
+    subject: ModelUnderTest,
     report: VerificationReport,
     *,
     computed: Sequence[Computed] = (),
@@ -88,8 +88,8 @@ def diagnose(
         actual = np.full(expected.shape, np.nan)
     yardstick = measure(reference.float32[output], expected)
     judged = rule.judge(np.nan_to_num(actual), expected, yardstick)
-    error = np.abs(per_picture(actual) - per_picture(expected))
-    unit = np.maximum(yardstick.max_abs, rule.unit * np.abs(per_picture(expected)).max(axis=1))
+    error = np.abs(per_image(actual) - per_image(expected))
+    unit = np.maximum(yardstick.max_abs, rule.unit * np.abs(per_image(expected)).max(axis=1))
     return Diagnosis(
         bisection=bisection,
         findings=tuple(findings),
