@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nfexport
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 SIZE = 64
 

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nfexport.sources import list_architectures, parameter_count
+from nfexport.sources.timm.catalogue import list_architectures, parameter_count
 
 HEADLESS = ("vit_base_r50_s16_224",)
 """Their default weights come without a classifier."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 import nfexport
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 
 def pictures() -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 import nfexport
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 timm = import_timm()
 USAGE = Path(__file__).parents[1] / "examples" / "timm_card" / "usage.py"

@@ -19,7 +19,7 @@ from nfexport.cards.snippet import runs_of_pictures
 from nfexport.images.preprocessor import preprocessor_of
 from nfexport.recipe.recipe import Recipe
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 from tests.cards.conftest import FORMS
 
 import_timm()

@@ -13,8 +13,8 @@ import torch
 from nfexport.graph.standardisation import Standardisation, standardise
 from nfexport.passes import plan, run
 from nfexport.recipe.recipe import PassStep
-from nfexport.sources.standardised import standardisations
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.standardised_layers import standardisations
+from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.tracing import TraceRequest, trace
 
 layers = import_timm().layers

@@ -11,7 +11,7 @@ from nfexport.errors import InputError
 from nfexport.images import synsets
 from nfexport.images.labels import label_names, read_labels
 from nfexport.images.synsets import LISTS
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 import_timm()
 

@@ -15,7 +15,7 @@ from nfexport.images.decoder import decode
 from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import callers_part
 from nfexport.recipe.recipe import PassStep, Preprocessing, Recipe, Weights
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 import_timm()
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nfexport.errors import PassError
 from nfexport.passes.front import resampling, resize
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 from tests.passes.graphs import operators, parse, run
 
 BODY = "g (float[batch, 3, 32, 32] x) => (float[batch, 3, 32, 32] y) { y = Identity(x) }"

@@ -80,9 +80,9 @@ def test_the_weights_are_compared_with_the_model_itself(quantised: nfexport.Quan
     """Without the digest's help: a scale that is off by more than half a step at its largest weight shows."""
     import torch
 
-    from nfexport.sources import loading
+    from nfexport import sources
 
-    module: torch.nn.Module = loading.load_from_recipe(quantised.recipe).module
+    module: torch.nn.Module = sources.load_from_recipe(quantised.recipe).module
     model = onnx.load(quantised.path)
     right = check_weights(module, model.SerializeToString())
     assert right is not None

@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 
 from nfexport.errors import CheckpointError, RecipeError
-from nfexport.sources import ModelSpec, checkpoints, load
-from nfexport.sources.loading import LoadedModel
+from nfexport.sources import LoadedModel, ModelSpec, load
+from nfexport.sources.timm import checkpoints
 
 NAME = "test_nfnet"
 

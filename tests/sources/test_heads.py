@@ -7,8 +7,8 @@ import torch
 
 from nfexport.errors import RecipeError
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.heads import giving, plan_outputs
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.model.heads import giving, plan_outputs
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 EVERYTHING = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")
 

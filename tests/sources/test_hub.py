@@ -21,8 +21,9 @@ import safetensors.torch
 from huggingface_hub import constants
 
 from nfexport.errors import EXIT_INPUT, EXIT_MISSING, CheckpointError, RecipeError, WeightsUnreachable
-from nfexport.sources import ModelSpec, hub, load
-from nfexport.sources.names import resolve
+from nfexport.sources import ModelSpec, load
+from nfexport.sources.timm import hub
+from nfexport.sources.timm.names import resolve_name
 
 NAME = "test_nfnet.r160_in1k"
 
@@ -57,7 +58,7 @@ def in_a_process(tmp_path: Path, **environment: str) -> list[object]:
 def cache_with_weights(tmp_path: Path) -> tuple[Path, str]:
     """A cache of the hub's client, laid out as the client does, that holds test_nfnet's weights."""
     loaded = load(ModelSpec(name="test_nfnet", seed=3))
-    hub_id = resolve("test_nfnet.r160_in1k", pretrained=False).cfg.hf_hub_id
+    hub_id = resolve_name("test_nfnet.r160_in1k", pretrained=False).cfg.hf_hub_id
     repository = tmp_path / "hub" / f"models--{hub_id.replace('/', '--')}"
     snapshot = repository / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
@@ -81,7 +82,7 @@ def test_another_number_of_classes_than_the_trained_ones_is_refused() -> None:
 @contextlib.contextmanager
 def serving(content: bytes, *, status: int = 200, error: str = "") -> Iterator[str]:
     """Serve one weights file as the hub does, or refuse as it does; gives the address."""
-    hub_id = resolve("test_nfnet.r160_in1k", pretrained=False).cfg.hf_hub_id
+    hub_id = resolve_name("test_nfnet.r160_in1k", pretrained=False).cfg.hf_hub_id
     known = f"/{hub_id}/resolve/main/model.safetensors"
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nfexport.errors import MissingPackage
-from nfexport.sources import torchvision_operators
+from nfexport.sources.timm import torchvision_operators
 
 
 def run_with_fake_torchvision(folder: Path, body: str, code: str) -> str:
@@ -43,7 +43,7 @@ NEEDS_OPERATOR = """
 
 def test_missing_operators_are_declared_and_the_import_tried_again(tmp_path: Path) -> None:
     code = """
-        from nfexport.sources.torchvision_operators import _import_torchvision
+        from nfexport.sources.timm.torchvision_operators import _import_torchvision
         _import_torchvision()
         import sys, torch
         print("torchvision" in sys.modules, torch.ops.torchvision.nms.default)
@@ -67,7 +67,7 @@ def test_timm_imports_beside_the_real_torchvision_without_its_library(tmp_path: 
 
     assert "operator torchvision::nms does not exist" in run("import torchvision").stderr
     done = run(
-        "from nfexport.sources.torchvision_operators import import_timm; import_timm()\n"
+        "from nfexport.sources.timm.torchvision_operators import import_timm; import_timm()\n"
         "import torchvision; from timm.data import create_transform; create_transform(64)\n"
         "print(torchvision.__file__)"
     )
@@ -77,7 +77,7 @@ def test_timm_imports_beside_the_real_torchvision_without_its_library(tmp_path: 
 def test_a_pair_that_is_broken_otherwise_is_one_sentence(tmp_path: Path) -> None:
     code = """
         from nfexport.errors import MissingPackage
-        from nfexport.sources.torchvision_operators import _import_torchvision
+        from nfexport.sources.timm.torchvision_operators import _import_torchvision
         try:
             _import_torchvision()
         except MissingPackage as error:

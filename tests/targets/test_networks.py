@@ -13,7 +13,7 @@ import pytest
 
 from nfexport import export
 from nfexport.cli import run
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.targets import check, targets
 
 

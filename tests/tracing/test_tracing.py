@@ -14,10 +14,10 @@ import torch
 from nfexport.errors import ExportError
 from nfexport.passes.folds import fold_ws
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.standardised import standardisations
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.standardised_layers import standardisations
+from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.tracing import TraceRequest, order_of_exporters, torchscript, trace
-from nfexport.tracing.weights import scope_of
+from nfexport.tracing.shared_weights import scope_of
 
 REQUEST = TraceRequest(
     batch="dynamic", in_channels=3, image_size=(64, 64), opset=11, input_name="input", output_names=("output",)

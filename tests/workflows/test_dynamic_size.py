@@ -12,8 +12,8 @@ import torch
 import nfexport
 from nfexport.errors import RecipeError
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.flexible_size import why_fixed
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.model.accepted_sizes import why_fixed
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 
 @pytest.mark.parametrize("opset", [11, 17, 18])

@@ -328,7 +328,7 @@ def test_real_networks_fold_completely(
     name: str, parameters: int | None, convolutions: int | None, tmp_path: Path
 ) -> None:
     """The counts are the parameters of the network less the gains, of which folding leaves nothing."""
-    from nfexport.sources.standardised import standardised_convolutions
+    from nfexport.sources.timm.standardised_layers import standardised_convolutions
 
     result = nfexport.export(name, tmp_path / "m.onnx", opset=11, fold_ws=True)
     standardised = standardised_convolutions(load(ModelSpec(name=name)).module)

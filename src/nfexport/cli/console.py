@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nfexport.inspection import FileFacts
     from nfexport.inspection.assertions import Outcome
     from nfexport.inspection.cost import Cost
-    from nfexport.sources import ArchitectureEntry
+    from nfexport.sources.timm.catalogue import ArchitectureEntry
     from nfexport.verification.verification_report import VerificationReport
     from nfexport.workflows.results import ExportResult, VerifyResult
 

@@ -6,11 +6,9 @@ opset that it can write; the passes bring it to the opset asked for.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import logging
 import warnings
-from collections.abc import Mapping
 from typing import Any, Literal, Protocol, cast
 
 import onnx_ir as ir
@@ -18,45 +16,15 @@ import torch
 
 from nfexport import __version__
 from nfexport.errors import ExportError
-from nfexport.graph.standardisation import Standardisation
-from nfexport.passes.cleanup.name_by_module import PARAMETERS
-from nfexport.tracing.patching import traceable
-from nfexport.tracing.weights import named_tensors
+from nfexport.graph.meta_keys import PARAMETERS
+from nfexport.tracing.request import DYNAMO_FROM_OPSET, Exporter, TraceRequest
+from nfexport.tracing.shared_weights import named_tensors
+from nfexport.tracing.traceable_modules import traceable
 
-Exporter = Literal["torchscript", "dynamo"]
+__all__ = ["Exporter", "TraceRequest", "order_of_exporters", "trace"]
 
 _LONGEST_REASON = 240
 """Characters of an exporter's own words that are passed on."""
-
-DYNAMO_FROM_OPSET = 18
-"""The oldest opset that torch's dynamo exporter writes; asked for an older one it writes this, silently."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TraceRequest:
-    """What is traced: example input [batch, channels, height, width] float32, names, and a wanted opset.
-
-    With dynamic_size height and width are symbols, as is a dynamic batch. standardised names convolution
-    weights that the fold-ws pass standardises afterwards: an exporter may leave the computation out."""
-
-    batch: int | Literal["dynamic"]
-    in_channels: int
-    image_size: tuple[int, int]
-    opset: int
-    input_name: str
-    output_names: tuple[str, ...]
-    dynamic_size: bool = False
-    standardised: Mapping[str, Standardisation] = dataclasses.field(default_factory=dict)
-
-    def symbols(self) -> dict[int, str]:
-        """Return the axes of the input that are symbols, with their names."""
-        batch = {0: "batch"} if self.batch == "dynamic" else {}
-        return batch | ({2: "height", 3: "width"} if self.dynamic_size else {})
-
-    def example(self) -> torch.Tensor:
-        """Return the input to trace with. A dynamic batch is traced with 2: a batch of 1 gets specialised."""
-        batch = 2 if self.batch == "dynamic" else self.batch
-        return torch.zeros(batch, self.in_channels, *self.image_size)
 
 
 class _ExporterModule(Protocol):

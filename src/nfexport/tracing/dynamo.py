@@ -7,8 +7,8 @@ import ast
 import onnx_ir as ir
 import torch
 
-from nfexport.tracing import DYNAMO_FROM_OPSET, TraceRequest
-from nfexport.tracing.weights import as_ir_tensor, named_tensors, scope_of
+from nfexport.tracing.request import DYNAMO_FROM_OPSET, TraceRequest
+from nfexport.tracing.shared_weights import as_ir_tensor, named_tensors, scope_of
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 

@@ -17,11 +17,11 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from nfexport.passes.folds.fold_ws import STANDARDISED
-from nfexport.tracing import DYNAMO_FROM_OPSET, TraceRequest
-from nfexport.tracing.patching import plain_weights
-from nfexport.tracing.shapes import shapes_alone
-from nfexport.tracing.weights import as_ir_tensor, is_large, named_tensors, standing_in
+from nfexport.graph.meta_keys import STANDARDISED
+from nfexport.tracing.request import DYNAMO_FROM_OPSET, TraceRequest
+from nfexport.tracing.shared_weights import as_ir_tensor, is_large, named_tensors, standing_in
+from nfexport.tracing.traceable_modules import plain_weights
+from nfexport.tracing.traced_shapes import shapes_alone
 
 
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:

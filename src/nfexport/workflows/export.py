@@ -30,7 +30,7 @@ from nfexport.recipe.opsets import DEFAULT_OPSET, check_opset
 from nfexport.recipe.recipe import PassStep, Recipe
 from nfexport.recipe.speed import Speed
 from nfexport.recipe.steps import Front, head_step, traced_outputs
-from nfexport.sources.spec import ModelSpec
+from nfexport.sources.model.spec import ModelSpec
 from nfexport.workflows.results import ExportResult, IrResult
 from nfexport.workflows.subjects import ir_subject, subject_of_recipe
 from nfexport.workflows.verify import verify_file
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from nfexport.passes.report import PassReport
     from nfexport.sources import LoadedModel
-    from nfexport.sources.heads import Asked
+    from nfexport.sources.model.heads import Asked
     from nfexport.tracing import Exporter, TraceRequest
     from nfexport.verification import ModelUnderTest
     from nfexport.verification.verification_report import VerificationReport
@@ -111,7 +111,7 @@ def export(
     left out (False) or asked for alone (True). precision is for float16. normalize to resize
     say what stands in front of the network (see nfexport.recipe.steps.Front); outputs what it gives: 'logits',
     'probs', 'topk' (the best top_k), 'features' (the maps of feature_levels, or timm's own choice),
-    'embedding', 'embedding-unpooled' (see nfexport.sources.heads). output_name is that of a lone output;
+    'embedding', 'embedding-unpooled' (see nfexport.sources.model.heads). output_name is that of a lone output;
     rename gives any input or output another name. network overrides what timm's configuration says of the
     pictures that the weights were trained on, by the fields of nfexport.recipe.recipe.Preprocessing (mean, std,
     crop_pct, crop_mode, interpolation); labels are the names of the classes; about goes into the file as it
@@ -152,10 +152,10 @@ def export(
         _check_int8(quantize, opset=opset, precision=precision, to=to)
     stages = Stages(progress)
     with stages.stage("import"), collector.paused():
-        from nfexport import tracing
-        from nfexport.sources import heads, loading
-        from nfexport.sources.standardised import standardisations
-        from nfexport.sources.torchvision_operators import import_timm
+        from nfexport import sources, tracing
+        from nfexport.sources.model import heads
+        from nfexport.sources.timm.standardised_layers import standardisations
+        from nfexport.sources.timm.torchvision_operators import import_timm
 
         import_timm()
     spec = ModelSpec(
@@ -167,11 +167,11 @@ def export(
         image_size=image_size,
     )
     with stages.stage("model"):
-        loaded = _with_own(loading.load(spec), network, labels)
+        loaded = _with_own(sources.load(spec), network, labels)
         if dynamic_size:
-            from nfexport.sources import flexible_size
+            from nfexport.sources.model import accepted_sizes
 
-            flexible_size.check_flexible(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels)
+            accepted_sizes.check_flexible(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels)
     given = heads.plan_outputs(
         loaded.module, loaded.architecture, outputs, k=top_k, levels=feature_levels, name=output_name
     )
@@ -201,7 +201,7 @@ def export(
         standardised=standardisations(loaded.module) if any(step.name == "fold-ws" for step in steps) else {},
     )
     with heads.giving(loaded.module, traced):
-        rebuild = None if verify else lambda: loading.load(spec).module
+        rebuild = None if verify else lambda: sources.load(spec).module
         graph, used, reports = _trace_and_pass(loaded.module, request, exporter, steps, stages, rebuild)
     names = rename or {}
     recipe = Recipe(
@@ -313,7 +313,7 @@ def _with_own(loaded: LoadedModel, network: Mapping[str, Any] | None, labels: Se
     """Return the model with what the user knows better than timm's configuration.
 
     Raises RecipeError if no picture can be prepared so, or for another number of labels than of classes."""
-    from nfexport.sources.sizes import checked
+    from nfexport.sources.timm.image_sizes import checked
 
     if network:
         own = dataclasses.replace(loaded.preprocessing, **network)
@@ -342,17 +342,17 @@ def _trace_and_pass(
     has them then, and passes that replace them free their memory.
     Raises ExportError with the reason of each exporter if none can."""
     from nfexport import tracing
-    from nfexport.sources import consumed
+    from nfexport.sources.model import released_weights
 
     reasons: list[str] = []
     for name in tracing.order_of_exporters(request.opset, exporter):
         try:
             with stages.stage("trace"):
                 if reasons and rebuild is not None:
-                    consumed.take_weights(module, rebuild())
+                    released_weights.take_weights(module, rebuild())
                 graph = tracing.trace(module, request, name)
                 if rebuild is not None:
-                    consumed.give_up_weights(module)
+                    released_weights.give_up_weights(module)
             with stages.stage("passes"):
                 return graph, name, run(graph, steps, stages.progress.step)
         except (ExportError, PassError) as error:

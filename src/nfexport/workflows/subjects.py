@@ -12,7 +12,7 @@ from nfexport.recipe.interface import front_steps, int8_bound, keeps_weights, mo
 from nfexport.recipe.interface import precision as precision_of
 from nfexport.recipe.recipe import Output, Recipe
 from nfexport.recipe.steps import Front
-from nfexport.sources.spec import ModelSpec
+from nfexport.sources.model.spec import ModelSpec
 from nfexport.verification.model_under_test import ModelUnderTest
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> ModelUnderTest:
     """Return what the recipe says of its file."""
     others: tuple[tuple[int, int], ...] = ()
     if recipe.dynamic_size:
-        from nfexport.sources import flexible_size
+        from nfexport.sources.model import accepted_sizes
 
-        others = (flexible_size.second_size(recipe.image_size),)
+        others = (accepted_sizes.second_size(recipe.image_size),)
     return ModelUnderTest(
         input_name=recipe.input_name,
         outputs=recipe.outputs,
@@ -88,8 +88,8 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
     The file has one input, a picture [batch, channels, height, width] or [batch, height, width, channels];
     of its outputs the logits are compared. A batch or a size that is symbolic is dynamic; the model then
     takes its own size.
-    Raises OnnxFileError for another interface, and what nfexport.sources.loading.load does."""
-    from nfexport.sources import loading
+    Raises OnnxFileError for another interface, and what nfexport.sources.timm.construction.load does."""
+    from nfexport import sources
 
     if named.checkpoint is not None and named.pretrained:
         raise RecipeError("--checkpoint and --pretrained both name weights", fix="pass one of them")
@@ -106,7 +106,7 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
         image_size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
     )
     try:
-        loaded = loading.load(spec)
+        loaded = sources.load(spec)
     except RecipeError as error:
         raise RecipeError(f"'{facts.path}' cannot be {named.name}: {error.problem}", fix=_OTHER) from error
     if channels != loaded.in_channels and isinstance(channels, int):

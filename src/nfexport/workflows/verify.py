@@ -75,13 +75,13 @@ def verify(
         claim = _read_ir(path) if is_ir else _read_onnx(path, named)
         recipe = claim.recipe
     with stages.stage("import"):
-        from nfexport.sources import loading
-        from nfexport.sources.torchvision_operators import import_timm
+        from nfexport import sources
+        from nfexport.sources.timm.torchvision_operators import import_timm
 
         import_timm()
     with stages.stage("model"):
         if recipe is not None:
-            loaded = loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+            loaded = sources.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
             subject = subject_of_recipe(recipe, loaded)
             if claim.ir_precision is not None:
                 subject = ir_subject(subject, claim.ir_precision)
@@ -178,7 +178,7 @@ def verify_file(
     path: Path, loaded: LoadedModel, subject: ModelUnderTest, *, stages: Stages, **options: Any
 ) -> tuple[VerificationReport, ...]:
     """Compare a file with the model that is loaded; options are those of verify_in_runtimes."""
-    from nfexport.sources import heads
+    from nfexport.sources.model import heads
     from nfexport.verification import verify_in_runtimes
 
     with heads.giving(loaded.module, subject.outputs):
@@ -207,7 +207,7 @@ def _diagnose(
     computed: Sequence[Computed],
     stages: Stages,
 ) -> Diagnosis:
-    from nfexport.sources import heads
+    from nfexport.sources.model import heads
     from nfexport.verification.diagnosis.diagnosis import diagnose
 
     report = next((report for report in reports if not report.passed), reports[0])
@@ -219,7 +219,7 @@ def _try_faults(
     path: Path, loaded: LoadedModel, subject: ModelUnderTest, seed: int, computed: Sequence[Computed], stages: Stages
 ) -> SelfTest:
     from nfexport.runtimes.session.declared import load
-    from nfexport.sources import heads
+    from nfexport.sources.model import heads
     from nfexport.verification.self_test import self_test
 
     with heads.giving(loaded.module, subject.outputs):

@@ -24,7 +24,7 @@ from nfexport.images.classify.top_classes import softmax
 from nfexport.inspection import inspect
 from nfexport.recipe.metadata import DIGEST_KEY, RECIPE_KEY
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 from tests.images.classify.conftest import CLASSES, SIZE, drawn
 
 Exported = Callable[[str], Path]

@@ -8,7 +8,7 @@ import pytest
 
 import nfexport
 from nfexport.inspection.cost import Cost, count_cost
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 OMZ_NFNET_F0 = {
     "fold_ws": True,

@@ -19,7 +19,7 @@ def command(pattern: str | None, as_json: bool, quiet: bool, verbose: bool) -> i
     A 'w' marks those with weight standardisation, which --fold-ws folds.
     """
     from nfexport.cli.console import Console, print_json
-    from nfexport.sources import list_architectures
+    from nfexport.sources.timm.catalogue import list_architectures
 
     entries = list_architectures(pattern)
     if not entries:

@@ -162,10 +162,10 @@ def _batch(recipe: Recipe, wanted: int | None) -> int:
 
 
 def _torch(recipe: Recipe, checkpoint: str | Path | None) -> Runner:
-    from nfexport.sources import loading
+    from nfexport import sources
 
     return TorchRunner(
-        recipe, loading.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+        recipe, sources.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
     )
 
 

@@ -18,15 +18,12 @@ import onnx
 import onnx_ir as ir
 
 from nfexport.graph import edit
+from nfexport.graph.meta_keys import PARAMETERS
 from nfexport.passes.report import PassReport
 
 NAME = "name-by-module"
 
 TRANSPOSED = ".T"
-
-
-PARAMETERS = "nfexport.parameters"
-"""Key in model.meta under which tracing leaves the names of the state dict."""
 
 
 def apply(model: ir.Model) -> PassReport:

@@ -25,15 +25,12 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import relative_error
 from nfexport.graph.evaluate import ConstantEvaluator, is_training_batch_normalization
+from nfexport.graph.meta_keys import STANDARDISED
 from nfexport.graph.standardisation import Standardisation, standardise
 from nfexport.passes.report import PassReport
 
 NAME = "fold-ws"
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-
-STANDARDISED = "nfexport.standardised"
-"""Key in model.meta under which tracing leaves, by the name of the weight, what it left out of the graph: a
-Standardisation, and its gain as a tensor. Only convolutions may read such a weight."""
 
 
 def apply(model: ir.Model) -> PassReport:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from nfexport.graph.standardisation import Standardisation
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 
 @functools.cache

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nfexport.sources.sizes import REFUSALS
-from nfexport.sources.standardised import is_standardised
+from nfexport.sources.model.accepted_sizes import REFUSALS
+from nfexport.sources.timm.standardised_layers import is_standardised
 
 _MATRIX_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 _LAYER_SCALES = ("gamma", "gamma_1", "gamma_2", "gamma1", "gamma2", "gamma3", "layer_scale", "ls")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from nfexport.errors import CheckpointError
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
 

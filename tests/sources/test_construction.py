@@ -12,9 +12,9 @@ import safetensors.torch
 from nfexport.errors import EXIT_INPUT, RecipeError
 from nfexport.recipe.recipe import Output, Recipe, Weights
 from nfexport.sources import ModelSpec, load, load_from_recipe
-from nfexport.sources.catalogue import find_standardised, known_standardised, list_architectures
-from nfexport.sources.names import resolve
-from nfexport.sources.sizes import choose_size, preprocessing
+from nfexport.sources.timm.catalogue import find_standardised, known_standardised, list_architectures
+from nfexport.sources.timm.image_sizes import choose_size, preprocessing
+from nfexport.sources.timm.names import resolve_name
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ from nfexport.sources.sizes import choose_size, preprocessing
     ],
 )
 def test_sizes(name: str, wanted: object, size: tuple[int, int]) -> None:
-    assert choose_size(wanted, resolve(name, pretrained=False).cfg) == size  # type: ignore[arg-type]
+    assert choose_size(wanted, resolve_name(name, pretrained=False).cfg) == size  # type: ignore[arg-type]
 
 
 def test_the_test_size_has_its_own_crop() -> None:
-    cfg = resolve("nfnet_l0", pretrained=True).cfg
+    cfg = resolve_name("nfnet_l0", pretrained=True).cfg
     assert preprocessing(cfg, (288, 288)).crop_pct == 1.0
     assert preprocessing(cfg, (224, 224)).crop_pct == 0.9
 

@@ -1,8 +1,7 @@
-"""From a ModelSpec, or from a recipe, to a torch model with its weights."""
+"""From a name of timm, or from a recipe with one, to a torch model with its weights."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +9,16 @@ import torch
 
 from nfexport.errors import CheckpointError, RecipeError, WeightsUnreachable
 from nfexport.recipe.about import About
-from nfexport.recipe.recipe import Preprocessing, Recipe, Weights
-from nfexport.sources import checkpoints, hub, sizes
-from nfexport.sources.digest import state_digest
-from nfexport.sources.names import ResolvedName, resolve
-from nfexport.sources.quick_init import without_random_init
-from nfexport.sources.seeded import seed_weights
-from nfexport.sources.spec import ModelSpec
-from nfexport.sources.torchvision_operators import import_timm
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LoadedModel:
-    """A torch model in evaluation mode, in float32, and what is known of it.
-
-    image_size is (height, width) in pixels; labels names where the class names come from, or holds them, if
-    anybody knows; about is what timm says of trained weights."""
-
-    module: torch.nn.Module
-    architecture: str
-    weights: Weights
-    image_size: tuple[int, int]
-    in_channels: int
-    num_classes: int
-    preprocessing: Preprocessing
-    labels: str | tuple[str, ...] | None
-    about: About | None = None
-
-    @property
-    def model_name(self) -> str:
-        """The name that timm knows the weights by: architecture, and tag if trained."""
-        tag = self.weights.tag
-        return f"{self.architecture}.{tag}" if tag else self.architecture
+from nfexport.recipe.recipe import Recipe, Weights
+from nfexport.sources.model.accepted_sizes import REFUSALS
+from nfexport.sources.model.digest import state_digest
+from nfexport.sources.model.loaded_model import InputSpec, LoadedModel
+from nfexport.sources.model.quick_init import without_random_init
+from nfexport.sources.model.spec import ModelSpec
+from nfexport.sources.timm import checkpoints, hub, image_sizes
+from nfexport.sources.timm.names import ResolvedName, resolve_name
+from nfexport.sources.timm.seeded_weights import seed_weights
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 
 def load(spec: ModelSpec) -> LoadedModel:
@@ -50,7 +27,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     Raises UnknownModelError, RecipeError, CheckpointError or WeightsUnreachable."""
     loaded, cfg = _load(spec)
     if spec.image_size is not None:
-        sizes.check_forward(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels, cfg)
+        image_sizes.check_forward(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels, cfg)
     return loaded
 
 
@@ -61,11 +38,10 @@ def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
         raise RecipeError(f"{spec.num_classes} classes cannot be", fix="pass --num-classes with 0 or more")
     if spec.checkpoint is not None and not spec.checkpoint.exists():
         raise CheckpointError(f"there is no file '{spec.checkpoint}'", fix="check the path given to --checkpoint")
-    resolved = resolve(spec.name, pretrained=spec.pretrained)
+    resolved = resolve_name(spec.name, pretrained=spec.pretrained)
     cfg = resolved.cfg
-    size = sizes.choose_size(spec.image_size, cfg)
-    in_channels = cfg.input_size[0]
-    arguments = sizes.size_arguments(size, cfg)
+    size = image_sizes.choose_size(spec.image_size, cfg)
+    arguments = image_sizes.size_arguments(size, cfg)
     if spec.num_classes is not None and spec.num_classes != cfg.num_classes:
         arguments["num_classes"] = spec.num_classes
     if spec.checkpoint is not None:
@@ -78,14 +54,11 @@ def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
         module=module,
         architecture=resolved.architecture,
         weights=weights,
-        image_size=size,
-        in_channels=in_channels,
+        input=InputSpec(channels=cfg.input_size[0], height=size[0], width=size[1]),
         num_classes=int(getattr(module, "num_classes", cfg.num_classes)),
-        preprocessing=sizes.preprocessing(cfg, size),
+        preprocessing=image_sizes.preprocessing(cfg, size),
         labels=None if "num_classes" in arguments else _labels(cfg),
-        about=_about(resolved.cfg, f"{resolved.architecture}.{resolved.tag}")
-        if weights.kind == "pretrained"
-        else None,
+        about=_about(resolved) if weights.kind == "pretrained" else None,
     )
     return loaded, cfg
 
@@ -151,8 +124,7 @@ def _from_hub(resolved: ResolvedName, arguments: dict[str, Any]) -> tuple[torch.
     classes = arguments.get("num_classes")
     if classes:
         raise RecipeError(
-            f"the trained classifier of {resolved.architecture}.{resolved.tag} has {resolved.cfg.num_classes} "
-            f"classes, not {classes}",
+            f"the trained classifier of {resolved.full} has {resolved.cfg.num_classes} classes, not {classes}",
             fix="leave --num-classes out, or pass --checkpoint FILE with a classifier of that size",
         )
     if "img_size" in arguments:
@@ -165,10 +137,10 @@ def _build(resolved: ResolvedName, arguments: dict[str, Any]) -> torch.nn.Module
     try:
         with without_random_init():
             module: torch.nn.Module = import_timm().create_model(resolved.architecture, **arguments)
-    except sizes.REFUSALS as error:
+    except REFUSALS as error:
         if "img_size" not in arguments:
             raise
-        raise sizes.refused_size(resolved.architecture, arguments["img_size"], resolved.cfg, error) from error
+        raise image_sizes.refused_size(resolved.architecture, arguments["img_size"], resolved.cfg, error) from error
     return module.float().eval()
 
 
@@ -180,8 +152,9 @@ def _labels(cfg: Any) -> str | None:
     return None if subset is None else str(subset)
 
 
-def _about(cfg: Any, name: str) -> About:
+def _about(resolved: ResolvedName) -> About:
     """Return what timm's configuration says of these weights."""
+    cfg, name = resolved.cfg, resolved.full
     papers = cfg.paper_ids or ()
     hub = cfg.hf_hub_id and (f"{cfg.hf_hub_id}{name}" if cfg.hf_hub_id.endswith("/") else cfg.hf_hub_id)
     return About(

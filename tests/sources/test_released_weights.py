@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import torch
 
-from nfexport.sources.consumed import give_up_weights, take_weights
+from nfexport.sources.model.released_weights import give_up_weights, take_weights
 
 
 def network() -> torch.nn.Module:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from nfexport.errors import RecipeError
 from nfexport.recipe.recipe import Preprocessing
-
-REFUSALS = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError)
-"""What timm's networks raise for a size that they cannot take, when they are built or when they run."""
-
-Size = int | tuple[int, int] | Literal["train", "test"] | None
+from nfexport.sources.model.accepted_sizes import REFUSALS
+from nfexport.sources.model.spec import ImageSize
 
 
-def choose_size(wanted: Size, cfg: Any) -> tuple[int, int]:
+def choose_size(wanted: ImageSize | None, cfg: Any) -> tuple[int, int]:
     """Return (height, width) in pixels; None is the size at which timm reports the model.
 
     Raises RecipeError for a size below one pixel."""

@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import torch
 
-from nfexport.sources.standardised import standardised_convolutions
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.standardised_layers import standardised_convolutions
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 _TABLE = "weight_standardised.txt"
 """The architectures with weight standardisation; building 1,300 networks to find out takes minutes."""

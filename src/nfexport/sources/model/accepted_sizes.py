@@ -1,11 +1,13 @@
-"""Whether a network takes pictures of other sizes than its own, and which to check that with."""
+"""Which image sizes a network accepts: its own alone, or others too, and which of those to check."""
 
 from __future__ import annotations
 
 import torch
 
 from nfexport.errors import RecipeError
-from nfexport.sources.sizes import REFUSALS
+
+REFUSALS = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+"""What networks raise for a size that they do not accept, when they are built or when they run."""
 
 STEP = 32
 """Pixels that most networks reduce to one: another size that is a multiple leaves every layer something."""
@@ -17,7 +19,7 @@ def second_size(image_size: tuple[int, int]) -> tuple[int, int]:
 
 
 def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple[int, int], in_channels: int) -> None:
-    """Raise RecipeError, with the reason, if the network does not take pictures of another size, or if it
+    """Raise RecipeError, with the reason, if the network does not accept images of another size, or if it
     pads them by an amount that a traced graph would hold as a constant."""
     reason = why_fixed(module)
     if reason is None:
@@ -30,13 +32,13 @@ def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple
             reason = f"at {height}×{width} it stops: {lines[0].rstrip('.')}"
     if reason is not None:
         raise RecipeError(
-            f"the picture size of {architecture} is fixed ({reason})",
+            f"the image size of {architecture} is fixed ({reason})",
             fix="leave out --dynamic-size, or pass --image-size",
         )
 
 
 def why_fixed(module: torch.nn.Module) -> str | None:
-    """Return what ties the network to one size of picture, as far as its modules tell; None if nothing does."""
+    """Return what ties the network to one image size, as far as its modules tell; None if nothing does."""
     for path, child in module.named_modules():
         kind = type(child).__name__
         if kind.endswith("Same") and _strides(child):

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from nfexport.errors import CheckpointError, WeightsUnreachable
-from nfexport.sources.names import ResolvedName
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.names import ResolvedName
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 _PATIENCE = 5.0
 """Seconds that the hub has to answer a first question."""
@@ -27,7 +27,7 @@ def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
 
     kwargs go to timm.create_model. Raises WeightsUnreachable if the hub cannot be reached or does not have the
     file, and CheckpointError if what it delivers does not fit."""
-    name = f"{resolved.architecture}.{resolved.tag}"
+    name = resolved.full
     try:
         with _quiet(), _offline_where_nobody_answers(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
             model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)

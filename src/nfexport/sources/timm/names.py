@@ -7,7 +7,7 @@ import difflib
 from typing import Any
 
 from nfexport.errors import UnknownModelError
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,19 +19,18 @@ class ResolvedName:
     tag: str | None
     cfg: Any
 
+    @property
+    def full(self) -> str:
+        """The name with its tag, by which timm knows the weights."""
+        return self.architecture if self.tag is None else f"{self.architecture}.{self.tag}"
 
-def resolve(name: str, *, pretrained: bool) -> ResolvedName:
+
+def resolve_name(name: str, *, pretrained: bool) -> ResolvedName:
     """Return what timm has under this name.
 
     Raises UnknownModelError, with the nearest names, for an unknown architecture or tag, and with a sibling
     that has weights where the architecture has none published."""
     timm = import_timm()
-    if ":" in name or "/" in name:
-        raise UnknownModelError(
-            f"'{name}' is not a timm name",
-            fix="pass an architecture ('nfnet_l0') or architecture.tag ('nfnet_l0.ra2_in1k'); "
-            "weights in a file go with --checkpoint",
-        )
     architecture, _, tag = name.partition(".")
     renamed = timm.models.get_deprecated_models()
     if architecture in renamed:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from nfexport.tracing.patching import tensors_in
+from nfexport.tracing.traceable_modules import tensors_in
 
 Shape = Sequence[int]
 

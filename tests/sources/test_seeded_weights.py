@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.digest import state_digest
-from nfexport.sources.seeded import uniform
-from nfexport.sources.torchvision_operators import import_timm
+from nfexport.sources.model.digest import state_digest
+from nfexport.sources.timm.seeded_weights import uniform
+from nfexport.sources.timm.torchvision_operators import import_timm
 
 SMALL = [
     "test_nfnet",

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from nfexport.tracing.patching import traceable
+from nfexport.tracing.traceable_modules import traceable
 
 FUSED = (torch.std_mean, torch.var_mean, F.batch_norm, F.layer_norm)
 

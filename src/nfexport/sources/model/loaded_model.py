@@ -1,0 +1,56 @@
+"""What every source gives: a torch model, and what is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from nfexport.recipe.about import About
+from nfexport.recipe.recipe import Preprocessing, Weights
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """The image that a network takes: float32 [batch, channels, height, width], sizes in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A torch model in evaluation mode, in float32, and what is known of it.
+
+    architecture, with weights.tag, is the name by which a recipe finds the model again (see model_name). weights says
+    where the weights come from and holds their digest. num_classes is 0 without a classifier. labels names where the
+    class names come from ('imagenet-1k'), or holds them, or is None if they are unknown. about is what the source
+    says of trained weights: their licence, origin and papers."""
+
+    module: torch.nn.Module
+    architecture: str
+    weights: Weights
+    input: InputSpec
+    num_classes: int
+    preprocessing: Preprocessing
+    labels: str | tuple[str, ...] | None
+    about: About | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The (height, width) of the network's input, in pixels."""
+        return self.input.height, self.input.width
+
+    @property
+    def in_channels(self) -> int:
+        """The number of channels of the network's input."""
+        return self.input.channels
+
+    @property
+    def model_name(self) -> str:
+        """The name that the source knows the weights by: architecture, and tag if trained."""
+        tag = self.weights.tag
+        return f"{self.architecture}.{tag}" if tag else self.architecture

@@ -1,0 +1,33 @@
+"""What a user asks for when naming a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+ImageSize = int | tuple[int, int] | Literal["train", "test"]
+"""A number of pixels, (height, width), or the size at which timm trained or tests the weights."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model and where its weights come from.
+
+    name is what a source understands, such as a timm architecture, or architecture.tag, which asks for those trained
+    weights; instance is the model itself where it is handed over rather than named. pretrained asks for the default
+    tag; checkpoint takes the weights from a file; otherwise they are seeded. Without image_size a source takes its
+    own: for timm the test size where there is one, else the training size."""
+
+    name: str
+    instance: object = None
+    pretrained: bool = False
+    checkpoint: Path | None = None
+    seed: int = 0
+    num_classes: int | None = None
+    image_size: ImageSize | None = None
+
+    @property
+    def model(self) -> object:
+        """What the sources are asked about: the instance, or else the name."""
+        return self.name if self.instance is None else self.instance
