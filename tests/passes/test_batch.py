@@ -14,7 +14,7 @@ import pytest
 import nfexport
 from nfexport.errors import PassError
 from nfexport.passes.batch import batch
-from nfexport.passes.batch.batching.proof import prove
+from nfexport.passes.batch.propagation.proof import prove
 from nfexport.passes.cleanup import tidy
 from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, operators, parse, run

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes.front.graph_head import find_head
+from nfexport.passes.front.preprocessing.graph_head import find_head
 from tests.passes.graphs import parse
 from tests.passes.preprocessing import PADDED, network
 

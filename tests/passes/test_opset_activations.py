@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from nfexport.passes.opset.rules import RULES
-from nfexport.passes.opset.rules.site import Site
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite
 from tests.passes import opset_agreement as agreement
 
 ACTIVATIONS = {
@@ -34,7 +34,7 @@ def test_an_activation_is_spelt_out(node: str, source: int, expected: list[str])
 def test_hard_swish_of_a_wrong_slope_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """HardSigmoid's own default, alpha = 0.2, is not HardSwish's 1/6."""
 
-    def wrong_slope(site: Site) -> object:
+    def wrong_slope(site: RewriteSite) -> object:
         return [site.emit("Mul", site.x(), site.emit("HardSigmoid", site.x()))]
 
     before = agreement.parse("g (float[N,64] x) => (float[a,b] y) { y = HardSwish(x) }", 14)

@@ -10,7 +10,7 @@ import torch
 
 from nfexport.passes.opset.rules import RULES, normalisation
 from nfexport.passes.opset.rules.pooling import more_padding
-from nfexport.passes.opset.rules.site import Site
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite
 from tests.passes import opset_agreement as agreement
 
 Y = "float[a,b,c,d] y"
@@ -33,7 +33,7 @@ def test_ceil_mode_becomes_padding(op_type: str, size: str, kernel: int, pad: in
 
 
 def test_ceil_mode_left_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgets(site: Site) -> object:
+    def forgets(site: RewriteSite) -> object:
         given = {name: a for name, a in site.node.attributes.items() if name != "ceil_mode"}
         return [site.emit(site.node.op_type, site.x(), **given)]
 
@@ -120,7 +120,7 @@ def test_half_precision_is_normalised_in_float32() -> None:
 def test_a_wrong_epsilon_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """At a variance of 0.01 an epsilon added outside the root changes the result by percents."""
 
-    def outside(site: Site, mean_square: object, ftype: object) -> object:
+    def outside(site: RewriteSite, mean_square: object, ftype: object) -> object:
         epsilon = np.array(site.attribute("epsilon", 1e-5), dtype=np.float32)
         return site.emit("Add", site.emit("Sqrt", mean_square), epsilon)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nfexport.passes.opset.rules import RULES
-from nfexport.passes.opset.rules.site import Site
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite
 from tests.passes import opset_agreement as agreement
 
 X4 = "float[N,4,6,5] x"
@@ -244,7 +244,7 @@ def test_or_equal_is_false_for_nan() -> None:
 
 
 def test_softmax_over_the_wrong_axes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def keeps_the_axis(site: Site) -> object:
+    def keeps_the_axis(site: RewriteSite) -> object:
         return [site.emit("Softmax", site.x(), axis=site.attribute("axis"))]
 
     before = agreement.parse("g (float[N,3,4] x) => (float[a,b,c] y) { y = Softmax<axis=1>(x) }", 13)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from nfexport.errors import PassError
-from nfexport.passes.front import resampling, resize
+from nfexport.passes.front import resize
+from nfexport.passes.front.preprocessing import resampling
 from nfexport.sources.timm.torchvision_operators import import_timm
 from tests.passes.graphs import operators, parse, run
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.passes.front.resampling import resample
+from nfexport.passes.front.preprocessing.resampling import resample
 from nfexport.recipe.recipe import PassStep
 from nfexport.verification.tolerance import UNIT
 

@@ -288,8 +288,8 @@ def _front_steps(front: Front, record: Record, model: ir.Model, opset: int | Non
 
 def _check_not_normalised(model: ir.Model, record: Record, in_front: Sequence[PassStep]) -> None:
     """Raise PassError if a file that tells nothing of itself starts as one that normalises its input."""
-    from nfexport.passes.front.first_convolutions import per_channel_nodes
-    from nfexport.passes.front.graph_head import find_head
+    from nfexport.passes.front.preprocessing.first_convolutions import per_channel_nodes
+    from nfexport.passes.front.preprocessing.graph_head import find_head
 
     if record.front or record.recipe is not None or not any(step.name == "normalize" for step in in_front):
         return

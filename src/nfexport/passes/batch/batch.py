@@ -4,7 +4,7 @@
 
 The batch is the first axis of the first input, and of every other input whose first axis has the same size or
 name. A dynamic batch becomes a fixed one by writing its size: what the graph computes from it at run time goes
-on to do so. A fixed batch is followed through the graph (batching.walk), and each constant that holds it is
+on to do so. A fixed batch is followed through the graph (propagation.walk), and each constant that holds it is
 rewritten: targets of Reshape, Expand, Resize and Slice, and constants that are joined to it, such as a class
 token for each picture. Intermediate shapes are written anew.
 
@@ -23,9 +23,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from nfexport.errors import PassError
-from nfexport.passes.batch.batching.proof import followers_of, infer_all, outputs_at, prove
-from nfexport.passes.batch.batching.rules import RULES
-from nfexport.passes.batch.batching.walk import AGAIN, DYNAMIC, Lot, Walk
+from nfexport.passes.batch.propagation.proof import followers_of, infer_all, outputs_at, prove
+from nfexport.passes.batch.propagation.rules import RULES
+from nfexport.passes.batch.propagation.walk import AGAIN, DYNAMIC, BatchAxis, Walk
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.report import PassReport
 
@@ -106,38 +106,38 @@ def _change(model: ir.Model, new: int | None) -> tuple[list[ir.Value], list[str]
         return _substitute(model, entries, old, new), []
     infer_all(model)
     walk = Walk(model, RULES, old=old, new=new)
-    walk.lots.update((value, Lot(0)) for value in entries)
+    walk.batch_axes.update((value, BatchAxis(0)) for value in entries)
     for node in list(model.graph):
         walk.visit(node)
     for value in model.graph.outputs:
         _check_output(walk, value)
-    for value, lot in walk.lots.items():
+    for value, place in walk.batch_axes.items():
         if value.shape is not None:
-            value.shape = _replaced(value.shape, lot, new)
+            value.shape = _replaced(value.shape, place, new)
     RemoveUnusedNodesPass()(model)  # constants that were rewritten
     infer_shapes(model)
-    return [value for value in model.graph.outputs if value in walk.lots], list(walk.rewritten)
+    return [value for value in model.graph.outputs if value in walk.batch_axes], list(walk.rewritten)
 
 
 def _check_output(walk: Walk, value: ir.Value) -> None:
-    lot = walk.lots.get(value)
+    place = walk.batch_axes.get(value)
     if walk.follows(value):
         raise PassError(f"output '{value.name}' is computed from the size of the batch", fix=AGAIN)
-    if lot is not None and lot.axis != 0:
-        raise PassError(f"output '{value.name}' has the batch in axis {lot.axis}, not in the first", fix=AGAIN)
-    if lot is not None and lot.times != 1:
-        many = "an unknown number of" if lot.times is None else str(lot.times)
+    if place is not None and place.axis != 0:
+        raise PassError(f"output '{value.name}' has the batch in axis {place.axis}, not in the first", fix=AGAIN)
+    if place is not None and place.times != 1:
+        many = "an unknown number of" if place.times is None else str(place.times)
         raise PassError(
             f"output '{value.name}' has {many} entries in its first axis for each of the batch", fix=AGAIN
         )
 
 
-def _replaced(shape: ir.Shape, lot: Lot, new: int | None) -> ir.Shape:
+def _replaced(shape: ir.Shape, place: BatchAxis, new: int | None) -> ir.Shape:
     dims: list[int | str | ir.SymbolicDim | None] = list(shape)
     if new is None:
-        dims[lot.axis] = DYNAMIC if lot.times == 1 else None
+        dims[place.axis] = DYNAMIC if place.times == 1 else None
     else:
-        dims[lot.axis] = None if lot.times is None else new * lot.times
+        dims[place.axis] = None if place.times is None else new * place.times
     return ir.Shape(dims)
 
 

@@ -26,7 +26,7 @@ from nfexport.passes.folds.scales.axes import dims
 from nfexport.passes.folds.scales.factor import ONE, Factor, Refusal
 from nfexport.passes.folds.scales.flow import Plan, Search
 from nfexport.passes.folds.scales.formulas import formula_products
-from nfexport.passes.folds.scales.weights import Ledger, constant_operand, fixed
+from nfexport.passes.folds.scales.scaled_constants import Ledger, constant_operand, fixed
 from nfexport.passes.report import PassReport
 
 NAME = "fold-scales"

@@ -22,9 +22,9 @@ import onnx_ir as ir
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
-from nfexport.passes.front.first_convolutions import Branch, first_convolutions, per_channel_nodes
-from nfexport.passes.front.graph_head import Head, find_head, put_in_front
-from nfexport.passes.front.padding import fill_value
+from nfexport.passes.front.preprocessing.first_convolutions import Branch, first_convolutions, per_channel_nodes
+from nfexport.passes.front.preprocessing.graph_head import Head, find_head, put_in_front
+from nfexport.passes.front.preprocessing.padding import fill_value
 from nfexport.passes.report import PassReport
 
 NAME = "channels"

@@ -17,7 +17,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from nfexport.errors import PassError
-from nfexport.passes.front.graph_head import NCHW_TO_NHWC, NHWC_TO_NCHW, find_head, put_in_front
+from nfexport.passes.front.preprocessing.graph_head import NCHW_TO_NHWC, NHWC_TO_NCHW, find_head, put_in_front
 from nfexport.passes.report import PassReport
 
 NAME = "input-form"

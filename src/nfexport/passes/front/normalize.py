@@ -24,8 +24,8 @@ import onnx_ir as ir
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import round_once
-from nfexport.passes.front.graph_head import Head, find_head, put_in_front
-from nfexport.passes.front.normalize_fold import plan_fold
+from nfexport.passes.front.preprocessing.graph_head import Head, find_head, put_in_front
+from nfexport.passes.front.preprocessing.normalize_fold import plan_fold
 from nfexport.passes.report import PassReport
 
 NAME = "normalize"

@@ -24,8 +24,8 @@ import onnx_ir as ir
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
-from nfexport.passes.front import resampling
-from nfexport.passes.front.graph_head import Head, find_head
+from nfexport.passes.front.preprocessing import resampling
+from nfexport.passes.front.preprocessing.graph_head import Head, find_head
 from nfexport.passes.opset import convert_opset
 from nfexport.passes.report import PassReport
 

@@ -25,8 +25,8 @@ from nfexport.graph import edit
 from nfexport.passes.opset.rules import RULES
 from nfexport.passes.opset.rules.facts import ValueFacts, fill_in
 from nfexport.passes.opset.rules.replacement import Replacement, replace_all
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite
 from nfexport.passes.opset.rules.schemas import NEWEST, CannotCarry, since
-from nfexport.passes.opset.rules.site import Site
 from nfexport.passes.report import PassReport
 
 NAME = "convert-opset"
@@ -121,7 +121,7 @@ def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replac
     """Sketch the new form of a node; None if it is the old one. Raises CannotCarry."""
     if since(node.op_type, source) == since(node.op_type, target) is not None:
         return None
-    site = Site(node, facts, source=source, target=target)
+    site = RewriteSite(node, facts, source=source, target=target)
     rule = RULES.get(node.op_type)
     outputs = site.keep() if rule is None else rule(site)
     return None if site.is_as_before() else Replacement(node, tuple(site.sketch), tuple(outputs))

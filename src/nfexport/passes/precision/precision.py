@@ -25,7 +25,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name, relative_error
 from nfexport.passes.cleanup.tidy import infer_shapes
-from nfexport.passes.precision.float16_ranges import LARGEST, overflowing
+from nfexport.passes.precision.analysis.float16_ranges import LARGEST, overflowing
 from nfexport.passes.report import PassReport
 
 NAME = "precision"

@@ -31,7 +31,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.passes.report import PassReport
-from nfexport.passes.rewrites.widening import Widening, WideningError
+from nfexport.passes.rewrites.convolutions.widening import Widening, WideningError
 
 NAME = "merge-groups"
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from nfexport.graph import edit
 from nfexport.passes.report import PassReport
-from nfexport.passes.rewrites.widening import reduced_axes
+from nfexport.passes.rewrites.convolutions.widening import reduced_axes
 
 NAME = "pool-globally"
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError, PassError
-from nfexport.passes.front.graph_head import find_head
+from nfexport.passes.front.preprocessing.graph_head import find_head
 from nfexport.recipe.recipe import PassStep, Preprocessing
 from nfexport.verification.file_preprocessing import FilePreprocessing
 from nfexport.verification.input_cases import InputCase, default_cases

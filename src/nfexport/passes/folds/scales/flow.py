@@ -25,7 +25,7 @@ import onnx_ir as ir
 from nfexport.graph import edit
 from nfexport.passes.folds.scales import axes
 from nfexport.passes.folds.scales.factor import ONE, Factor, Refusal
-from nfexport.passes.folds.scales.weights import WEIGHTED, Scaling, constant_operand, scale_addend, take_up
+from nfexport.passes.folds.scales.scaled_constants import WEIGHTED, Scaling, constant_operand, scale_addend, take_up
 
 _LIMIT = 256
 """Nodes that one search looks at."""

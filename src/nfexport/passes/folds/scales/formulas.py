@@ -17,7 +17,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from nfexport.graph import edit
-from nfexport.passes.folds.scales.weights import constant_operand, fixed
+from nfexport.passes.folds.scales.scaled_constants import constant_operand, fixed
 
 _BENDS = frozenset({"Erf", "Tanh", "Sigmoid", "HardSigmoid", "Softplus", "Clip", "Relu", "Min", "Max", "Exp"})
 _ELEMENTWISE = _BENDS | {"Add", "Sub", "Mul", "Div", "Pow", "Neg", "Sqrt", "Reciprocal", "Identity", "Log", "Abs"}

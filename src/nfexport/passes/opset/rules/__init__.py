@@ -5,15 +5,24 @@ A new rule goes into the file of its kind, and into that file's RULES.
 
 from __future__ import annotations
 
-from nfexport.passes.opset.rules import activations, axes, normalisation, pooling, resizing, shapes, slices, values
-from nfexport.passes.opset.rules.site import Rule
+from nfexport.passes.opset.rules import (
+    activations,
+    axes,
+    interpolation,
+    normalisation,
+    pooling,
+    shapes,
+    slices,
+    values,
+)
+from nfexport.passes.opset.rules.rewrite_site import Rule
 
 RULES: dict[str, Rule] = {
     **activations.RULES,
     **axes.RULES,
     **normalisation.RULES,
     **pooling.RULES,
-    **resizing.RULES,
+    **interpolation.RULES,
     **shapes.RULES,
     **slices.RULES,
     **values.RULES,

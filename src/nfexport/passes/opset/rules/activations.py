@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nfexport.passes.opset.rules.site import Rule, Site, Wire, where_missing
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, where_missing
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 
 
-def gelu(site: Site) -> Wires:
+def gelu(site: RewriteSite) -> SketchedValues:
     """Spell out both forms of Gelu."""
     x = site.x()
     if site.attribute("approximate", "none") == "tanh":
@@ -32,19 +32,19 @@ def gelu(site: Site) -> Wires:
     return [site.emit("Mul", product, site.like(0.5, x))]
 
 
-def hard_swish(site: Site) -> Wires:
+def hard_swish(site: RewriteSite) -> SketchedValues:
     """Spell out HardSwish."""
     x = site.x()
     return [site.emit("Mul", x, site.emit("HardSigmoid", x, alpha=1 / 6, beta=0.5))]
 
 
-def mish(site: Site) -> Wires:
+def mish(site: RewriteSite) -> SketchedValues:
     """Spell out Mish."""
     x = site.x()
     return [site.emit("Mul", x, site.emit("Tanh", site.emit("Softplus", x)))]
 
 
-def swish(site: Site) -> Wires:
+def swish(site: RewriteSite) -> SketchedValues:
     """Spell out Swish; an alpha of 1, its default, costs no multiplication."""
     x = site.x()
     alpha = site.attribute("alpha", 1.0)
@@ -52,7 +52,7 @@ def swish(site: Site) -> Wires:
     return [site.emit("Mul", x, site.emit("Sigmoid", scaled))]
 
 
-def celu(site: Site) -> Wires:
+def celu(site: RewriteSite) -> SketchedValues:
     """Spell out Celu; with an alpha of 1, its default, it is Elu."""
     x = site.x()
     alpha = site.attribute("alpha", 1.0)

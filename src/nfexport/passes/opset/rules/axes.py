@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from nfexport.passes.opset.rules.site import Rule, Site, Source, Wire
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 
 _IDENTITY_ON_NO_AXES = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
 _REDUCTIONS = (
@@ -30,7 +30,7 @@ def _input_form_since(op_type: str) -> int:
     return 13 if op_type in ("ReduceSum", "Squeeze", "Unsqueeze") else 18
 
 
-def read_axes(site: Site) -> list[int] | None:
+def read_axes(site: RewriteSite) -> list[int] | None:
     """Return the node's axes as it gives them, from attribute or input; None where it gives none."""
     value = site.input(1)
     if value is not None:
@@ -39,7 +39,9 @@ def read_axes(site: Site) -> list[int] | None:
     return None if axes is None else list(axes)
 
 
-def emit_with_axes(site: Site, op_type: str, x: Source, axes: list[int] | None, **attributes: int) -> Wire:
+def emit_with_axes(
+    site: RewriteSite, op_type: str, x: Source, axes: list[int] | None, **attributes: int
+) -> SketchedValue:
     """Sketch an operator in the target's form of giving axes; they must suit the target already."""
     if axes is None:
         return site.emit(op_type, x, **attributes)
@@ -48,7 +50,7 @@ def emit_with_axes(site: Site, op_type: str, x: Source, axes: list[int] | None, 
     return site.emit(op_type, x, axes=axes, **attributes)
 
 
-def reduce(site: Site) -> Wires:
+def reduce(site: RewriteSite) -> SketchedValues:
     """Carry a reduction; without axes it runs over all of them, or over none if noop_with_empty_axes."""
     op_type, since = site.node.op_type, _input_form_since(site.node.op_type)
     if site.source >= since and site.target >= since:
@@ -63,7 +65,7 @@ def reduce(site: Site) -> Wires:
     return [emit_with_axes(site, op_type, x, positive, keepdims=site.attribute("keepdims"))]
 
 
-def squeeze(site: Site) -> Wires:
+def squeeze(site: RewriteSite) -> SketchedValues:
     """Carry Squeeze."""
     if site.source >= 13 and site.target >= 13:
         return site.keep()
@@ -72,7 +74,7 @@ def squeeze(site: Site) -> Wires:
     return [emit_with_axes(site, "Squeeze", x, None if axes is None else [site.axis(a, x) for a in axes])]
 
 
-def unsqueeze(site: Site) -> Wires:
+def unsqueeze(site: RewriteSite) -> SketchedValues:
     """Carry Unsqueeze, whose axes count in the result."""
     if site.source >= 13 and site.target >= 13:
         return site.keep()
@@ -86,7 +88,7 @@ def unsqueeze(site: Site) -> Wires:
     return [emit_with_axes(site, "Unsqueeze", x, axes)]
 
 
-def softmax(site: Site) -> Wires:
+def softmax(site: RewriteSite) -> SketchedValues:
     """Carry Softmax, LogSoftmax or Hardmax between 'over one axis' (13) and 'over it and all behind it'.
 
     The two agree on the last axis, and where all behind it have length 1. Else, downwards, the axis is
@@ -112,7 +114,7 @@ def softmax(site: Site) -> Wires:
     return [site.emit("Reshape", flat, site.emit("Shape", x))]
 
 
-def with_axis(site: Site, *, default: int | None = None) -> Wires:
+def with_axis(site: RewriteSite, *, default: int | None = None) -> SketchedValues:
     """Carry an operator as it is, but for a negative axis, which opset 10 and older do not know."""
     axis = site.attribute("axis", default)
     if axis is None or axis >= 0 or site.target >= 11:
@@ -121,7 +123,7 @@ def with_axis(site: Site, *, default: int | None = None) -> Wires:
     return site.keep(attributes)
 
 
-def _with_axis(site: Site) -> Wires:
+def _with_axis(site: RewriteSite) -> SketchedValues:
     return with_axis(site)
 
 

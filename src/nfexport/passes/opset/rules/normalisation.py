@@ -16,13 +16,13 @@ import numpy as np
 import onnx_ir as ir
 
 from nfexport.passes.opset.rules.axes import emit_with_axes
-from nfexport.passes.opset.rules.site import Array, Rule, Site, Source, Wire, where_missing
+from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source, where_missing
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-def layer_normalization(site: Site) -> Wires:
+def layer_normalization(site: RewriteSite) -> SketchedValues:
     """Spell out LayerNormalization, with the two statistics that it can put out."""
     x = site.x()
     axes = _last_axes(site, x)
@@ -36,7 +36,7 @@ def layer_normalization(site: Site) -> Wires:
     return [result, mean, inverse][: len(site.node.outputs)]
 
 
-def rms_normalization(site: Site) -> Wires:
+def rms_normalization(site: RewriteSite) -> SketchedValues:
     """Spell out RMSNormalization."""
     x = site.x()
     axes = _last_axes(site, x)
@@ -46,7 +46,7 @@ def rms_normalization(site: Site) -> Wires:
     return [_scaled(site, _narrowed(site, site.emit("Div", wide, root), x, ftype))]
 
 
-def _last_axes(site: Site, x: ir.Value) -> list[int]:
+def _last_axes(site: RewriteSite, x: ir.Value) -> list[int]:
     axis = site.attribute("axis", -1)
     if axis < 0 and site.target >= 11:
         return list(range(axis, 0))
@@ -54,7 +54,7 @@ def _last_axes(site: Site, x: ir.Value) -> list[int]:
     return list(range(axis % rank, rank))
 
 
-def _widened(site: Site, x: ir.Value) -> tuple[Source, ir.DataType]:
+def _widened(site: RewriteSite, x: ir.Value) -> tuple[Source, ir.DataType]:
     """Return x in the type to compute in, and that type."""
     dtype = site.dtype(x)
     if dtype in _HALVES and site.attribute("stash_type", 1) == ir.DataType.FLOAT:
@@ -62,22 +62,22 @@ def _widened(site: Site, x: ir.Value) -> tuple[Source, ir.DataType]:
     return x, dtype
 
 
-def _narrowed(site: Site, y: Wire, x: ir.Value, ftype: ir.DataType) -> Wire:
+def _narrowed(site: RewriteSite, y: SketchedValue, x: ir.Value, ftype: ir.DataType) -> SketchedValue:
     dtype = site.dtype(x)
     return y if dtype == ftype else site.emit("Cast", y, to=int(dtype))
 
 
-def _root(site: Site, mean_square: Wire, ftype: ir.DataType) -> Wire:
+def _root(site: RewriteSite, mean_square: SketchedValue, ftype: ir.DataType) -> SketchedValue:
     epsilon = np.array(site.attribute("epsilon", 1e-5), dtype=ftype.numpy())
     return site.emit("Sqrt", site.emit("Add", mean_square, epsilon))
 
 
-def _scaled(site: Site, y: Wire) -> Wire:
+def _scaled(site: RewriteSite, y: SketchedValue) -> SketchedValue:
     y = site.emit("Mul", y, site.input(1))
     return y if site.input(2) is None else site.emit("Add", y, site.input(2))
 
 
-def group_normalization(site: Site) -> Wires:
+def group_normalization(site: RewriteSite) -> SketchedValues:
     """Spell out GroupNormalization: each group is an instance channel of [N, groups, all its elements]."""
     if site.source >= 21 and site.target >= 21:
         return site.keep()
@@ -103,14 +103,14 @@ def group_normalization(site: Site) -> Wires:
     return [site.emit("Add", y, site.emit("Reshape", bias, per_channel))]
 
 
-def _shape_of(site: Site, x: ir.Value, dims: Sequence[int | None]) -> Array | Wire:
+def _shape_of(site: RewriteSite, x: ir.Value, dims: Sequence[int | None]) -> Array | SketchedValue:
     """Return the shape of x, as a constant if only the batch may vary."""
     if None in dims[1:]:
         return site.emit("Shape", x)
     return np.array([-1, *dims[1:]], dtype=np.int64)
 
 
-def batch_normalization(site: Site) -> Wires:
+def batch_normalization(site: RewriteSite) -> SketchedValues:
     """Carry BatchNormalization: the inference form as it is, the training form if only Y is in use.
 
     What the other outputs of the training form hold was first laid down in opset 14.
@@ -126,8 +126,8 @@ def batch_normalization(site: Site) -> Wires:
         count, given["training_mode"] = min(outputs, 3), 1
     else:
         count = 5 if training else 1
-    wires = site.emit_many("BatchNormalization", *site.node.inputs, outputs=count, **given)
-    return [*wires, *[None] * outputs][:outputs]
+    new_values = site.emit_many("BatchNormalization", *site.node.inputs, outputs=count, **given)
+    return [*new_values, *[None] * outputs][:outputs]
 
 
 RULES: dict[str, Rule] = {

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue
 from nfexport.passes.opset.rules.schemas import schema
-from nfexport.passes.opset.rules.site import Rule, Site, Wire
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 
 
 def more_padding(size: int | None, *, kernel: int, stride: int, before: int, after: int) -> int | None:
@@ -39,7 +39,7 @@ def more_padding(size: int | None, *, kernel: int, stride: int, before: int, aft
     return max(0, last * stride + kernel - padded)
 
 
-def pool(site: Site) -> Wires:
+def pool(site: RewriteSite) -> SketchedValues:
     """Carry MaxPool or AveragePool."""
     op_type, given = site.node.op_type, dict(site.node.attributes)
     form = schema(op_type, site.target)
@@ -58,7 +58,7 @@ def pool(site: Site) -> Wires:
     return site.emit_many(op_type, site.x(), outputs=outputs, pads=pads, **given)
 
 
-def _end_padded(site: Site) -> list[int]:
+def _end_padded(site: RewriteSite) -> list[int]:
     """Return the pads with which rounding down gives the windows of rounding up."""
     kernel = list(site.attribute("kernel_shape"))
     axes = len(kernel)

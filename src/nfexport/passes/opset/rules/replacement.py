@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from nfexport.graph import edit
-from nfexport.passes.opset.rules.site import SketchedNode, Wire
+from nfexport.passes.opset.rules.rewrite_site import SketchedNode, SketchedValue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Replacement:
 
     node: ir.Node
     sketch: tuple[SketchedNode, ...]
-    outputs: tuple[Wire | None, ...]
+    outputs: tuple[SketchedValue | None, ...]
 
 
 def replace_all(model: ir.Model, replacements: Sequence[Replacement], *, opset: int) -> list[ir.Value]:
@@ -54,13 +54,13 @@ class _Writer:
         old, sketch = replacement.node, replacement.sketch
         graph = old.graph
         assert graph is not None
-        values: dict[Wire, ir.Value] = {}
+        values: dict[SketchedValue, ir.Value] = {}
         for sketched in sketch:
             name = self._free(f"{old.name}/{sketched.op_type}", self._node_names) if len(sketch) > 1 else old.name
             graph.insert_before(old, self._node(sketched, old, str(name), values))
-        for output, wire in zip(old.outputs, replacement.outputs, strict=True):
-            if wire is not None:
-                self._hand_over(output, values[wire])
+        for output, new_value in zip(old.outputs, replacement.outputs, strict=True):
+            if new_value is not None:
+                self._hand_over(output, values[new_value])
         self._once_read.update((value, None) for value in old.inputs if value is not None)
         graph.remove(old, safe=True)
 
@@ -75,7 +75,9 @@ class _Writer:
             elif value.is_initializer() and value.graph is not None:
                 del value.graph.initializers[str(value.name)]
 
-    def _node(self, sketched: SketchedNode, old: ir.Node, name: str, values: dict[Wire, ir.Value]) -> ir.Node:
+    def _node(
+        self, sketched: SketchedNode, old: ir.Node, name: str, values: dict[SketchedValue, ir.Value]
+    ) -> ir.Node:
         node = ir.Node(
             "",
             sketched.op_type,
@@ -86,18 +88,20 @@ class _Writer:
             doc_string=old.doc_string,
             metadata_props=dict(old.metadata_props),
         )
-        for index, (value, wire) in enumerate(zip(node.outputs, sketched.outputs, strict=True)):
+        for index, (value, new_value) in enumerate(zip(node.outputs, sketched.outputs, strict=True)):
             value.name = self._free(f"{name}_output_{index}", self._value_names)
-            value.type = None if wire.dtype is None else ir.TensorType(wire.dtype)
-            values[wire] = value
+            value.type = None if new_value.dtype is None else ir.TensorType(new_value.dtype)
+            values[new_value] = value
             self.new_values.append(value)
         return node
 
-    def _input(self, sketched: SketchedNode, index: int, name: str, values: dict[Wire, ir.Value]) -> ir.Value | None:
+    def _input(
+        self, sketched: SketchedNode, index: int, name: str, values: dict[SketchedValue, ir.Value]
+    ) -> ir.Value | None:
         source = sketched.inputs[index]
         if source is None:
             return None
-        if isinstance(source, Wire):
+        if isinstance(source, SketchedValue):
             return values[source]
         if isinstance(source, ir.Value):
             return self._renewed.get(source, source)

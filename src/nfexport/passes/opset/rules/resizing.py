@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from nfexport.passes.opset.rules.site import Array, Rule, Site, Source, Wire
+from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 
 
-def resize(site: Site) -> Wires:
+def resize(site: RewriteSite) -> SketchedValues:
     """Carry Resize or Upsample."""
     if site.source <= 10 or site.node.op_type == "Upsample":
         return _from_corner_form(site)
@@ -49,7 +49,7 @@ def resize(site: Site) -> Wires:
     return [site.emit("Resize", site.x(), roi, scales, sizes, **given)]
 
 
-def _without_empty_inputs(site: Site, coordinates: str) -> Wires:
+def _without_empty_inputs(site: RewriteSite, coordinates: str) -> SketchedValues:
     """Leave out what opset 11 had to have: a region that is not looked at, scales where there are sizes."""
     roi = site.input(1) if coordinates == "tf_crop_and_resize" else None
     sizes = site.input(3)
@@ -57,12 +57,12 @@ def _without_empty_inputs(site: Site, coordinates: str) -> Wires:
     return [site.emit("Resize", site.x(), roi, scales, sizes, **site.node.attributes)]
 
 
-def _scales(site: Site) -> Array | ir.Value | None:
+def _scales(site: RewriteSite) -> Array | ir.Value | None:
     """Return the scales of all axes, None where sizes are given in their place."""
     return _of_all_axes(site, site.input(2), "scales input", np.ones)
 
 
-def _sizes(site: Site) -> Array | ir.Value | None:
+def _sizes(site: RewriteSite) -> Array | ir.Value | None:
     """Return the sizes of all axes, None where scales are given in their place."""
 
     def present(rank: int, dtype: np.dtype[np.int64]) -> Array:
@@ -74,11 +74,11 @@ def _sizes(site: Site) -> Array | ir.Value | None:
     return _of_all_axes(site, site.input(3), "sizes input", present)
 
 
-def _axes(site: Site, rank: int) -> list[int]:
+def _axes(site: RewriteSite, rank: int) -> list[int]:
     return [axis % rank for axis in site.attribute("axes")]
 
 
-def _of_all_axes(site: Site, value: ir.Value | None, what: str, others: object) -> Array | ir.Value | None:
+def _of_all_axes(site: RewriteSite, value: ir.Value | None, what: str, others: object) -> Array | ir.Value | None:
     if value is None or site.attribute("axes") is None:
         return value
     given = site.constant(value, what)
@@ -91,7 +91,7 @@ def _of_all_axes(site: Site, value: ir.Value | None, what: str, others: object) 
     return full
 
 
-def _from_corner_form(site: Site) -> Wires:
+def _from_corner_form(site: RewriteSite) -> SketchedValues:
     x, scales, mode = site.x(), site.input(1), site.attribute("mode", "nearest")
     if scales is None:
         site.refuse("it has no scales")
@@ -111,7 +111,7 @@ def _from_corner_form(site: Site) -> Wires:
     ]
 
 
-def _to_corner_form(site: Site, scales: Array | ir.Value | None, coordinates: str) -> Wires:
+def _to_corner_form(site: RewriteSite, scales: Array | ir.Value | None, coordinates: str) -> SketchedValues:
     mode = site.attribute("mode", "nearest")
     if mode == "cubic":
         site.refuse("mode 'cubic' came with opset 11")
@@ -127,14 +127,14 @@ def _to_corner_form(site: Site, scales: Array | ir.Value | None, coordinates: st
     return [site.emit("Upsample" if site.target < 10 else "Resize", site.x(), scales, mode=mode)]
 
 
-def _require_enlarging(site: Site, scales: Array | ir.Value) -> None:
+def _require_enlarging(site: RewriteSite, scales: Array | ir.Value) -> None:
     """Refuse to cross opset 11 when making smaller: runtimes differ in what the older form meant by it."""
     values = site.constant(scales, "scales input") if isinstance(scales, ir.Value) else scales
     if (values < 1).any():
         site.refuse("it makes smaller, and what opset 10 meant by that is not laid down")
 
 
-def grid_sample(site: Site) -> Wires:
+def grid_sample(site: RewriteSite) -> SketchedValues:
     """Carry GridSample, whose modes have two sets of names."""
     if site.target < 16 or (site.source < 20) == (site.target < 20):
         return site.keep()

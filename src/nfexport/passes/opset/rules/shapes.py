@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from nfexport.passes.opset.rules.site import Array, Rule, Site, Source, Wire
+from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 
 
-def pad(site: Site) -> Wires:
+def pad(site: RewriteSite) -> SketchedValues:
     """Carry Pad; pads of some axes are written out for all of them before opset 18."""
     mode = site.attribute("mode", "constant")
     if mode == "wrap" and site.target < 19:
@@ -37,7 +37,7 @@ def pad(site: Site) -> Wires:
     ]
 
 
-def _pads(site: Site, x: ir.Value) -> Array:
+def _pads(site: RewriteSite, x: ir.Value) -> Array:
     """Return the pads of all axes: those before, then those behind."""
     if site.source < 11:
         return np.array(site.attribute("pads"), dtype=np.int64)
@@ -52,7 +52,7 @@ def _pads(site: Site, x: ir.Value) -> Array:
     return full.ravel()
 
 
-def _fill(site: Site, x: ir.Value) -> Array | ir.Value | None:
+def _fill(site: RewriteSite, x: ir.Value) -> Array | ir.Value | None:
     """Return what a constant padding is made of, None for 0."""
     if site.source >= 11:
         return site.input(2)
@@ -60,7 +60,7 @@ def _fill(site: Site, x: ir.Value) -> Array | ir.Value | None:
     return site.like(value, x) if value != 0 else None
 
 
-def reshape(site: Site) -> Wires:
+def reshape(site: RewriteSite) -> SketchedValues:
     """Carry Reshape. Before opset 14 no dimension can be set to 0.
 
     A target that is computed at run time is taken to hold no 0: it would ask for an empty tensor.
@@ -77,7 +77,7 @@ def reshape(site: Site) -> Wires:
     return site.keep({name: a for name, a in site.node.attributes.items() if name != "allowzero"})
 
 
-def scatter(site: Site) -> Wires:
+def scatter(site: RewriteSite) -> SketchedValues:
     """Carry Scatter and ScatterElements, one operator under two names, and ScatterND."""
     op_type = site.node.op_type
     reduction = site.attribute("reduction", "none")
@@ -93,7 +93,7 @@ def scatter(site: Site) -> Wires:
     return [site.emit(name, *inputs, axis=site.axis(site.attribute("axis", 0), x))]
 
 
-def conv_transpose(site: Site) -> Wires:
+def conv_transpose(site: RewriteSite) -> SketchedValues:
     """Carry ConvTranspose; across opset 11 only with explicit padding."""
     if (site.source < 11) == (site.target < 11):
         return site.keep()
@@ -103,7 +103,7 @@ def conv_transpose(site: Site) -> Wires:
     return [site.emit("ConvTranspose", *site.node.inputs, **site.node.attributes)]
 
 
-def range_(site: Site) -> Wires:
+def range_(site: RewriteSite) -> SketchedValues:
     """Carry Range, of all types whose steps add up alike in every version."""
     dtype = site.dtype(site.x())
     if dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):

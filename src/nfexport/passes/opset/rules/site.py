@@ -1,6 +1,6 @@
 """One node on its way to another opset: what is known of it, and the sketch of what takes its place.
 
-A rule reads the node through a Site and emits the operators of the new form into it. Nothing is written to
+A rule reads the node through a RewriteSite and emits the operators of the new form into it. Nothing is written to
 the graph before every node has its sketch, so a graph that cannot be carried stays as it was.
 """
 
@@ -28,13 +28,13 @@ Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Wire:
+class SketchedValue:
     """A value that is yet to exist: an output of a sketched node."""
 
     dtype: ir.DataType | None
 
 
-Source = ir.Value | Wire | Array | None
+Source = ir.Value | SketchedValue | Array | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class SketchedNode:
     op_type: str
     inputs: tuple[Source, ...]
     attributes: dict[str, Any]
-    outputs: tuple[Wire, ...]
+    outputs: tuple[SketchedValue, ...]
 
     def input_name(self, index: int, opset: int) -> str:
         """Return what the schema calls an input: a name for the initializer that is to be there."""
@@ -52,11 +52,11 @@ class SketchedNode:
         return "constant" if form is None else form.inputs[min(index, len(form.inputs) - 1)].name
 
 
-Rule = Callable[["Site"], "Sequence[Wire | None]"]
-"""Emits the new form into the site and returns the wire that replaces each output, None for an unused one."""
+Rule = Callable[["RewriteSite"], "Sequence[SketchedValue | None]"]
+"""Emits the new form into the site and returns the new_value that replaces each output, None for an unused one."""
 
 
-class Site:
+class RewriteSite:
     """A node, what is known of its values, and the sketch of its form at the target opset."""
 
     def __init__(self, node: ir.Node, facts: ValueFacts, *, source: int, target: int) -> None:
@@ -124,11 +124,11 @@ class Site:
         """Give the reason why the node cannot be carried."""
         raise CannotCarry(reason)
 
-    def emit(self, op_type: str, *inputs: Source, **attributes: Any) -> Wire:
+    def emit(self, op_type: str, *inputs: Source, **attributes: Any) -> SketchedValue:
         """Sketch a node with one output."""
         return self.emit_many(op_type, *inputs, outputs=1, **attributes)[0]
 
-    def emit_many(self, op_type: str, *inputs: Source, outputs: int, **attributes: Any) -> tuple[Wire, ...]:
+    def emit_many(self, op_type: str, *inputs: Source, outputs: int, **attributes: Any) -> tuple[SketchedValue, ...]:
         """Sketch a node. Attributes that are None and trailing inputs that are None are left out.
 
         Raises CannotCarry if the target opset has no such node.
@@ -141,11 +141,11 @@ class Site:
         else:
             known = [self._known_dtype(source) for source in inputs]
             dtypes = inferred_outputs(op_type, self.target, known, outputs)
-        wires = tuple(Wire(dtype) for dtype in dtypes)
-        self._add(SketchedNode(op_type, inputs, given, wires))
-        return wires
+        new_values = tuple(SketchedValue(dtype) for dtype in dtypes)
+        self._add(SketchedNode(op_type, inputs, given, new_values))
+        return new_values
 
-    def keep(self, attributes: Mapping[str, ir.Attr] | None = None) -> tuple[Wire | None, ...]:
+    def keep(self, attributes: Mapping[str, ir.Attr] | None = None) -> tuple[SketchedValue | None, ...]:
         """Sketch the node as it is, where the operator's change of version leaves its meaning alone.
 
         attributes, where given, take the place of the node's own.
@@ -170,9 +170,9 @@ class Site:
                 value = given[name].value
                 self.refuse(f"{op_type} has no attribute {name!r} at opset {self.target}, and this one is {value!r}")
             del given[name]
-        wires = tuple(Wire(self._facts.dtype(output)) for output in self.node.outputs)
-        self._add(SketchedNode(op_type, tuple(self.node.inputs), given, wires))
-        return wires
+        new_values = tuple(SketchedValue(self._facts.dtype(output)) for output in self.node.outputs)
+        self._add(SketchedNode(op_type, tuple(self.node.inputs), given, new_values))
+        return new_values
 
     def is_as_before(self) -> bool:
         """Say whether the sketch is the node itself, so that the graph need not be touched."""
@@ -190,7 +190,7 @@ class Site:
     def _known_dtype(self, source: Source) -> ir.DataType | None:
         if source is None:
             return None
-        if isinstance(source, Wire):
+        if isinstance(source, SketchedValue):
             return source.dtype
         if isinstance(source, ir.Value):
             return self._facts.dtype(source)
@@ -203,7 +203,7 @@ class Site:
             inputs=[self._known_dtype(source) for source in node.inputs],
             present=[source is not None for source in node.inputs],
             attributes=node.attributes.keys(),
-            outputs=[wire.dtype for wire in node.outputs],
+            outputs=[new_value.dtype for new_value in node.outputs],
         )
         self.sketch.append(node)
 
@@ -211,7 +211,7 @@ class Site:
 def where_missing(rule: Rule) -> Rule:
     """Use the rule only where the target lacks the operator; else keep the node."""
 
-    def choose(site: Site) -> Sequence[Wire | None]:
+    def choose(site: RewriteSite) -> Sequence[SketchedValue | None]:
         return rule(site) if schema(site.node.op_type, site.target) is None else site.keep()
 
     return choose

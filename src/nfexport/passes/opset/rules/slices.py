@@ -15,9 +15,9 @@ import numpy as np
 import onnx_ir as ir
 
 from nfexport.passes.opset.rules.axes import with_axis
-from nfexport.passes.opset.rules.site import Array, Rule, Site, Source, Wire
+from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 _END = np.iinfo(np.int64).max
 
 
@@ -25,7 +25,7 @@ def _int64(values: Sequence[int]) -> Array:
     return np.array(values, dtype=np.int64)
 
 
-def split(site: Site) -> Wires:
+def split(site: RewriteSite) -> SketchedValues:
     """Carry Split."""
     x, parts = site.x(), len(site.node.outputs)
     axis = site.axis(site.attribute("axis", 0), x)
@@ -43,7 +43,7 @@ def split(site: Site) -> Wires:
     return site.emit_many("Split", x, outputs=parts, axis=axis, num_outputs=count)
 
 
-def _uneven_lengths(site: Site, x: ir.Value, axis: int, parts: int) -> list[int] | None:
+def _uneven_lengths(site: RewriteSite, x: ir.Value, axis: int, parts: int) -> list[int] | None:
     """Return how num_outputs cuts the axis, where it cannot be equal parts."""
     dims = site.dims(x)
     length = None if dims is None else dims[axis]
@@ -58,7 +58,7 @@ def _uneven_lengths(site: Site, x: ir.Value, axis: int, parts: int) -> list[int]
     return [max(0, min(chunk, length - i * chunk)) for i in range(parts)]
 
 
-def slice_(site: Site) -> Wires:
+def slice_(site: RewriteSite) -> SketchedValues:
     """Carry Slice."""
     x = site.x()
     if site.source >= 10 and site.target >= 10:
@@ -81,19 +81,21 @@ def slice_(site: Site) -> Wires:
     return [emit_slice(site, x, starts, ends, [site.axis(axis, x) for axis in cut])]
 
 
-def emit_slice(site: Site, x: Source, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> Wire:
+def emit_slice(
+    site: RewriteSite, x: Source, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]
+) -> SketchedValue:
     """Sketch a Slice with steps of 1 in the target's form."""
     if site.target >= 10:
         return site.emit("Slice", x, _int64(starts), _int64(ends), _int64(list(axes)))
     return site.emit("Slice", x, starts=list(starts), ends=list(ends), axes=list(axes))
 
 
-def _ints(site: Site, index: int, what: str) -> list[int] | None:
+def _ints(site: RewriteSite, index: int, what: str) -> list[int] | None:
     value = site.input(index)
     return None if value is None else [int(i) for i in site.constant(value, f"{what} input").ravel()]
 
 
-def top_k(site: Site) -> Wires:
+def top_k(site: RewriteSite) -> SketchedValues:
     """Carry TopK. The smallest k are the negated largest of the negated; any order may be the sorted one."""
     if site.source >= 11 and site.target >= 11:
         return site.keep()
@@ -113,7 +115,7 @@ def top_k(site: Site) -> Wires:
     return [site.emit("Neg", values) if smallest else values, indices]
 
 
-def gather(site: Site) -> Wires:
+def gather(site: RewriteSite) -> SketchedValues:
     """Carry Gather. Indices known to be negative are counted from the front before opset 11.
 
     Indices that are computed at run time are taken to be within 0 … n − 1, as the old text demands.
@@ -138,7 +140,7 @@ def _is_constant(value: ir.Value) -> bool:
     return not value.is_graph_input() and ir.convenience.get_const_tensor(value) is not None
 
 
-def shape(site: Site) -> Wires:
+def shape(site: RewriteSite) -> SketchedValues:
     """Carry Shape; a part of the shape is cut out of the whole where the target cannot do so itself."""
     start, end = site.attribute("start", 0), site.attribute("end")
     if site.target >= 15 or (start == 0 and end is None):

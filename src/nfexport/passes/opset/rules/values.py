@@ -17,13 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source
 from nfexport.passes.opset.rules.schemas import schema
-from nfexport.passes.opset.rules.site import Array, Rule, Site, Source, Wire
 
-Wires = Sequence[Wire | None]
+SketchedValues = Sequence[SketchedValue | None]
 
 
-def clip(site: Site) -> Wires:
+def clip(site: RewriteSite) -> SketchedValues:
     """Carry Clip."""
     if site.source >= 11 and site.target >= 11:
         return site.keep()
@@ -38,7 +38,7 @@ def clip(site: Site) -> Wires:
     result: Source = x
     for op_type, bound in zip(("Max", "Min"), bounds, strict=True):
         result = result if bound is None else site.emit(op_type, result, bound)
-    assert isinstance(result, Wire)
+    assert isinstance(result, SketchedValue)
     return [result]
 
 
@@ -51,7 +51,7 @@ def _as_float(value: ir.Value | None) -> float | None:
     return number if float(np.float32(number)) == number else None
 
 
-def dropout(site: Site) -> Wires:
+def dropout(site: RewriteSite) -> SketchedValues:
     """Carry Dropout of an inference graph, which drops nothing."""
     if site.source >= 12 and site.target >= 12:
         return site.keep()
@@ -68,7 +68,7 @@ def dropout(site: Site) -> Wires:
     return [site.emit("Dropout", x, None if ratio is None else site.like(ratio, x)), *idle]
 
 
-def constant(site: Site) -> Wires:
+def constant(site: RewriteSite) -> SketchedValues:
     """Carry Constant; before opset 12 its number is a tensor."""
     numbers = [name for name in site.node.attributes if name.startswith("value_")]
     if site.target >= 12 or not numbers:
@@ -79,7 +79,7 @@ def constant(site: Site) -> Wires:
     return [site.emit("Constant", value=ir.AttrTensor("value", tensor))]
 
 
-def cast_like(site: Site) -> Wires:
+def cast_like(site: RewriteSite) -> SketchedValues:
     """Carry CastLike."""
     model = site.input(1)
     if site.target >= 15 or model is None:
@@ -87,7 +87,7 @@ def cast_like(site: Site) -> Wires:
     return [site.emit("Cast", site.x(), to=int(site.dtype(model)))]
 
 
-def cast(site: Site) -> Wires:
+def cast(site: RewriteSite) -> SketchedValues:
     """Carry Cast; saturate and round_mode say something of eight-bit floats only, which opset 19 brought."""
     form = schema("Cast", site.target)
     assert form is not None
@@ -96,7 +96,7 @@ def cast(site: Site) -> Wires:
     return site.keep({name: a for name, a in site.node.attributes.items() if name in form.attributes})
 
 
-def power(site: Site) -> Wires:
+def power(site: RewriteSite) -> SketchedValues:
     """Carry Pow; before opset 12 the exponent has the type of the base, so a constant one is converted."""
     x, exponent = site.x(), site.input(1)
     if site.target >= 12 or exponent is None or site.dtype(exponent) == site.dtype(x):
@@ -105,7 +105,7 @@ def power(site: Site) -> Wires:
     return [site.emit("Pow", x, values.astype(site.dtype(x).numpy()))]
 
 
-def gemm(site: Site) -> Wires:
+def gemm(site: RewriteSite) -> SketchedValues:
     """Carry Gemm; before opset 11 it adds something, if only 0."""
     if site.target >= 11 or site.input(2) is not None:
         return site.keep()
@@ -114,7 +114,7 @@ def gemm(site: Site) -> Wires:
     return [site.emit("Gemm", x, site.input(1), zero, **site.node.attributes)]
 
 
-def or_equal(site: Site) -> Wires:
+def or_equal(site: RewriteSite) -> SketchedValues:
     """Carry GreaterOrEqual and LessOrEqual."""
     if site.target >= 12:
         return site.keep()

@@ -12,74 +12,74 @@ import numpy as np
 import onnx_ir as ir
 
 from nfexport.graph.evaluate import is_training_batch_normalization
-from nfexport.passes.batch.batching import sizes
-from nfexport.passes.batch.batching.sizes import integer
-from nfexport.passes.batch.batching.walk import Lot, Rule, Walk
+from nfexport.passes.batch.propagation import size_vectors
+from nfexport.passes.batch.propagation.size_vectors import integer
+from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk
 
 AXIS_SPLITS_SINCE = 13
 """The opset from which Softmax works along one axis; before, it makes a matrix of two groups of axes."""
 
 
-def alone(walk: Walk, node: ir.Node) -> Lot:
+def alone(walk: Walk, node: ir.Node) -> BatchAxis:
     """Change each element by itself."""
-    lot = first_lot(walk, node)
+    place = first_batch_axis(walk, node)
     if node.op_type == "Dropout" and len(node.inputs) > 2 and walk.integers(node, 2) != [0]:
         walk.refuse(node, "is a Dropout in training, which draws anew for every batch")
-    return lot
+    return place
 
 
-def leading(walk: Walk, node: ir.Node) -> Lot:
+def leading(walk: Walk, node: ir.Node) -> BatchAxis:
     """Take [N, C, …], one entry after the other, with weights that are the same for all."""
-    lot = first_lot(walk, node)
-    if lot.axis != 0:
-        walk.refuse(node, f"has the batch in axis {lot.axis} of its input, and its own batch is axis 0")
+    place = first_batch_axis(walk, node)
+    if place.axis != 0:
+        walk.refuse(node, f"has the batch in axis {place.axis} of its input, and its own batch is axis 0")
     if is_training_batch_normalization(node):
         walk.refuse(node, "normalises with the statistics of the batch")
     if node.op_type == "MaxPool" and len(node.outputs) > 1 and _is_read(node.outputs[1]):
         walk.refuse(node, "gives indices that count through the whole batch")
-    return lot
+    return place
 
 
-def quantized(walk: Walk, node: ir.Node) -> Lot:
+def quantized(walk: Walk, node: ir.Node) -> BatchAxis:
     """Quantize with one scale, or with one for each index of an axis other than the batch."""
-    lot = first_lot(walk, node)
+    place = first_batch_axis(walk, node)
     scale = walk.dims(node, 1)
-    if scale not in ([], [1]) and (len(scale) > 1 or axis_of(walk, node, default=1) == lot.axis):
+    if scale not in ([], [1]) and (len(scale) > 1 or axis_of(walk, node, default=1) == place.axis):
         walk.refuse(node, "has a scale for each entry of the batch, or for blocks")
-    return lot
+    return place
 
 
-def along_axis(walk: Walk, node: ir.Node) -> Lot:
+def along_axis(walk: Walk, node: ir.Node) -> BatchAxis:
     """Work along one axis, which is not that of the batch."""
-    lot = first_lot(walk, node)
+    place = first_batch_axis(walk, node)
     axis = walk.integers(node, 1) if node.op_type == "CumSum" else [integer(node, "axis", _DEFAULT[node.op_type])]
     if axis is None:
         walk.refuse(node, "works along an axis that is not known")
-    keep_apart(walk, node, lot, axis)
-    return lot
+    keep_apart(walk, node, place, axis)
+    return place
 
 
-def softmax(walk: Walk, node: ir.Node) -> Lot:
+def softmax(walk: Walk, node: ir.Node) -> BatchAxis:
     """Work along one axis; before opset 13, along all from the axis on."""
-    lot = first_lot(walk, node)
+    place = first_batch_axis(walk, node)
     if walk.opset >= AXIS_SPLITS_SINCE:
-        keep_apart(walk, node, lot, [integer(node, "axis", -1)])
-    elif lot.axis >= axis_of(walk, node, default=1):
+        keep_apart(walk, node, place, [integer(node, "axis", -1)])
+    elif place.axis >= axis_of(walk, node, default=1):
         walk.refuse(node, "works along the axis of the batch")
-    return lot
+    return place
 
 
-def trailing(walk: Walk, node: ir.Node) -> Lot:
+def trailing(walk: Walk, node: ir.Node) -> BatchAxis:
     """Normalise over all axes from one on."""
-    lot = first_lot(walk, node)
-    if lot.axis >= axis_of(walk, node, default=-1):
+    place = first_batch_axis(walk, node)
+    if place.axis >= axis_of(walk, node, default=-1):
         walk.refuse(node, "normalises over the axis of the batch")
-    return lot
+    return place
 
 
-def reduced(walk: Walk, node: ir.Node) -> Lot:
+def reduced(walk: Walk, node: ir.Node) -> BatchAxis:
     """Reduce axes, of which the batch is none."""
-    lot, rank = first_lot(walk, node), len(walk.dims(node))
+    place, rank = first_batch_axis(walk, node), len(walk.dims(node))
     if node.op_type in ("ArgMax", "ArgMin"):
         axes: list[int] | None = [integer(node, "axis", 0)]
     else:
@@ -88,39 +88,39 @@ def reduced(walk: Walk, node: ir.Node) -> Lot:
             walk.refuse(node, "reduces axes that are not known")
     if not axes:
         if integer(node, "noop_with_empty_axes", 0):
-            return lot
+            return place
         axes = [0, 2, 3] if node.op_type == "MeanVarianceNormalization" else list(range(rank))
-    axes = keep_apart(walk, node, lot, axes)
+    axes = keep_apart(walk, node, place, axes)
     if node.op_type == "MeanVarianceNormalization" or integer(node, "keepdims", 1):
-        return lot
-    return Lot(lot.axis - sum(axis < lot.axis for axis in axes), lot.times)
+        return place
+    return BatchAxis(place.axis - sum(axis < place.axis for axis in axes), place.times)
 
 
-def padded(walk: Walk, node: ir.Node) -> Lot:
+def padded(walk: Walk, node: ir.Node) -> BatchAxis:
     """Pad other axes than the batch; how far may be known at run time only."""
-    lot, rank = first_lot(walk, node), len(walk.dims(node))
+    place, rank = first_batch_axis(walk, node), len(walk.dims(node))
     attribute = node.attributes.get("pads")
     content = walk.content(node, 1) if attribute is None else (np.array(attribute.as_ints()),)
     axes = list(range(rank)) if len(node.inputs) < 4 or node.inputs[3] is None else walk.integers(node, 3)
-    if axes is None or content is None or sizes.follows(content):
+    if axes is None or content is None or size_vectors.follows(content):
         walk.refuse(node, "pads by widths that are not known")
     where = [axis % rank for axis in axes]
-    if lot.axis in where:
-        at = where.index(lot.axis)
+    if place.axis in where:
+        at = where.index(place.axis)
         if content[0][at] != 0 or content[0][at + len(where)] != 0:
             walk.refuse(node, "pads the axis of the batch")
-    return lot
+    return place
 
 
-def first_lot(walk: Walk, node: ir.Node) -> Lot:
+def first_batch_axis(walk: Walk, node: ir.Node) -> BatchAxis:
     """Return the place of the batch in the first input; refuse the node if another depends on the batch."""
-    lot = walk.lot(node, 0)
-    if lot is None or any(walk.lot(node, index) is not None for index in range(1, len(node.inputs))):
+    place = walk.batch_axis(node, 0)
+    if place is None or any(walk.batch_axis(node, index) is not None for index in range(1, len(node.inputs))):
         walk.refuse(node, "has the batch in an input that should be the same for all entries")
     for value in node.inputs[1:]:
         if value is not None and walk.follows(value) and node.op_type not in ("Pad", "Slice"):
             walk.refuse(node, "computes with the size of the batch")
-    return lot
+    return place
 
 
 def axis_of(walk: Walk, node: ir.Node, *, default: int) -> int:
@@ -128,11 +128,11 @@ def axis_of(walk: Walk, node: ir.Node, *, default: int) -> int:
     return integer(node, "axis", default) % max(len(walk.dims(node)), 1)
 
 
-def keep_apart(walk: Walk, node: ir.Node, lot: Lot, axes: Sequence[int], *, index: int = 0) -> list[int]:
+def keep_apart(walk: Walk, node: ir.Node, place: BatchAxis, axes: Sequence[int], *, index: int = 0) -> list[int]:
     """Return the axes counted from the left; refuse the node if the batch is one of them."""
     rank = len(walk.dims(node, index))
     positive = [axis % rank for axis in axes]
-    if lot.axis in positive:
+    if place.axis in positive:
         walk.refuse(node, "works along the axis of the batch")
     return positive
 

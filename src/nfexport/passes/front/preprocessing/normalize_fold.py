@@ -26,9 +26,15 @@ import onnx_ir as ir
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import relative_error, round_once, set_constant
-from nfexport.passes.front.first_convolutions import Branch, first_convolutions
-from nfexport.passes.front.graph_head import Head
-from nfexport.passes.front.padding import explicit_pads, fill_value, pads_itself, put_pad_in_front, set_fill_value
+from nfexport.passes.front.preprocessing.first_convolutions import Branch, first_convolutions
+from nfexport.passes.front.preprocessing.graph_head import Head
+from nfexport.passes.front.preprocessing.padding import (
+    explicit_pads,
+    fill_value,
+    pads_itself,
+    put_pad_in_front,
+    set_fill_value,
+)
 
 AS_NODES = "pass --normalize without 'fold', which puts nodes in front"
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name, set_constant
-from nfexport.passes.batch.batching.walk import Walk
+from nfexport.passes.batch.propagation.walk import Walk
 
 
 def set_sizes(walk: Walk, node: ir.Node, index: int, elements: Sequence[int]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nfexport.passes.batch.batching import axes, joins, moves, products, reshape, targets
-from nfexport.passes.batch.batching.walk import Rule
+from nfexport.passes.batch.propagation import axis_rules, joins, moves, products, reshape, targets
+from nfexport.passes.batch.propagation.walk import Rule
 
 RULES: dict[str, Rule] = {
-    **axes.RULES,
+    **axis_rules.RULES,
     **joins.RULES,
     **moves.RULES,
     **products.RULES,

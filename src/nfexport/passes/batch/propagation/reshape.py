@@ -15,37 +15,37 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from nfexport.passes.batch.batching import sizes
-from nfexport.passes.batch.batching.axes import first_lot
-from nfexport.passes.batch.batching.rewriting import set_sizes
-from nfexport.passes.batch.batching.sizes import integer
-from nfexport.passes.batch.batching.walk import Dim, Lot, Rule, Walk
+from nfexport.passes.batch.propagation import size_vectors
+from nfexport.passes.batch.propagation.axis_rules import first_batch_axis
+from nfexport.passes.batch.propagation.constants import set_sizes
+from nfexport.passes.batch.propagation.size_vectors import integer
+from nfexport.passes.batch.propagation.walk import BatchAxis, Dim, Rule, Walk
 
 
-def reshape(walk: Walk, node: ir.Node) -> Lot:
-    lot, dims, content = walk.lot(node, 0), walk.dims(node), walk.content(node, 1)
-    if lot is None or content is None:
+def reshape(walk: Walk, node: ir.Node) -> BatchAxis:
+    place, dims, content = walk.batch_axis(node, 0), walk.dims(node), walk.content(node, 1)
+    if place is None or content is None:
         walk.refuse(node, "reshapes to sizes that are not known")
     keeps_zeros = bool(integer(node, "allowzero", 0))
     target = content[0].reshape(-1)
-    factors = sizes.multiples(content, walk.batches)
+    factors = size_vectors.multiples(content, walk.batches)
     if factors is None or (keeps_zeros and 0 in target):
         walk.refuse(node, "reshapes to sizes that are no multiples of the batch")
     old = _resolved(node, dims, target)
     following = [axis for axis, factor in enumerate(factors) if factor is not None]
-    axes = following or _places(walk, dims, lot, old)
-    if len(following) > 1 or not axes or _product(old[: axes[0]]) != _product(dims[: lot.axis]):
+    axes = following or _places(walk, dims, place, old)
+    if len(following) > 1 or not axes or _product(old[: axes[0]]) != _product(dims[: place.axis]):
         walk.refuse(node, f"reshapes {_shown(dims)} to {_shown(old)}, in which the batch has no axis of its own")
     axis = axes[0]
-    if not keeps_zeros and axis != lot.axis < len(target) and target[lot.axis] == 0:
+    if not keeps_zeros and axis != place.axis < len(target) and target[place.axis] == 0:
         walk.refuse(node, f"reshapes {_shown(dims)} to {_shown(old)}, in which the batch has two axes")
     if following:
-        return Lot(axis, factors[axis])
+        return BatchAxis(axis, factors[axis])
     size = old[axis]
-    same_place = axis == lot.axis and (target[axis] == 0 or size == dims[axis])
-    times = lot.times if same_place else size // walk.old if isinstance(size, int) else None
-    if target[axis] == -1 or (target[axis] == 0 and axis == lot.axis):
-        return Lot(axis, times)
+    same_place = axis == place.axis and (target[axis] == 0 or size == dims[axis])
+    times = place.times if same_place else size // walk.old if isinstance(size, int) else None
+    if target[axis] == -1 or (target[axis] == 0 and axis == place.axis):
+        return BatchAxis(axis, times)
     elements = [None if np.isnan(element) else int(element) for element in target]
     if walk.new is not None and times is not None:
         elements[axis] = walk.new * times
@@ -58,19 +58,19 @@ def reshape(walk: Walk, node: ir.Node) -> Lot:
     if not all(isinstance(element, int) for element in elements):
         walk.refuse(node, f"reshapes to {_shown(old)}, of which more than the batch is open")
     set_sizes(walk, node, 1, [element for element in elements if element is not None])
-    return Lot(axis, times)
+    return BatchAxis(axis, times)
 
 
-def flatten(walk: Walk, node: ir.Node) -> Lot:
-    lot, dims = first_lot(walk, node), walk.dims(node)
+def flatten(walk: Walk, node: ir.Node) -> BatchAxis:
+    place, dims = first_batch_axis(walk, node), walk.dims(node)
     axis = integer(node, "axis", 1)
     axis = axis + len(dims) if axis < 0 else axis
-    start, end = (0, axis) if lot.axis < axis else (axis, len(dims))
-    behind = _product(dims[lot.axis + 1 : end])
-    if _product(dims[start : lot.axis]) != (1, ()):
+    start, end = (0, axis) if place.axis < axis else (axis, len(dims))
+    behind = _product(dims[place.axis + 1 : end])
+    if _product(dims[start : place.axis]) != (1, ()):
         walk.refuse(node, f"flattens {_shown(dims)} in a way that parts the entries of the batch")
-    times = None if lot.times is None or behind[1] else lot.times * behind[0]
-    return Lot(0 if lot.axis < axis else 1, times)
+    times = None if place.times is None or behind[1] else place.times * behind[0]
+    return BatchAxis(0 if place.axis < axis else 1, times)
 
 
 def _resolved(node: ir.Node, dims: Sequence[Dim], target: np.ndarray[Any, Any]) -> list[Dim]:
@@ -89,16 +89,16 @@ def _resolved(node: ir.Node, dims: Sequence[Dim], target: np.ndarray[Any, Any]) 
     return resolved
 
 
-def _places(walk: Walk, dims: Sequence[Dim], lot: Lot, old: Sequence[Dim]) -> list[int]:
+def _places(walk: Walk, dims: Sequence[Dim], place: BatchAxis, old: Sequence[Dim]) -> list[int]:
     """Return the axes that may hold the batch, the best first: the one where it was, if nothing changed there."""
-    before = _product(dims[: lot.axis])
+    before = _product(dims[: place.axis])
     found = [
         axis
         for axis, dim in enumerate(old)
         if _product(old[:axis]) == before and (not isinstance(dim, int) or dim % walk.old == 0)
     ]
-    stays = list(old[: lot.axis + 1]) == list(dims[: lot.axis + 1])
-    return [lot.axis] if stays else found
+    stays = list(old[: place.axis + 1]) == list(dims[: place.axis + 1])
+    return [place.axis] if stays else found
 
 
 def _product(dims: Sequence[Dim]) -> tuple[int, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """Go through a graph of one batch size in order, and know where the batch lies in every value.
 
-    Lot(axis, times)      axis of the value has times·batch entries, those of one picture next to each other
+    BatchAxis(axis, times)      axis of the value has times·batch entries, those of one picture next to each other
 
-A value without a Lot is the same for every batch. The rules (axes, targets) say for each operator where the
+A value without a BatchAxis is the same for every batch. The rules (axes, targets) say for each operator where the
 batch of its result lies, and rewrite the sizes that it names. What no rule shows to treat the entries of a
 batch one by one is refused: the node is named. So the new graph computes for each entry what the old one does.
 """
@@ -19,7 +19,7 @@ import onnx_ir as ir
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.evaluate import ConstantEvaluator
-from nfexport.passes.batch.batching import sizes
+from nfexport.passes.batch.propagation import size_vectors
 
 Array = np.ndarray[Any, Any]
 
@@ -33,14 +33,14 @@ _PROBES = (1009, 1013)
 
 
 @dataclasses.dataclass(frozen=True)
-class Lot:
+class BatchAxis:
     """Where the batch lies in a value; times is None if nobody knows how many entries a picture has there."""
 
     axis: int
     times: int | None = 1
 
 
-Rule: TypeAlias = "Callable[[Walk, ir.Node], Sequence[Lot | None] | Lot | None]"
+Rule: TypeAlias = "Callable[[Walk, ir.Node], Sequence[BatchAxis | None] | BatchAxis | None]"
 
 
 class Walk:
@@ -51,24 +51,26 @@ class Walk:
         self.opset = model.opset_imports.get("", 1)
         self.old, self.new = old, new
         self.batches = (old, *_PROBES)
-        self.lots: dict[ir.Value, Lot] = {}
+        self.batch_axes: dict[ir.Value, BatchAxis] = {}
         self.rewritten: dict[str, None] = {}
-        self._contents: dict[ir.Value, sizes.Content | None] = {}
+        self._contents: dict[ir.Value, size_vectors.Content | None] = {}
         self._rules = rules
         self.evaluator = ConstantEvaluator(model)
 
     def visit(self, node: ir.Node) -> None:
         """Find out about the node's outputs, and rewrite what it names the batch with."""
         inputs = [value for value in (*node.inputs, *_captured(node)) if value is not None]
-        has_lot = any(value in self.lots for value in inputs)
-        if not has_lot and not any(value in self._contents for value in inputs):
+        has_batch = any(value in self.batch_axes for value in inputs)
+        if not has_batch and not any(value in self._contents for value in inputs):
             return
         if edit.is_operator(node, "Shape", "Size"):
             self._note(node, [self._sizes_of(node, batch) for batch in self.batches])
             return
         shape = self._contents.get(node.inputs[-1]) if node.inputs and node.inputs[-1] is not None else None
-        if not has_lot and not (
-            shape is not None and sizes.follows(shape) and edit.is_operator(node, "Expand", "ConstantOfShape", "Tile")
+        if not has_batch and not (
+            shape is not None
+            and size_vectors.follows(shape)
+            and edit.is_operator(node, "Expand", "ConstantOfShape", "Tile")
         ):
             self._compute(node)
             return
@@ -76,8 +78,10 @@ class Walk:
         if rule is None:
             self.refuse(node, "is not known to treat the entries of a batch one by one")
         found = rule(self, node)
-        lots = [found] * len(node.outputs) if isinstance(found, Lot) or found is None else found
-        self.lots.update((value, lot) for value, lot in zip(node.outputs, lots, strict=False) if lot is not None)
+        places = [found] * len(node.outputs) if isinstance(found, BatchAxis) or found is None else found
+        self.batch_axes.update(
+            (value, place) for value, place in zip(node.outputs, places, strict=False) if place is not None
+        )
 
     def refuse(self, node: ir.Node, why: str) -> NoReturn:
         """Raise PassError, which names the node and says why its batch cannot be another."""
@@ -86,10 +90,10 @@ class Walk:
             fix=AGAIN,
         )
 
-    def lot(self, node: ir.Node, index: int) -> Lot | None:
+    def batch_axis(self, node: ir.Node, index: int) -> BatchAxis | None:
         """Return where the batch lies in an input; None if it has none, or is absent."""
         value = node.inputs[index] if index < len(node.inputs) else None
-        return None if value is None else self.lots.get(value)
+        return None if value is None else self.batch_axes.get(value)
 
     def dims(self, node: ir.Node, index: int = 0) -> list[Dim]:
         """Return the old shape of an input; sizes that are not known have a token each."""
@@ -104,14 +108,14 @@ class Walk:
             dim if isinstance(dim, int) else dim.value or f"{value.name}:{axis}" for axis, dim in enumerate(shape)
         ]
 
-    def content(self, node: ir.Node, index: int) -> sizes.Content | None:
+    def content(self, node: ir.Node, index: int) -> size_vectors.Content | None:
         """Return the elements of an input of few elements at every batch size; None if they are not known."""
         value = node.inputs[index] if index < len(node.inputs) else None
         if value is None or value in self._contents:
             return None if value is None else self._contents[value]
         if (array := self.constant(value)) is None:
             return None
-        return (array.astype(np.float64),) * len(self.batches) if array.size <= sizes.LONGEST else None
+        return (array.astype(np.float64),) * len(self.batches) if array.size <= size_vectors.LONGEST else None
 
     def constant(self, value: ir.Value) -> Array | None:
         """Return the array of a value that is computed from constants alone; None if it is not, or cannot be had."""
@@ -128,7 +132,7 @@ class Walk:
     def integers(self, node: ir.Node, index: int) -> list[int] | None:
         """Return the elements of an input if they are known and the same for every batch."""
         content = self.content(node, index)
-        if content is None or sizes.follows(content) or np.isnan(content[0]).any():
+        if content is None or size_vectors.follows(content) or np.isnan(content[0]).any():
             return None
         return [int(element) for element in content[0].reshape(-1)]
 
@@ -145,13 +149,13 @@ class Walk:
         value = node.inputs[0]
         assert value is not None
         dims = [float(dim) if isinstance(dim, int) else np.nan for dim in self.dims(node)]
-        lot = self.lots.get(value)
-        if lot is not None:
-            dims[lot.axis] = np.nan if lot.times is None else float(lot.times * batch)
+        place = self.batch_axes.get(value)
+        if place is not None:
+            dims[place.axis] = np.nan if place.times is None else float(place.times * batch)
         if node.op_type == "Size":
             return np.array(np.prod(dims))
         end = node.attributes.get("end")
-        return np.array(dims)[sizes.integer(node, "start", 0) : None if end is None else end.as_int()]
+        return np.array(dims)[size_vectors.integer(node, "start", 0) : None if end is None else end.as_int()]
 
     def _compute(self, node: ir.Node) -> None:
         """Evaluate a node that computes with sizes alone; refuse it if its result matters and is not known."""
@@ -162,11 +166,11 @@ class Walk:
         results: list[Array | None] = [None]
         if not unknown and edit.is_default_domain(node):
             inputs = [[None if c is None else c[i] for c in contents] for i in range(len(self.batches))]
-            results = [sizes.evaluate(node, arrays) for arrays in inputs]
+            results = [size_vectors.evaluate(node, arrays) for arrays in inputs]
         if results[0] is None:
             known = [content for content in contents if content is not None]
             if len(known) + len(unknown) and (
-                any(sizes.follows(content) for content in known)
+                any(size_vectors.follows(content) for content in known)
                 or any(self._contents.get(value, ()) is None for value in unknown)
             ):
                 self.refuse(node, "computes with the size of the batch")
@@ -176,7 +180,7 @@ class Walk:
     def follows(self, value: ir.Value) -> bool:
         """Say whether the value is made of sizes that change with the batch."""
         content = self._contents.get(value, ())
-        return content is None or bool(content and sizes.follows(content))
+        return content is None or bool(content and size_vectors.follows(content))
 
 
 def _captured(node: ir.Node) -> list[ir.Value]:

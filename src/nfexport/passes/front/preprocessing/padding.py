@@ -10,7 +10,7 @@ import onnx_ir as ir
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
-from nfexport.passes.front.graph_head import Head, insert_behind
+from nfexport.passes.front.preprocessing.graph_head import Head, insert_behind
 
 Array = np.ndarray[Any, Any]
 

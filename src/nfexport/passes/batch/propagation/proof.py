@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from nfexport.errors import PassError
-from nfexport.passes.batch.batching.walk import AGAIN
+from nfexport.passes.batch.propagation.walk import AGAIN
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.folds import fold_constants
 

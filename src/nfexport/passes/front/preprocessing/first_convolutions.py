@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
-from nfexport.passes.front.graph_head import Head
+from nfexport.passes.front.preprocessing.graph_head import Head
 
 PER_CHANNEL = ("Sub", "Add", "Div", "Mul")
 
