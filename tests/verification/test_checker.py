@@ -7,13 +7,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nfexport.graph import artefact
+from nfexport.graph import model_writer
 from nfexport.graph.checker import refusal
 from tests.passes.graphs import normal, parse
 
 
 def written(path: Path, graph: str, *, external_data: bool) -> Path:
-    artefact.write_model(parse(graph, weights={"w": normal(64, 64)}), path, external_data=external_data)
+    model_writer.write_model(parse(graph, weights={"w": normal(64, 64)}), path, external_data=external_data)
     return path
 
 

@@ -15,9 +15,9 @@ import onnx
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError
-from nfexport.graph.header import read
+from nfexport.graph.header import read_header
 from nfexport.inspection import openvino_ir
-from nfexport.inspection.cost.sizes import fix_sizes
+from nfexport.inspection.cost.input_sizes import fix_sizes
 from nfexport.recipe.metadata import read_recipe
 
 PIXEL = 256
@@ -49,7 +49,7 @@ def _array(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dty
 
 
 def _onnx_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
-    model = read(path)
+    model = read_header(path)
     recipe = read_recipe({entry.key: entry.value for entry in model.metadata_props})
     stored = {tensor.name for tensor in model.graph.initializer}
     dtypes = {

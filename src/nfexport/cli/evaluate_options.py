@@ -79,7 +79,7 @@ def check_options(
     """Raise InputError, OutputError or MissingPackage for what cannot work, before any long work is done."""
     import importlib.util
 
-    from nfexport.graph.artefact import check_target
+    from nfexport.graph.atomic_files import check_target
 
     if checkpoint is not None and against is None:
         raise InputError("--checkpoint is for PyTorch's model", fix="add --against torch")

@@ -82,7 +82,7 @@ def report_problems(result: Evaluation, problems: Sequence[str], *, not_recorded
 
 def write_tables(result: Evaluation, *, csv: Path | None, confusion: Path | None) -> None:
     """Write the classes as CSV, and the picture of what is taken for what. Raises OutputError."""
-    from nfexport.graph.artefact import staged, write_files
+    from nfexport.graph.atomic_files import staged, write_files
 
     if csv is not None:
         with staged(csv, option="--csv") as partial:

@@ -119,7 +119,7 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
     """Write the HTML page and the plot of a result with a diagnosis. Raises OutputError or MissingPackage."""
     if result.diagnosis is None:
         return
-    from nfexport.graph.artefact import staged, write_files
+    from nfexport.graph.atomic_files import staged, write_files
     from nfexport.verification.diagnosis import html_page as page
     from nfexport.verification.diagnosis import plot as drawing
 
@@ -135,7 +135,7 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
 
 def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[Outcome]) -> None:
     """Write what was found as JUnit XML, assertions that fail included. Raises OutputError if that fails."""
-    from nfexport.graph.artefact import staged
+    from nfexport.graph.atomic_files import staged
     from nfexport.verification.junit import to_junit
 
     faults = [("recipe", text) for text in result.disagreements]

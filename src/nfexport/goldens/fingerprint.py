@@ -13,9 +13,9 @@ import onnx
 
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.goldens.manifest import Weight
-from nfexport.graph import counting
+from nfexport.graph import counts, proto_graphs
 from nfexport.graph.external_data import check_digest, external_files, recorded
-from nfexport.graph.header import read
+from nfexport.graph.header import read_header
 from nfexport.graph.tensors import byte_count, dtype_name, shape_of
 from nfexport.recipe.metadata import RECIPE_KEY, read_recipe
 
@@ -51,7 +51,7 @@ def fingerprint(path: Path) -> Fingerprint:
     Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data, or lies beside
     other weights than it was written with."""
     digests: dict[int, str] = {}
-    model = read(path, lambda index, values: digests.__setitem__(index, hashlib.sha256(values).hexdigest()))
+    model = read_header(path, lambda index, values: digests.__setitem__(index, hashlib.sha256(values).hexdigest()))
     graph = model.graph
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     files = external_files(path, model)
@@ -70,7 +70,7 @@ def fingerprint(path: Path) -> Fingerprint:
             "outputs": _values(graph.output),
         },
         opset_imports={entry.domain: entry.version for entry in model.opset_import},
-        operators=counting.operator_counts(graph),
+        operators=counts.operator_counts(graph),
         nodes_sha256=nodes.hexdigest(),
         weights=_weights(graph, digests, path),
         recipe=recipe,
@@ -94,7 +94,7 @@ def _weights(graph: onnx.GraphProto, digests: Mapping[int, str], path: Path) -> 
     found: dict[str, Weight] = {}
     for index, tensor in enumerate(graph.initializer):
         found[tensor.name] = _weight(tensor, digests.get(index) or _digest(tensor, path))
-    for name, tensor in counting.stored_constants(graph).items():
+    for name, tensor in proto_graphs.stored_constants(graph).items():
         if name not in found:
             found[name] = _weight(tensor, _digest(tensor, path))
     return found

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nfexport.errors import VerificationFailed
 from nfexport.goldens.limits import Expected, expect_exactly, expect_values
 from nfexport.goldens.recorded import Recorded, RecordedBatch
-from nfexport.graph.reading import read
+from nfexport.graph.model_reader import read_model
 from nfexport.verification.input_cases import default_cases
 from nfexport.verification.surgery import source_feeds as feeds
 from nfexport.verification.surgery.source_comparison import FileReference
@@ -30,7 +30,7 @@ def run_itself(file: Path, *, seed: int) -> Recorded:
 
     Raises OnnxFileError if it cannot be read or run, or nothing is known of an input, and VerificationFailed
     if it gives numbers that are not finite."""
-    model = read(file)
+    model = read_model(file)
     rule = default_tolerance("float32")
     reference = FileReference(model, unit=rule.unit, widen=False)
     batches = []

@@ -18,7 +18,7 @@ from nfexport.goldens.data_sets import digest, to_pb
 from nfexport.goldens.fingerprint import Fingerprint
 from nfexport.goldens.manifest import DataSet, Manifest, Reference, Tensor
 from nfexport.goldens.recorded import Recorded, RecordedBatch
-from nfexport.graph.artefact import check_target, staged_folder, write_files
+from nfexport.graph.atomic_files import check_target, staged_folder, write_files
 
 Array = NDArray[Any]
 SMALL = 5_000_000

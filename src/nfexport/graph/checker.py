@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from nfexport.graph.artefact import side_file
-from nfexport.graph.header import read
+from nfexport.graph.atomic_files import side_file
+from nfexport.graph.header import read_header
 
 SMALL = 1024
 """Bytes up to which an initializer is kept: shapes, axes and pads, which shape inference reads."""
@@ -27,7 +27,7 @@ def refusal(path: Path) -> str | None:
     def look(index: int, values: memoryview) -> None:
         seen[index] = bytes(values) if len(values) <= SMALL else None
 
-    model = read(path, look)
+    model = read_header(path, look)
     for index, values in seen.items():
         tensor = model.graph.initializer[index]
         if values is not None:

@@ -11,7 +11,7 @@ from pathlib import Path, PureWindowsPath
 import onnx
 
 from nfexport.errors import OnnxFileError
-from nfexport.graph.counting import graphs
+from nfexport.graph.proto_graphs import graphs
 from nfexport.graph.tensors import byte_count
 from nfexport.recipe.metadata import ExternalRecord, read_external_record
 
@@ -86,6 +86,25 @@ def check_digest(path: Path, record: ExternalRecord) -> None:
             f"'{record.location}' is not the file that was written with '{path}' (sha256 "
             f"{digest.hexdigest()[:12]}… instead of {record.sha256[:12]}…): it is damaged, or another's",
             fix="fetch or export both files again, together",
+        )
+
+
+def check_external_data(path: Path, model: onnx.ModelProto) -> None:
+    """Raise OnnxFileError if a file with weights is outside the model's folder or missing, has not the bytes
+    that a tensor takes of it, or is not the one that was written with the model."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    record = recorded(path, metadata, external_files(path, model))
+    if record is not None:
+        check_digest(path, record)
+
+
+def refuse_external_data(model: onnx.ModelProto) -> None:
+    """Raise OnnxFileError if a model in memory leaves weights in a file: it has no folder to look in."""
+    for tensor in external_tensors(model):
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        raise OnnxFileError(
+            f"the model keeps '{tensor.name}' in the file '{location}', and a model in memory has no folder",
+            fix="pass the path of its file, or load it with onnx.load, external data included",
         )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import onnx
 
 from nfexport.errors import RecipeError
-from nfexport.graph import counting
+from nfexport.graph import counts, proto_graphs
 from nfexport.graph.external_data import external_files, recorded
-from nfexport.graph.header import read
+from nfexport.graph.header import read_header
 from nfexport.graph.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
 from nfexport.recipe.about import About, Accuracy, read_about, read_evaluation
 from nfexport.recipe.metadata import ExternalRecord, read_recipe
@@ -104,11 +104,11 @@ def inspect(path: str | Path) -> FileFacts:
     Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data or a part of
     it, and RecipeError if what is said of the model cannot be read."""
     path = Path(path)
-    model = read(path)
+    model = read_header(path)
     graph = model.graph
-    tensors = counting.initializers(graph)
-    operators = counting.operator_counts(graph)
-    convolutions = counting.convolution_weights(graph)
+    tensors = proto_graphs.initializers(graph)
+    operators = counts.operator_counts(graph)
+    convolutions = counts.convolution_weights(graph)
     external = external_files(path, model)
     stored = {tensor.name for tensor in graph.initializer}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -128,11 +128,11 @@ def inspect(path: str | Path) -> FileFacts:
         initializer_count=len(tensors),
         initializer_bytes=sum(map(byte_count, tensors)),
         parameters=sum(element_count(tensor) for tensor in tensors if is_floating(tensor)),
-        counted_parameters=counting.counted_parameters(graph),
+        counted_parameters=counts.counted_parameters(graph),
         conv_count=sum(convolutions.values()),
         computed_conv_weights=convolutions["computed"],
         constant_conv_weights=convolutions["constant"],
-        training_batch_norms=counting.training_batch_norms(graph),
+        training_batch_norms=counts.training_batch_norms(graph),
         recipe=recipe,
         recipe_error=recipe_error,
         about=read_about(metadata),

@@ -12,7 +12,8 @@ import onnx
 import onnx_ir as ir
 
 from nfexport.errors import OnnxFileError, OutputError, PassError, RecipeError
-from nfexport.graph.artefact import check_target, staged, write_model
+from nfexport.graph.atomic_files import check_target, staged
+from nfexport.graph.model_writer import write_model
 from nfexport.inspection import FileFacts, inspect
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.agreement import agreement

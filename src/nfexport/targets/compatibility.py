@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
-from nfexport.graph.counting import initializers
 from nfexport.graph.external_data import external_files
+from nfexport.graph.proto_graphs import initializers
 from nfexport.graph.tensors import dtype_name, shape_of
 from nfexport.targets.advice import Advisor
 from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck

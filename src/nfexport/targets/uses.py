@@ -16,7 +16,7 @@ import onnx
 import onnx.defs
 from numpy.typing import NDArray
 
-from nfexport.graph.header import read
+from nfexport.graph.header import read_header
 
 SMALL = 1024
 """Bytes of an initializer up to which its values are kept: pads, axes and sizes, but no weights."""
@@ -137,7 +137,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         if len(values) <= SMALL:
             kept[number] = bytes(values)
 
-    model = read(path, look)
+    model = read_header(path, look)
     for number, values in kept.items():
         model.graph.initializer[number].raw_data = values
     return model

@@ -1,6 +1,6 @@
 """The spine: where the stages meet.
 
-    ModelSpec ─models▶ torch model ─tracing▶ graph ─passes▶ graph ─artefact▶ file ─verification▶ report
+    ModelSpec ─models▶ torch model ─tracing▶ graph ─passes▶ graph ─model_writer▶ file ─verification▶ report
 
 Stages know nothing of each other; this file hands the result of one to the next.
 """
@@ -17,7 +17,8 @@ from nfexport import __version__
 from nfexport import process as collector
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.formats import openvino as openvino_ir
-from nfexport.graph.artefact import check_target, staged_files, staged_model, write_model
+from nfexport.graph.atomic_files import check_target, staged_files
+from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import inspect
 from nfexport.passes import plan, run
 from nfexport.progress import Progress, Stages

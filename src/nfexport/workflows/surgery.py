@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nfexport.errors import OnnxFileError, PassError, RecipeError, VerificationFailed
-from nfexport.graph.artefact import check_target, staged_model, write_model
+from nfexport.graph.atomic_files import check_target
+from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import FileFacts, inspect
 from nfexport.passes import plan
 from nfexport.passes.ledger import LedgerEntry, formula, headline, run_with_ledger
@@ -131,7 +132,7 @@ def surgery(
     A recipe in the file is kept up to date. A step in front of the network that the file has had is refused
     unless forced. Raises NfexportError (see nfexport.errors); VerificationFailed if the outcome differs from
     the input beyond rounding."""
-    from nfexport.graph.reading import read, write_back
+    from nfexport.graph.model_reader import read_model, write_back
     from nfexport.runtimes.session.in_memory import openable
 
     target = None if output is None else Path(output)
@@ -141,7 +142,7 @@ def surgery(
         check_opset(opset)
     stages = Stages(progress)
     with stages.stage("read"):
-        model = read(source)
+        model = read_model(source)
         record = read_record(model.metadata_props)
     if (
         record.recipe is not None

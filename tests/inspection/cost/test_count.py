@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nfexport.errors import InputError, OnnxFileError
-from nfexport.graph.skim import skim
+from nfexport.graph.header import skim
 from nfexport.inspection.cost import count_cost
 from tests.inspection.cost.graphs import PICTURE, cost_of, floats, model, node, numbers
 from tests.inspection.files import network

@@ -43,7 +43,7 @@ def command(
     from nfexport.cards.document import describe_file, render
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_card import show_card
-    from nfexport.graph.artefact import check_target, staged
+    from nfexport.graph.atomic_files import check_target, staged
 
     if target is not None:
         check_target(target)

@@ -69,7 +69,7 @@ def command(
     PyTorch's own float32 makes. Exits with 1 if it does not.
     """
     from nfexport.cli.console import Console, print_json, report_assertions
-    from nfexport.graph.artefact import check_target
+    from nfexport.graph.atomic_files import check_target
     from nfexport.inspection import inspect
     from nfexport.inspection.assertions import Assertions
     from nfexport.verification.tolerance import FixedTolerance

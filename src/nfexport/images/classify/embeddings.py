@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nfexport.errors import InputError, MissingPackage, OutputError
-from nfexport.graph.artefact import check_target, staged
+from nfexport.graph.atomic_files import check_target, staged
 from nfexport.images.files import spelled
 
 Add = Callable[[Path, NDArray[Any]], None]

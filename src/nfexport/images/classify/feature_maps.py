@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.errors import OutputError
-from nfexport.graph.artefact import staged
+from nfexport.graph.atomic_files import staged
 from nfexport.images.files import spelled
 
 Add = Callable[[Path, Mapping[str, NDArray[Any]]], None]

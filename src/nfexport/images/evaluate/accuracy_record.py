@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from nfexport.graph.artefact import copy_without, staged
-from nfexport.graph.skim import entries_of_metadata
+from nfexport.graph.atomic_files import copy_without, staged
+from nfexport.graph.header import entries_of_metadata
 from nfexport.recipe.about import EVALUATION_KEY, Accuracy, write_evaluation
 
 PIECE = 2**22

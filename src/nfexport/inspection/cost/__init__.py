@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from nfexport.inspection.cost.count import count_cost
-from nfexport.inspection.cost.values import RULES, Cost, LayerCost, Rule
+from nfexport.inspection.cost.layer_costs import RULES, Cost, LayerCost, Rule
 
 __all__ = ["count_cost", "Cost", "LayerCost", "Rule", "RULES"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 
 from nfexport.errors import InputError, RecipeError
-from nfexport.graph.header import read
-from nfexport.inspection.cost import fvcore, model_analyzer, products
+from nfexport.graph.header import read_header
+from nfexport.inspection.cost import fvcore, macs, model_analyzer
+from nfexport.inspection.cost.input_sizes import fix_sizes
+from nfexport.inspection.cost.layer_costs import RULES, Cost, LayerCost, Rule
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, has_subgraph, label
-from nfexport.inspection.cost.sizes import fix_sizes
-from nfexport.inspection.cost.values import RULES, Cost, LayerCost, Rule
 from nfexport.inspection.cost.zero_mean import zero_mean_weights
 from nfexport.recipe.metadata import read_recipe
 from nfexport.recipe.recipe import Recipe
@@ -51,7 +51,7 @@ def count_cost(
         proto = onnx.ModelProto()
         proto.CopyFrom(model)
     else:
-        proto = read(Path(model), keep=KEPT)
+        proto = read_header(Path(model), keep=KEPT)
     recipe = _recipe(proto)
     inputs = fix_sizes(proto, batch=batch, size=size, recipe=recipe)
     graph = SizedGraph(proto)
@@ -119,7 +119,7 @@ def _notes(graph: SizedGraph, folded: Mapping[str, bool], recipe: Recipe | None)
             )
     normalised = any(node.op_type == "BatchNormalization" for node in graph.active())
     standardised = folded or any(fvcore.is_standardised(graph, node) for node in convolutions)
-    if not normalised and not standardised and any(products.has_bias(node) for node in convolutions):
+    if not normalised and not standardised and any(macs.has_bias(node) for node in convolutions):
         yield (
             "a batch norm that was folded into a convolution cannot be told from its bias: timm counts 2 MACs an "
             "element for each, and two parameters a channel for one"

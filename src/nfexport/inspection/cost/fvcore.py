@@ -20,10 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from nfexport.inspection.cost import products
+from nfexport.inspection.cost import macs
 from nfexport.inspection.cost.absorbed import is_inference_form
+from nfexport.inspection.cost.layer_costs import LayerCost
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, attribute, label
-from nfexport.inspection.cost.values import LayerCost
 
 STANDARDISATION = "weight standardisation"
 A_NORMALISED = 5
@@ -47,8 +47,8 @@ def layers(graph: SizedGraph, folded: Mapping[str, bool]) -> Iterator[tuple[Node
         own = _parameters(graph, node, counted)
         elements, shape = graph.elements(node.output[0]), graph.shape(node.output[0])
         cost: int | None = 0
-        if node.op_type in products.PRODUCTS:
-            cost = products.macs(graph, node)
+        if node.op_type in macs.PRODUCTS:
+            cost = macs.count(graph, node)
         elif (factor := _factor(graph, node)) and graph.is_floating(node.output[0]):
             # a resize alone changes the number of elements, and it counts what it writes
             cost = None if elements is None else factor * elements
@@ -63,7 +63,7 @@ def layers(graph: SizedGraph, folded: Mapping[str, bool]) -> Iterator[tuple[Node
                     shape=shape or (),
                     macs=cost,
                     flops=2 * cost,
-                    activations=(elements or 0) if node.op_type in products.PRODUCTS else 0,
+                    activations=(elements or 0) if node.op_type in macs.PRODUCTS else 0,
                     parameters=own,
                 ),
             )

@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from nfexport.inspection.cost import absorbed, activations, products
+from nfexport.inspection.cost import absorbed, composed_activations, macs
+from nfexport.inspection.cost.layer_costs import LayerCost
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, attribute, label
-from nfexport.inspection.cost.values import LayerCost
 
 OPERATIONS: Mapping[str, int] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Exp", "Log", "Round"), 1),
@@ -41,7 +41,7 @@ DATA_ALONE = ("Concat", "Gather")
 def layers(graph: SizedGraph) -> Iterator[tuple[Node, LayerCost | None]]:
     """Yield each node that costs something or has parameters with its cost; None for one whose shapes are not
     known."""
-    functions = activations.find_activations(graph)
+    functions = composed_activations.find_activations(graph)
     inner = {id(node) for function in functions for node in function.nodes}
     ends = {id(function.last): function.op for function in functions}
     gone = absorbed.find_absorbed(graph, inner)
@@ -52,7 +52,7 @@ def layers(graph: SizedGraph) -> Iterator[tuple[Node, LayerCost | None]]:
             continue
         if id(node) in gone and not _leaves_bias(graph, node, gone):
             continue
-        if op not in OPERATIONS and op not in POOLINGS and op not in products.PRODUCTS and op not in DATA_ALONE:
+        if op not in OPERATIONS and op not in POOLINGS and op not in macs.PRODUCTS and op not in DATA_ALONE:
             continue
         if op not in DATA_ALONE and not graph.is_floating(node.output[0]) and graph.shape(node.output[0]) is not None:
             continue  # indices and masks
@@ -66,12 +66,12 @@ def _layer(graph: SizedGraph, node: Node, op: str, counted: set[str], *, absorbe
         return None if op not in DATA_ALONE else LayerCost(name=label(node), op=op, shape=())
     multiplied = 0
     operations: int | None
-    if op in products.PRODUCTS:
-        product = products.macs(graph, node)
+    if op in macs.PRODUCTS:
+        product = macs.count(graph, node)
         if product is None:
             return None
         multiplied = product
-        operations = 2 * product + (elements if products.has_bias(node) else 0)
+        operations = 2 * product + (elements if macs.has_bias(node) else 0)
     elif absorbed:
         operations = elements
     elif op in POOLINGS:
@@ -85,7 +85,7 @@ def _layer(graph: SizedGraph, node: Node, op: str, counted: set[str], *, absorbe
         shape=shape,
         macs=multiplied,
         flops=operations,
-        activations=elements if op in products.PRODUCTS else 0,
+        activations=elements if op in macs.PRODUCTS else 0,
         parameters=shape[1] if absorbed else _parameters(graph, node, op, counted),
     )
 
@@ -106,7 +106,7 @@ def _leaves_bias(graph: SizedGraph, node: Node, gone: set[int]) -> bool:
     while writer is not None and id(writer) in gone and writer.op_type in ("Mul", "Div"):
         operands = graph.operands(writer)
         writer = graph.writer(operands[0]) if operands is not None else None
-    return writer is not None and writer.op_type in absorbed.CONVOLUTIONS and not products.has_bias(writer)
+    return writer is not None and writer.op_type in absorbed.CONVOLUTIONS and not macs.has_bias(writer)
 
 
 def _parameters(graph: SizedGraph, node: Node, op: str, counted: set[str]) -> int:

@@ -11,7 +11,7 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from nfexport.errors import InputError
-from nfexport.graph.counting import stored_constants
+from nfexport.graph.proto_graphs import stored_constants
 from nfexport.graph.tensors import dtype_name, is_floating
 
 Node = onnx.NodeProto

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 
 from nfexport.graph.external_data import external_files
-from nfexport.graph.header import read
+from nfexport.graph.header import read_header
 from nfexport.graph.tensors import byte_count
 
 Filters: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
@@ -63,7 +63,7 @@ def zero_mean_weights(path: Path, model: onnx.ModelProto, names: set[str]) -> di
         if _has_zero_mean(filters, roundoff):
             found[tensor.name] = not _has_unit_variance(filters)
 
-    read(path, look)
+    read_header(path, look)
     external_files(path, model)
     for tensor in wanted.values():
         if tensor.data_location == onnx.TensorProto.EXTERNAL:

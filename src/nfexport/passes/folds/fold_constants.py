@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
-from nfexport.graph.evaluate import ConstantEvaluator
+from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.folds.fold_ws import CONVOLUTIONS
 from nfexport.passes.report import PassReport

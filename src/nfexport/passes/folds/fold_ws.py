@@ -23,8 +23,8 @@ import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
+from nfexport.graph.constant_evaluation import ConstantEvaluator, is_training_batch_normalization
 from nfexport.graph.constants import relative_error
-from nfexport.graph.evaluate import ConstantEvaluator, is_training_batch_normalization
 from nfexport.graph.meta_keys import STANDARDISED
 from nfexport.graph.standardisation import Standardisation, standardise
 from nfexport.passes.report import PassReport

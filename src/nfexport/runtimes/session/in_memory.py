@@ -15,8 +15,8 @@ import onnx
 import onnx_ir as ir
 
 from nfexport.errors import OutputError
-from nfexport.graph import artefact
-from nfexport.graph.counting import initializers
+from nfexport.graph import model_writer
+from nfexport.graph.proto_graphs import initializers
 from nfexport.graph.tensors import byte_count
 from nfexport.runtimes import Model, Session, onnxruntime
 
@@ -30,7 +30,7 @@ def is_large(model: ir.Model | onnx.ModelProto) -> bool:
         size = sum(map(byte_count, initializers(model.graph)))
     else:
         size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-    return size > artefact.PROTOBUF_LIMIT - MARGIN
+    return size > model_writer.PROTOBUF_LIMIT - MARGIN
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def openable(model: ir.Model | onnx.ModelProto) -> Iterator[Model]:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nfexport-")))
             path = folder / "model.onnx"
-            artefact.write_model(graph, path, external_data=True)
+            model_writer.write_model(graph, path, external_data=True)
         except OSError as error:
             raise OutputError(
                 f"a model past 2 GiB has to be written to '{tempfile.gettempdir()}' to be run, which fails "

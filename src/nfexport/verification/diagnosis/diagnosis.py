@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.graph.counting import convolution_weights
+from nfexport.graph.counts import convolution_weights
 from nfexport.runtimes import Model, open_session
 from nfexport.runtimes.session.declared import load
 from nfexport.verification.diagnosis.bisection import Bisection, bisect, steps_of

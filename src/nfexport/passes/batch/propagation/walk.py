@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
-from nfexport.graph.evaluate import ConstantEvaluator
+from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.passes.batch.propagation import size_vectors
 
 Array = np.ndarray[Any, Any]

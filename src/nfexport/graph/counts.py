@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
 
+from nfexport.graph.proto_graphs import graphs, stored_constants
 from nfexport.graph.tensors import element_count, is_floating
 
 WITH_WEIGHT_AND_BIAS = {"Conv", "ConvTranspose", "Gemm"}
-
-
-def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Yield the graph and, depth first, the subgraphs of its If, Loop and Scan nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from graphs(subgraph)
 
 
 def operator_counts(graph: onnx.GraphProto) -> dict[str, int]:
@@ -29,23 +21,6 @@ def operator_counts(graph: onnx.GraphProto) -> dict[str, int]:
         for node in part.node
     )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    """Return every initializer, those of subgraphs too."""
-    return [tensor for part in graphs(graph) for tensor in part.initializer]
-
-
-def stored_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Return the initializers and the values of Constant nodes of one graph, by name."""
-    constants = {
-        node.output[0]: attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
-    return constants | {tensor.name: tensor for tensor in graph.initializer}
 
 
 def counted_parameters(graph: onnx.GraphProto) -> int:

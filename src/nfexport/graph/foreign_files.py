@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nfexport.errors import OnnxFileError
-from nfexport.graph.skim import DamagedError
+from nfexport.graph.wire_format import DamagedError
 
 HEAD = 64
 MAGIC = {

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import OutputError
-from nfexport.graph import artefact
+from nfexport.graph import atomic_files, model_writer
 from nfexport.recipe.metadata import read_external_record
 from tests.passes.graphs import normal, parse
 
@@ -34,7 +34,7 @@ def model_with_large_weights() -> ir.Model:
 def test_the_streamed_file_equals_protobufs_own(tmp_path: Path) -> None:
     model = model_with_large_weights()
     expected = ir.to_proto(model)
-    artefact.write_model(model, tmp_path / "m.onnx")
+    model_writer.write_model(model, tmp_path / "m.onnx")
     written = onnx.load(tmp_path / "m.onnx")
     for proto in (expected, written):
         initializers = sorted(proto.graph.initializer, key=lambda tensor: tensor.name)
@@ -53,14 +53,14 @@ def test_the_streamed_file_equals_protobufs_own(tmp_path: Path) -> None:
 
 def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     model = model_with_large_weights()
-    artefact.write_model(model, tmp_path / "a.onnx")
-    artefact.write_model(model, tmp_path / "b.onnx")
+    model_writer.write_model(model, tmp_path / "a.onnx")
+    model_writer.write_model(model, tmp_path / "b.onnx")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
 def test_a_failure_leaves_neither_target_nor_partial_file(tmp_path: Path) -> None:
     target = tmp_path / "m.onnx"
-    with pytest.raises(ValueError, match="midway"), artefact.staged(target) as partial:
+    with pytest.raises(ValueError, match="midway"), atomic_files.staged(target) as partial:
         partial.write_bytes(b"half")
         raise ValueError("midway")
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +69,7 @@ def test_a_failure_leaves_neither_target_nor_partial_file(tmp_path: Path) -> Non
 def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path) -> None:
     target = tmp_path / "m.onnx"
     target.write_bytes(b"old")
-    with pytest.raises(ValueError, match="midway"), artefact.staged(target) as partial:
+    with pytest.raises(ValueError, match="midway"), atomic_files.staged(target) as partial:
         partial.write_bytes(b"half")
         raise ValueError("midway")
     assert target.read_bytes() == b"old"
@@ -81,26 +81,26 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     if not full.exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(OutputError, match="cannot be written \\(No space left on device\\)") as caught:  # noqa: SIM117
-        with artefact.staged(tmp_path / "m.onnx") as partial:
+        with atomic_files.staged(tmp_path / "m.onnx") as partial:
             partial.symlink_to(full)
-            artefact.write_model(model_with_large_weights(), partial)
+            model_writer.write_model(model_with_large_weights(), partial)
     assert "free some space" in caught.value.fix
     assert list(tmp_path.iterdir()) == []
 
 
 def test_targets_that_cannot_be_written_are_refused_beforehand(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"):
-        artefact.check_target(tmp_path)
+        atomic_files.check_target(tmp_path)
     with pytest.raises(OutputError, match="does not exist"):
-        artefact.check_target(tmp_path / "nowhere" / "m.onnx")
+        atomic_files.check_target(tmp_path / "nowhere" / "m.onnx")
 
 
 def test_more_than_protobuf_can_hold_lies_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artefact, "PROTOBUF_LIMIT", 10_000)
-    artefact.write_model(model_with_large_weights(), tmp_path / "m.onnx")
+    monkeypatch.setattr(model_writer, "PROTOBUF_LIMIT", 10_000)
+    model_writer.write_model(model_with_large_weights(), tmp_path / "m.onnx")
     assert names(tmp_path) == ["m.onnx", "m.onnx.data"]
     with pytest.raises(OutputError, match="more than the 2 GiB") as caught:
-        artefact.write_model(model_with_large_weights(), tmp_path / "n.onnx", external_data=False)
+        model_writer.write_model(model_with_large_weights(), tmp_path / "n.onnx", external_data=False)
     assert "--external-data" in caught.value.fix
     assert names(tmp_path) == ["m.onnx", "m.onnx.data"]
 
@@ -111,8 +111,8 @@ def names(folder: Path) -> list[str]:
 
 def test_weights_beside_the_file_are_the_same_weights(tmp_path: Path) -> None:
     model = model_with_large_weights()
-    artefact.write_model(model, tmp_path / "one.onnx")
-    artefact.write_model(model, tmp_path / "pair.onnx", external_data=True)
+    model_writer.write_model(model, tmp_path / "one.onnx")
+    model_writer.write_model(model, tmp_path / "pair.onnx", external_data=True)
     one, pair = onnx.load(tmp_path / "one.onnx"), onnx.load(tmp_path / "pair.onnx")
     for left, right in zip(one.graph.initializer, pair.graph.initializer, strict=True):
         assert left.name == right.name
@@ -132,7 +132,7 @@ def test_large_tensors_start_on_a_page_and_small_ones_stay(tmp_path: Path) -> No
         }""",
         weights=weights,
     )
-    artefact.write_model(model, tmp_path / "m.onnx", external_data=True)
+    model_writer.write_model(model, tmp_path / "m.onnx", external_data=True)
     proto = onnx.load(tmp_path / "m.onnx", load_external_data=False)
     where = {
         tensor.name: {entry.key: entry.value for entry in tensor.external_data} for tensor in proto.graph.initializer
@@ -149,13 +149,13 @@ def test_large_tensors_start_on_a_page_and_small_ones_stay(tmp_path: Path) -> No
 
 def test_the_digest_is_that_of_the_file_and_goes_when_the_weights_come_back(tmp_path: Path) -> None:
     model = model_with_large_weights()
-    artefact.write_model(model, tmp_path / "m.onnx", external_data=True)
+    model_writer.write_model(model, tmp_path / "m.onnx", external_data=True)
     data = (tmp_path / "m.onnx.data").read_bytes()
     record = read_external_record(ir.load(tmp_path / "m.onnx").metadata_props)
     assert record is not None
     assert (record.location, record.size) == ("m.onnx.data", len(data))
     assert record.sha256 == hashlib.sha256(data).hexdigest()
-    artefact.write_model(ir.load(tmp_path / "m.onnx"), tmp_path / "again.onnx", external_data=False)
+    model_writer.write_model(ir.load(tmp_path / "m.onnx"), tmp_path / "again.onnx", external_data=False)
     assert read_external_record(ir.load(tmp_path / "again.onnx").metadata_props) is None
 
 
@@ -166,7 +166,7 @@ def pair(folder: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_half_written_pair_never_stays(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), artefact.staged_model(tmp_path / "m.onnx") as path:
+    with pytest.raises(error), model_writer.staged_model(tmp_path / "m.onnx") as path:
         pair(path.parent, b"half")
         raise error
     assert names(tmp_path) == []
@@ -174,7 +174,7 @@ def test_a_half_written_pair_never_stays(tmp_path: Path, error: type[BaseExcepti
 
 def test_a_pair_takes_the_place_of_a_pair_the_weights_first(tmp_path: Path) -> None:
     pair(tmp_path, b"old")
-    with artefact.staged_model(tmp_path / "m.onnx") as path:
+    with model_writer.staged_model(tmp_path / "m.onnx") as path:
         pair(path.parent, b"new")
         assert (tmp_path / "m.onnx").read_bytes() == b"old"
     assert names(tmp_path) == ["m.onnx", "m.onnx.data"]
@@ -201,7 +201,7 @@ def test_a_rename_that_fails_leaves_what_was_there(
     monkeypatch.setattr(Path, "replace", replace)
     with (
         pytest.raises(OutputError, match="Input/output error"),
-        artefact.staged_model(tmp_path / "m.onnx") as path,
+        model_writer.staged_model(tmp_path / "m.onnx") as path,
     ):
         pair(path.parent, b"new")
     assert seen[0] == "m.onnx.data"
@@ -212,7 +212,7 @@ def test_a_rename_that_fails_leaves_what_was_there(
 def test_a_folder_of_the_weights_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "m.onnx.data").mkdir()
     (tmp_path / "m.onnx.data" / "theirs").write_text("theirs")
-    with pytest.raises(OutputError, match="is a folder"), artefact.staged_model(tmp_path / "m.onnx") as path:
+    with pytest.raises(OutputError, match="is a folder"), model_writer.staged_model(tmp_path / "m.onnx") as path:
         pair(path.parent, b"new")
     assert names(tmp_path) == ["m.onnx.data"]
     assert names(tmp_path / "m.onnx.data") == ["theirs"]
@@ -230,7 +230,7 @@ def test_four_bit_numbers_stay_packed(tmp_path: Path) -> None:
         [tensor],
     )
     proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
-    artefact.write_model(ir.from_proto(proto), tmp_path / "m.onnx")
+    model_writer.write_model(ir.from_proto(proto), tmp_path / "m.onnx")
     written = onnx.load(tmp_path / "m.onnx").graph.initializer[0]
     assert len(written.raw_data) == 2048
     assert (onnx.numpy_helper.to_array(written).astype(np.int64) == numbers).all()

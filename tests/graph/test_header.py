@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nfexport.graph.skim import DamagedError, skim
+from nfexport.graph.header import skim
+from nfexport.graph.wire_format import DamagedError
 from tests.inspection.files import floats, model, network, node
 
 

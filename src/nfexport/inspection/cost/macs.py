@@ -19,7 +19,7 @@ WITH_BIAS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """Products whose third input is a bias."""
 
 
-def macs(graph: SizedGraph, node: Node) -> int | None:
+def count(graph: SizedGraph, node: Node) -> int | None:
     """Return the multiply-accumulates of one of PRODUCTS; None if a shape is missing or an Einsum has not two
     operands, or dots."""
     output = graph.shape(node.output[0])

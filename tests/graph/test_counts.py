@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nfexport.graph import counting
+from nfexport.graph import counts
 from tests.inspection.files import floats, model, network, node
 
 
@@ -20,7 +20,7 @@ def test_operators_are_sorted_by_number_then_name() -> None:
             node("Mystery", "d", "out", domain="com.example"),
         ]
     ).graph
-    assert list(counting.operator_counts(graph).items()) == [
+    assert list(counts.operator_counts(graph).items()) == [
         ("Sigmoid", 2),
         ("Exp", 1),
         ("Relu", 1),
@@ -45,30 +45,30 @@ def test_subgraphs_are_counted() -> None:
             helper.make_node("If", ["yes"], ["out"], then_branch=branches[0], else_branch=branches[1]),
         ]
     ).graph
-    assert counting.operator_counts(graph) == {"Conv": 2, "Constant": 1, "If": 1}
-    assert counting.counted_parameters(graph) == 12
-    assert counting.convolution_weights(graph)["initializer"] == 2
+    assert counts.operator_counts(graph) == {"Conv": 2, "Constant": 1, "If": 1}
+    assert counts.counted_parameters(graph) == 12
+    assert counts.convolution_weights(graph)["initializer"] == 2
 
 
 def test_weights_and_biases_of_convolutions_and_classifier_are_counted() -> None:
-    assert counting.counted_parameters(network().graph) == 4 * 27 + 4 + 5 * 144 + 5
+    assert counts.counted_parameters(network().graph) == 4 * 27 + 4 + 5 * 144 + 5
 
 
 def test_a_shared_weight_is_counted_once() -> None:
     graph = model([node("Conv", "image w", "x"), node("Conv", "x w", "out")], [floats("w", 3, 3, 1, 1)]).graph
-    assert counting.counted_parameters(graph) == 9
+    assert counts.counted_parameters(graph) == 9
 
 
 def test_other_constants_are_not_counted() -> None:
     graph = model([node("Mul", "image s", "x"), node("Add", "x s", "out")], [floats("s", 3, 1, 1)]).graph
-    assert counting.counted_parameters(graph) == 0
+    assert counts.counted_parameters(graph) == 0
 
 
 def test_a_weight_that_the_graph_computes_is_not_counted() -> None:
     graph = model(
         [node("Abs", "w", "v"), node("Conv", "image v b", "out")], [floats("w", 4, 3, 3, 3), floats("b", 4)]
     )
-    assert counting.counted_parameters(graph.graph) == 4
+    assert counts.counted_parameters(graph.graph) == 4
 
 
 @pytest.mark.parametrize("operands", ["product bias", "bias product"])
@@ -76,7 +76,7 @@ def test_a_matrix_product_has_the_bias_that_is_added_to_it(operands: str) -> Non
     graph = model(
         [node("MatMul", "image w", "product"), node("Add", operands, "out")], [floats("w", 8, 5), floats("bias", 5)]
     ).graph
-    assert counting.counted_parameters(graph) == 45
+    assert counts.counted_parameters(graph) == 45
 
 
 def test_a_vector_added_to_something_else_is_no_bias() -> None:
@@ -84,11 +84,11 @@ def test_a_vector_added_to_something_else_is_no_bias() -> None:
         [node("MatMul", "image w", "product"), node("Relu", "product", "x"), node("Add", "x shift", "out")],
         [floats("w", 8, 5), floats("shift", 5)],
     ).graph
-    assert counting.counted_parameters(graph) == 40
+    assert counts.counted_parameters(graph) == 40
 
 
 def test_a_product_of_two_activations_has_no_parameters() -> None:
-    assert counting.counted_parameters(model([node("MatMul", "image image", "out")]).graph) == 0
+    assert counts.counted_parameters(model([node("MatMul", "image image", "out")]).graph) == 0
 
 
 def test_convolutions_say_where_their_weight_comes_from() -> None:
@@ -105,7 +105,7 @@ def test_convolutions_say_where_their_weight_comes_from() -> None:
         ],
         [floats("w", 3, 3, 1, 1)],
     ).graph
-    assert counting.convolution_weights(graph) == {"initializer": 2, "constant": 1, "computed": 1, "input": 1}
+    assert counts.convolution_weights(graph) == {"initializer": 2, "constant": 1, "computed": 1, "input": 1}
 
 
 def test_training_batch_norms_are_told_from_ordinary_ones() -> None:
@@ -115,6 +115,6 @@ def test_training_batch_norms_are_told_from_ordinary_ones() -> None:
     new_training = node("BatchNormalization", "image s s s s", "out a b", training_mode=1)
     switched_off = node("BatchNormalization", "image s s s s", "out", training_mode=0)
     assert [
-        counting.training_batch_norms(model([each], scale).graph)
+        counts.training_batch_norms(model([each], scale).graph)
         for each in (ordinary, old_training, new_training, switched_off)
     ] == [0, 1, 1, 0]

@@ -1,4 +1,4 @@
-"""The one place that writes files: beside the target first, under the final name only when all is well."""
+"""Write a model as an ONNX file, with its weights inside or next to it (external data)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,12 @@ import onnx
 import onnx_ir as ir
 
 from nfexport.errors import OutputError
+from nfexport.graph.atomic_files import moved_aside, temporary_folder
+from nfexport.graph.wire_format import GRAPH, INITIALIZER, RAW_DATA, length_delimited
 from nfexport.recipe.metadata import EXTERNAL_KEY, ExternalRecord, write_external_record
 
 _INLINE_BYTES = 1024
 """Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they lie."""
-
-_PIECE = 2**22
-"""Bytes that are copied at a time."""
 
 _PAGE, _WORD = 4096, 64
 """Bytes that offsets in a file of weights are multiples of: tensors of a page and more can be mapped."""
@@ -30,117 +28,6 @@ PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that a protobuf message, and so an ONNX file without external data, may have."""
 
 DATA_SUFFIX = ".data"
-
-
-def check_target(target: Path, *, option: str = "-o") -> None:
-    """Raise OutputError if the target cannot be written, before any long work is done for it; option is what
-    names it."""
-    folder = target.parent
-    if target.is_dir():
-        raise OutputError(f"'{target}' is a folder", fix=f"name a file with {option}")
-    if not folder.is_dir():
-        raise OutputError(
-            f"the folder '{folder}' does not exist", fix=f"create it, or name another file with {option}"
-        )
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"the folder '{folder}' is not writable", fix=f"name another file with {option}")
-
-
-@contextlib.contextmanager
-def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
-    """Yield a path beside the target; on success it takes the target's name, on any error it is removed.
-
-    Raises OutputError if the disk is full or the folder cannot be written."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"'{target}' cannot be written ({error.strerror or error})",
-            fix=f"free some space, or name another file with {option}",
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside the target; on success it takes the target's place, whole, on any error it is
-    removed and what was there before stays.
-
-    Raises OutputError if the disk is full or the folder around it cannot be written."""
-    target = target.resolve()  # a link stays a link, and '.' has a name
-    partial, former = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("partial", "former"))
-    try:
-        partial.mkdir()
-        yield partial
-        if target.exists():
-            # a folder cannot be renamed onto another that holds something
-            target.replace(former)
-        try:
-            partial.replace(target)
-        except OSError:
-            if former.exists():
-                former.replace(target)
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"'{target}' cannot be written ({error.strerror or error})",
-            fix="free some space, or name another folder with -o",
-        ) from error
-    finally:
-        for leftover in (partial, former):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside the target, which goes with the block.
-
-    Raises OutputError, which names the target, if the disk is full or the folder around it cannot be written."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
-    try:
-        partial.mkdir()
-        yield partial
-    except OSError as error:
-        raise OutputError(
-            f"'{target}' cannot be written ({error.strerror or error})",
-            fix="free some space, or name another file with -o",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
-    """Yield a new folder beside the targets, which lie in one folder; on success the files of their names in it
-    take the targets' names, in order, on any error they are removed.
-
-    Raises OutputError if the disk is full or the folder cannot be written."""
-    with _folder_beside(targets[0]) as partial:
-        yield partial
-        for target in targets:
-            (partial / target.name).replace(target)
-
-
-@contextlib.contextmanager
-def side_file(path: Path, content: bytes) -> Iterator[Path]:
-    """Yield a file of this content beside another, which is there as long as the block lasts."""
-    side = path.with_name(f".{path.name}.{os.getpid()}.side.onnx")
-    try:
-        side.write_bytes(content)
-        yield side
-    finally:
-        side.unlink(missing_ok=True)
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write these files, by their paths within the folder; folders in between are made."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 def data_target(target: Path) -> Path:
@@ -158,37 +45,16 @@ def staged_model(target: Path) -> Iterator[Path]:
     are missing or another's. Weights of an earlier file of that name stay where the new one needs none.
     Raises OutputError if the disk is full or the folder cannot be written."""
     data = data_target(target)
-    with _folder_beside(target) as partial:
+    with temporary_folder(target) as partial:
         yield partial / target.name
         if not (partial / data.name).exists():
             (partial / target.name).replace(target)
         else:
             if data.is_dir():
                 raise IsADirectoryError(errno.EISDIR, f"'{data.name}' is a folder")
-            with _moved_aside([target, data], partial):
+            with moved_aside([target, data], partial):
                 (partial / data.name).replace(data)
                 (partial / target.name).replace(target)
-
-
-@contextlib.contextmanager
-def _moved_aside(files: Sequence[Path], folder: Path) -> Iterator[None]:
-    """Move the files that exist into a folder; on an error what took their places goes, and they come back."""
-    former = folder / "former"
-    former.mkdir()
-    begun = False
-    try:
-        for file in files:
-            if file.exists():
-                file.replace(former / file.name)
-        begun = True
-        yield
-    except BaseException:
-        for file in files:
-            if begun:
-                file.unlink(missing_ok=True)
-            if (former / file.name).exists():
-                (former / file.name).replace(file)
-        raise
 
 
 def write_model(model: ir.Model, path: Path, *, external_data: bool | None = None) -> None:
@@ -229,7 +95,7 @@ def write_model(model: ir.Model, path: Path, *, external_data: bool | None = Non
         length = len(graph) + sum(map(len, headers.values()))
     with path.open("wb") as file:
         file.write(proto.SerializeToString(deterministic=True))
-        file.write(_field(_MODEL_GRAPH, length))
+        file.write(length_delimited(GRAPH, length))
         file.write(graph)
         for name, tensor in large.items():
             file.write(headers[name])
@@ -237,25 +103,6 @@ def write_model(model: ir.Model, path: Path, *, external_data: bool | None = Non
                 file.write(_bytes_of(tensor))
         file.flush()
         os.fsync(file.fileno())
-
-
-def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]], tail: bytes) -> None:
-    """Write the bytes of source, without these ranges (start, end), which are sorted, and with a tail, in
-    little memory."""
-    with source.open("rb") as old, target.open("wb") as new:
-        for start, end in (*left_out, (source.stat().st_size, 0)):
-            missing = start - old.tell()
-            while missing > 0:
-                piece = old.read(min(missing, _PIECE))
-                if not piece:
-                    raise OSError("the file became shorter while it was copied")
-                new.write(piece)
-                missing -= len(piece)
-            old.seek(end)
-        new.write(tail)
-        new.flush()
-        os.fsync(new.fileno())
-    shutil.copymode(source, target)
 
 
 def _write_data(tensors: Mapping[str, ir.TensorProtocol], path: Path) -> tuple[ExternalRecord, dict[str, bytes]]:
@@ -274,12 +121,6 @@ def _write_data(tensors: Mapping[str, ir.TensorProtocol], path: Path) -> tuple[E
         file.flush()
         os.fsync(file.fileno())
     return ExternalRecord(location=path.name, sha256=digest.hexdigest(), size=position), headers
-
-
-# field numbers of onnx.proto, each with wire type 2 (length-delimited)
-_MODEL_GRAPH = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"].number
-_GRAPH_INITIALIZER = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
-_TENSOR_RAW_DATA = onnx.TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 
 
 def _serialise_without(model: ir.Model, large: dict[str, ir.TensorProtocol]) -> onnx.ModelProto:
@@ -306,8 +147,8 @@ def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
     """Return everything of an initializer field but its raw bytes, which follow."""
     shape = tensor.shape.numpy()
     proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=shape)
-    body: bytes = proto.SerializeToString(deterministic=True) + _field(_TENSOR_RAW_DATA, tensor.nbytes)
-    return _field(_GRAPH_INITIALIZER, len(body) + tensor.nbytes) + body
+    body: bytes = proto.SerializeToString(deterministic=True) + length_delimited(RAW_DATA, tensor.nbytes)
+    return length_delimited(INITIALIZER, len(body) + tensor.nbytes) + body
 
 
 def _external_header(name: str, tensor: ir.TensorProtocol, location: str, offset: int) -> bytes:
@@ -317,7 +158,7 @@ def _external_header(name: str, tensor: ir.TensorProtocol, location: str, offset
     for key, value in (("location", location), ("offset", offset), ("length", tensor.nbytes)):
         proto.external_data.add(key=key, value=str(value))
     body: bytes = proto.SerializeToString(deterministic=True)
-    return _field(_GRAPH_INITIALIZER, len(body)) + body
+    return length_delimited(INITIALIZER, len(body)) + body
 
 
 def _bytes_of(tensor: ir.TensorProtocol) -> bytes | memoryview:
@@ -325,16 +166,3 @@ def _bytes_of(tensor: ir.TensorProtocol) -> bytes | memoryview:
     # the file's byte order is little-endian, as is that of every machine that torch runs on
     mapped = array.flags.c_contiguous and tensor.dtype.bitwidth >= 8  # smaller types are packed in the file
     return array.reshape(-1).view(np.uint8).data if mapped else tensor.tobytes()
-
-
-def _field(number: int, length: int) -> bytes:
-    return _varint(number << 3 | 2) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)

@@ -16,9 +16,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
 from nfexport.errors import InputError, OnnxFileError
-from nfexport.graph.counting import graphs
-from nfexport.graph.header import read as skim
-from nfexport.graph.mapped_data import check_external_data, map_external_data, refuse_external_data
+from nfexport.graph.external_data import check_external_data, refuse_external_data
+from nfexport.graph.header import read_header
+from nfexport.graph.proto_graphs import graphs
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon
@@ -27,17 +27,17 @@ OLDEST_READ = 7
 """Up to opset 6 operators broadcast in another way, and ONNX Runtime loads none of them."""
 
 
-def read(source: Any) -> ir.Model:
+def read_model(source: Any) -> ir.Model:
     """Return the model behind a path, a ModelProto or an onnx_graphsurgeon.Graph.
 
     Raises OnnxFileError if it cannot be read safely, InputError for anything else."""
     if isinstance(source, str | Path):
         path = Path(source)
-        skeleton = skim(path)  # refuses what is no ONNX file, or damaged
+        skeleton = read_header(path)  # refuses what is no ONNX file, or damaged
         check_external_data(path, skeleton)
         _check(str(path), skeleton, f"'{path}'")
         model = ir.load(path)
-        map_external_data(model, path)
+        _map_external_data(model, path)
     else:
         proto = _as_proto(source)
         refuse_external_data(proto)
@@ -55,7 +55,7 @@ def write_back(model: ir.Model, *, like: Any) -> Any:
     """Return the model as a graphsurgeon Graph if `like` is one, else as a ModelProto.
 
     graphsurgeon has no place for a model's metadata: the Graph carries it as `metadata_props`, a dict, which
-    `read` takes from there."""
+    `read_model` takes from there."""
     proto = ir.to_proto(model)
     if not _is_graphsurgeon(like):
         return proto
@@ -64,6 +64,28 @@ def write_back(model: ir.Model, *, like: Any) -> Any:
     graph: onnx_graphsurgeon.Graph = onnx_graphsurgeon.import_onnx(proto)
     graph.metadata_props = dict(model.metadata_props)
     return graph
+
+
+def _map_external_data(model: ir.Model, path: Path) -> None:
+    """Let every tensor that lies in another file be one in memory, in place: mapped from there, and read when
+    somebody asks for its values. Raises OnnxFileError if one cannot be."""
+    try:
+        for graph in model.graphs():
+            for value in graph.initializers.values():
+                if isinstance(value.const_value, ir.ExternalTensor):
+                    value.const_value = _mapped(value.const_value)
+        for node in model.graph.all_nodes():
+            for name, attribute in list(node.attributes.items()):
+                if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                    node.attributes[name] = ir.AttrTensor(name, _mapped(attribute.value))
+    except (OSError, ValueError) as error:
+        raise OnnxFileError(
+            f"the external data of '{path}' cannot be read ({error})", fix="check the permissions of its files"
+        ) from error
+
+
+def _mapped(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def _as_proto(source: Any) -> onnx.ModelProto:

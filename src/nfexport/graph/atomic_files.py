@@ -1,0 +1,165 @@
+"""Write files whole or not at all: next to the target first, under its name only once all is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nfexport.errors import OutputError
+
+_PIECE = 2**22
+"""Bytes that are copied at a time."""
+
+
+def check_target(target: Path, *, option: str = "-o") -> None:
+    """Raise OutputError if the target cannot be written, before any long work is done for it; option is what
+    names it."""
+    folder = target.parent
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder", fix=f"name a file with {option}")
+    if not folder.is_dir():
+        raise OutputError(
+            f"the folder '{folder}' does not exist", fix=f"create it, or name another file with {option}"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder '{folder}' is not writable", fix=f"name another file with {option}")
+
+
+@contextlib.contextmanager
+def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
+    """Yield a path beside the target; on success it takes the target's name, on any error it is removed.
+
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix=f"free some space, or name another file with {option}",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target; on success it takes the target's place, whole, on any error it is
+    removed and what was there before stays.
+
+    Raises OutputError if the disk is full or the folder around it cannot be written."""
+    target = target.resolve()  # a link stays a link, and '.' has a name
+    partial, former = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("partial", "former"))
+    try:
+        partial.mkdir()
+        yield partial
+        if target.exists():
+            # a folder cannot be renamed onto another that holds something
+            target.replace(former)
+        try:
+            partial.replace(target)
+        except OSError:
+            if former.exists():
+                former.replace(target)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another folder with -o",
+        ) from error
+    finally:
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target, which goes with the block.
+
+    Raises OutputError, which names the target, if the disk is full or the folder around it cannot be written."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
+    try:
+        partial.mkdir()
+        yield partial
+    except OSError as error:
+        raise OutputError(
+            f"'{target}' cannot be written ({error.strerror or error})",
+            fix="free some space, or name another file with -o",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
+    """Yield a new folder beside the targets, which lie in one folder; on success the files of their names in it
+    take the targets' names, in order, on any error they are removed.
+
+    Raises OutputError if the disk is full or the folder cannot be written."""
+    with temporary_folder(targets[0]) as partial:
+        yield partial
+        for target in targets:
+            (partial / target.name).replace(target)
+
+
+@contextlib.contextmanager
+def side_file(path: Path, content: bytes) -> Iterator[Path]:
+    """Yield a file of this content beside another, which is there as long as the block lasts."""
+    side = path.with_name(f".{path.name}.{os.getpid()}.side.onnx")
+    try:
+        side.write_bytes(content)
+        yield side
+    finally:
+        side.unlink(missing_ok=True)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write these files, by their paths within the folder; folders in between are made."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def moved_aside(files: Sequence[Path], folder: Path) -> Iterator[None]:
+    """Move the files that exist into a folder; on an error what took their places goes, and they come back."""
+    former = folder / "former"
+    former.mkdir()
+    begun = False
+    try:
+        for file in files:
+            if file.exists():
+                file.replace(former / file.name)
+        begun = True
+        yield
+    except BaseException:
+        for file in files:
+            if begun:
+                file.unlink(missing_ok=True)
+            if (former / file.name).exists():
+                (former / file.name).replace(file)
+        raise
+
+
+def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]], tail: bytes) -> None:
+    """Write the bytes of source, without these ranges (start, end), which are sorted, and with a tail, in
+    little memory."""
+    with source.open("rb") as old, target.open("wb") as new:
+        for start, end in (*left_out, (source.stat().st_size, 0)):
+            missing = start - old.tell()
+            while missing > 0:
+                piece = old.read(min(missing, _PIECE))
+                if not piece:
+                    raise OSError("the file became shorter while it was copied")
+                new.write(piece)
+                missing -= len(piece)
+            old.seek(end)
+        new.write(tail)
+        new.flush()
+        os.fsync(new.fileno())
+    shutil.copymode(source, target)

@@ -1,0 +1,33 @@
+"""The graphs of a ModelProto, as the header-only reader gives it, and what they store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graph and, depth first, the subgraphs of its If, Loop and Scan nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from graphs(subgraph)
+
+
+def initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Return every initializer, those of subgraphs too."""
+    return [tensor for part in graphs(graph) for tensor in part.initializer]
+
+
+def stored_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return the initializers and the values of Constant nodes of one graph, by name."""
+    constants = {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    return constants | {tensor.name: tensor for tensor in graph.initializer}
