@@ -1,7 +1,7 @@
 """What other packages add to nfexport, by entry points.
 
     nfexport.passes     a graph pass:     subclass of nfexport.passes.base.Pass
-    nfexport.runtimes   a runtime:        module with open_session (see nfexport.runtimes)
+    nfexport.runtimes   a runtime:        nfexport.runtimes.Runtime
     nfexport.sources    a kind of source: see nfexport.sources
     nfexport.formats    an output format: see nfexport.formats
 

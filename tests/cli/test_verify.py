@@ -127,7 +127,6 @@ def test_a_runtime_that_is_not_installed_exits_with_3(
     import sys
 
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "nfexport.runtimes.openvino", raising=False)
     assert run(["verify", str(exported), "--runtime", "openvino"]) == EXIT_MISSING
     assert "pip install 'nfexport[openvino]'" in complaint(capsys)
 

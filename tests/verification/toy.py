@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ PREPROCESSING = Preprocessing(
 )
 SIZE = (12, 16)
 CLASSES = 40
-INTERFACE = {
+INTERFACE: dict[str, Any] = {
     "input_name": "image",
     "outputs": (Output(kind="logits", name="logits"),),
     "image_size": SIZE,

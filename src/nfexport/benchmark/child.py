@@ -9,7 +9,6 @@ runtime's refusal is {"refused": reason}.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import IO, Any
 from nfexport.benchmark.feeds import draw
 from nfexport.errors import NfexportError
 from nfexport.runtimes import Session, open_session
+from nfexport.runtimes import load as load_runtime
 
 BLOCK = 1 << 20
 
@@ -48,11 +48,11 @@ def main(file: str, runtime: str, threads: str) -> None:
 def load(file: Path, runtime: str, threads: int) -> tuple[Session, float]:
     """Return the file in the runtime, and the seconds that loading took: neither its import nor the disk's."""
     try:
-        importlib.import_module(f"nfexport.runtimes.{runtime}")
+        load_runtime(runtime)
         with file.open("rb") as stream:
             while stream.read(BLOCK):
                 pass
-    except (ImportError, OSError):
+    except (NfexportError, OSError):
         pass  # open_session says what is wrong
     started = time.perf_counter()
     session = open_session(file, runtime=runtime, threads=threads or None)

@@ -10,6 +10,7 @@ import click
 
 from nfexport.cli.pass_options import NumbersType
 from nfexport.errors import InputError, MissingPackage
+from nfexport.runtimes import find, runtimes
 
 if TYPE_CHECKING:
     from nfexport.inspection.assertions import Outcome
@@ -35,7 +36,7 @@ def running(function: Function) -> Function:
         "runtimes",
         metavar="NAME",
         multiple=True,
-        help="onnxruntime, openvino, opencv or reference; several times for several. [default: onnxruntime]",
+        help=f"{', '.join(runtimes())}; several times for several. [default: onnxruntime]",
     )(function)
 
 
@@ -92,9 +93,9 @@ def named_model(model: str | None, checkpoint: Path | None, asked: dict[str, Any
     return NamedModel(name=model, checkpoint=checkpoint, **given)
 
 
-def check_providers(runtimes: Sequence[str], providers: Sequence[str]) -> None:
-    """Raise InputError for providers of a runtime that does not run."""
-    if providers and runtimes and "onnxruntime" not in runtimes:
+def check_providers(chosen: Sequence[str], providers: Sequence[str]) -> None:
+    """Raise InputError for providers where none of the named runtimes takes any, or is not there."""
+    if providers and chosen and not any(find(name).takes_providers for name in chosen):
         raise InputError("--provider is for ONNX Runtime alone", fix="leave it out, or add --runtime onnxruntime")
 
 

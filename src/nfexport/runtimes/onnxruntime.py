@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import onnxruntime as ort
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from nfexport.errors import InputError, OnnxFileError
-from nfexport.runtimes import Model, Session, one_line, source_of
+from nfexport.runtimes.session.protocol import Model, Runtime, Session, one_line, source_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FATAL = 4
 """ONNX Runtime's severity above 'error': what goes wrong arrives as an exception, once."""
@@ -30,10 +30,10 @@ class OnnxRuntimeSession:
     """See Session."""
 
     runtime = "onnxruntime"
-    version: str = ort.__version__
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, version: str) -> None:
         self._session = session
+        self.version = version
         self.providers: tuple[str, ...] = tuple(session.get_providers())
         self.inputs: Mapping[str, tuple[int | str, ...]] = {
             value.name: tuple(value.shape) for value in session.get_inputs()
@@ -41,9 +41,10 @@ class OnnxRuntimeSession:
         self.outputs: tuple[str, ...] = tuple(value.name for value in session.get_outputs())
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """See Session."""
         try:
             arrays = self._session.run(None, dict(feeds))
-        except Exception as error:  # its exceptions share no base but this one
+        except Exception as error:  # noqa: BLE001 (its exceptions share no other base)
             raise RuntimeError(reason(error)) from error
         return dict(zip(self.outputs, arrays, strict=True))
 
@@ -57,6 +58,8 @@ def open_session(
     threads is the number of them for one inference, the caller's own included; None for one on each core.
     Raises OnnxFileError with ONNX Runtime's reason if it refuses them, and InputError for a provider that is
     not there, also if ONNX Runtime would quietly go on without it."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     if not optimise:
@@ -68,7 +71,7 @@ def open_session(
     chosen = [(name, IN_FLOAT32[name]) if name in IN_FLOAT32 else name for name in wanted]
     try:
         session = ort.InferenceSession(argument, options, providers=chosen)
-    except Exception as error:  # as above
+    except Exception as error:  # noqa: BLE001 (as in run)
         raise OnnxFileError(
             f"ONNX Runtime {ort.__version__} refuses {source_of(model)}: {reason(error)}",
             fix="check that the file is complete, or update onnxruntime if the file is newer than it",
@@ -79,13 +82,15 @@ def open_session(
                 f"ONNX Runtime could not start {name} and went on with {', '.join(session.get_providers())}",
                 fix="install the libraries that it needs, or leave --provider out",
             )
-    return OnnxRuntimeSession(session)
+    return OnnxRuntimeSession(session, ort.__version__)
 
 
 def full_name(provider: str) -> str:
     """Return ONNX Runtime's own name of an execution provider: 'cuda' is 'CUDAExecutionProvider'.
 
     Raises InputError for one that this build of ONNX Runtime does not have."""
+    import onnxruntime as ort
+
     available = ort.get_available_providers()
     short = provider.lower().removesuffix("executionprovider")
     for name in available:
@@ -101,3 +106,20 @@ def reason(error: Exception) -> str:
     """Return the message in one line, without ONNX Runtime's codes and the signatures of its functions."""
     text = CODE.sub("", str(error).strip())
     return one_line(POSITION.sub("", text))
+
+
+def _load() -> object:
+    import onnxruntime
+
+    return onnxruntime
+
+
+RUNTIME = Runtime(
+    name="onnxruntime",
+    summary="ONNX Runtime at its default optimisation level",
+    install="pip install onnxruntime",
+    load=_load,
+    open_session=open_session,
+    takes_providers=True,
+    takes_threads=True,
+)

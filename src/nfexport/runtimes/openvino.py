@@ -9,21 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import openvino as ov
-from numpy.typing import NDArray
-from openvino import properties
-
-from nfexport.runtimes import Model, Session, one_line
 from nfexport.runtimes.session.declared import refused
+from nfexport.runtimes.session.protocol import Model, Runtime, Session, one_line
 
-HINTS = {
-    properties.hint.inference_precision: ov.Type.f32,
-    properties.hint.execution_mode: properties.hint.ExecutionMode.ACCURACY,
-}
-VERSION = ov.__version__.partition("-")[0]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WHERE = re.compile(
     r"(?:Exception from|Check '[^\n]*' failed at) \S+:\d+:|FrontEnd API failed with \w+:"
@@ -37,12 +29,12 @@ class OpenVinoSession:
     """See Session."""
 
     runtime = "openvino"
-    version: str = VERSION
     providers: tuple[str, ...] = ()
 
-    def __init__(self, compile_network: Callable[[], Any]) -> None:
+    def __init__(self, compile_network: Callable[[], Any], version: str) -> None:
         self._compile = compile_network
         self._compiled = compiled = compile_network()
+        self.version = version
         self.inputs: Mapping[str, tuple[int | str, ...]] = {
             _name(port): _shape(port.get_partial_shape()) for port in compiled.inputs
         }
@@ -50,12 +42,15 @@ class OpenVinoSession:
         self.outputs: tuple[str, ...] = tuple(_name(port) for port in compiled.outputs)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """See Session."""
+        import numpy as np
+
         for name, array in feeds.items():
             if array.dtype != self._dtypes.get(name, array.dtype):  # OpenVINO would convert it
                 raise RuntimeError(f"the input '{name}' is {self._dtypes[name]}, it is fed {array.dtype}")
         try:
             result = self._compiled(dict(feeds))
-        except Exception as error:  # RuntimeError, mostly
+        except Exception as error:  # noqa: BLE001 (RuntimeError, mostly)
             # what failed keeps the shapes that it failed on, and fails on others too
             self._compiled = self._compile()
             raise RuntimeError(reason(error)) from error
@@ -67,13 +62,22 @@ def open_session(model: Model, *, threads: int | None = None) -> Session:
     """Load a file or its bytes, for float32 on the CPU.
 
     Raises OnnxFileError with OpenVINO's reason if it refuses them."""
+    import openvino as ov
+    from openvino import properties
+
+    version = ov.__version__.partition("-")[0]
+    hints = {
+        properties.hint.inference_precision: ov.Type.f32,
+        properties.hint.execution_mode: properties.hint.ExecutionMode.ACCURACY,
+    }
+    if threads is not None:
+        hints[properties.inference_num_threads] = threads
     core = ov.Core()
-    hints = HINTS if threads is None else {**HINTS, properties.inference_num_threads: threads}
     try:
         network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
-        session = OpenVinoSession(lambda: core.compile_model(network, "CPU", hints))
-    except Exception as error:  # RuntimeError, mostly
-        raise refused(model, f"OpenVINO {VERSION}", reason(error)) from error
+        session = OpenVinoSession(lambda: core.compile_model(network, "CPU", hints), version)
+    except Exception as error:  # noqa: BLE001 (RuntimeError, mostly)
+        raise refused(model, f"OpenVINO {version}", reason(error)) from error
     return session
 
 
@@ -91,3 +95,19 @@ def _shape(partial: Any) -> tuple[int | str, ...]:
     if partial.rank.is_dynamic:
         return ()
     return tuple("?" if size.is_dynamic else size.get_length() for size in partial)
+
+
+def _load() -> object:
+    import openvino
+
+    return openvino
+
+
+RUNTIME = Runtime(
+    name="openvino",
+    summary="OpenVINO on the CPU, in float32",
+    install="pip install 'nfexport[openvino]'",
+    load=_load,
+    open_session=open_session,
+    takes_threads=True,
+)

@@ -7,35 +7,32 @@ itself. It is slow: seconds where other runtimes take a tenth of one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
-
-from nfexport.runtimes import Model, Session, one_line
 from nfexport.runtimes.session.declared import Declared, DeclaredSession, read, refused
+from nfexport.runtimes.session.protocol import Model, Runtime, Session, one_line
 
-READER = f"onnx.reference {onnx.__version__}"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class ReferenceSession(DeclaredSession):
     """See Session."""
 
     runtime = "reference"
-    version: str = onnx.__version__
 
-    def __init__(self, evaluator: Any, declared: Declared) -> None:
-        super().__init__(declared)
+    def __init__(self, evaluator: Any, declared: Declared, version: str) -> None:
+        super().__init__(declared, version)
         self._evaluator = evaluator
 
     def _compute(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        import numpy as np
+
         try:
             # numpy warns where an operator overflows; the comparison says what is not finite
             with np.errstate(all="ignore"):
                 arrays: list[NDArray[Any]] = self._evaluator.run(None, dict(feeds))
-        except Exception as error:  # whatever numpy raises for operands that do not fit
+        except Exception as error:  # noqa: BLE001 (whatever numpy raises for operands that do not fit)
             raise RuntimeError(f"{one_line(str(error))} ({type(error).__name__})") from error
         return arrays
 
@@ -44,9 +41,28 @@ def open_session(model: Model) -> Session:
     """Load a file or its bytes, external data included.
 
     Raises OnnxFileError if it cannot be read, or has an operator that onnx has no definition of."""
-    proto, declared = read(model, reader=READER)
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    reader = f"onnx.reference {onnx.__version__}"
+    proto, declared = read(model, reader=reader)
     try:
         evaluator = ReferenceEvaluator(proto)
-    except Exception as error:  # RuntimeError, AttributeError, KeyError: they share no base but this one
-        raise refused(model, READER, one_line(str(error))) from error
-    return ReferenceSession(evaluator, declared)
+    except Exception as error:  # noqa: BLE001 (RuntimeError, AttributeError and KeyError, among others)
+        raise refused(model, reader, one_line(str(error))) from error
+    return ReferenceSession(evaluator, declared, onnx.__version__)
+
+
+def _load() -> object:
+    import onnx.reference
+
+    return onnx.reference
+
+
+RUNTIME = Runtime(
+    name="reference",
+    summary="the reference evaluator of the onnx package, in numpy",
+    install="pip install onnx",
+    load=_load,
+    open_session=open_session,
+)

@@ -13,6 +13,7 @@ import click
 from nfexport.cli.options import reporting
 from nfexport.cli.verify_options import check_providers
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, InputError
+from nfexport.runtimes import runtimes
 
 if TYPE_CHECKING:
     from nfexport.cli.show_predictions import Printer
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     default="onnxruntime",
     show_default=True,
     metavar="NAME",
-    help="onnxruntime, openvino, opencv or reference.",
+    help=f"{', '.join(runtimes())}.",
 )
 @click.option(
     "--provider",

@@ -1,4 +1,7 @@
-"""What a file declares of itself, read with onnx: for runtimes that do not tell, or do not check."""
+"""What a file declares of itself, read with onnx: for runtimes that do not tell, or do not check.
+
+Neither onnx nor numpy is imported before a file is read, so that a runtime's file can build on this one.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,21 @@ import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import onnx
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from nfexport.errors import OnnxFileError
-from nfexport.runtimes import Model, one_line, source_of
+from nfexport.runtimes.session.protocol import Model, one_line, source_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Declared:
     """Inputs by name, with their shape, a symbolic size being a string, and their element type; the names of
-    the outputs. In the order of the file."""
+    the outputs; in the order of the file."""
 
     inputs: Mapping[str, tuple[int | str, ...]]
     dtypes: Mapping[str, np.dtype[Any]]
@@ -46,12 +50,14 @@ class DeclaredSession(abc.ABC):
 
     providers: tuple[str, ...] = ()
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, version: str) -> None:
         self._declared = declared
+        self.version = version
         self.inputs: Mapping[str, tuple[int | str, ...]] = declared.inputs
         self.outputs: tuple[str, ...] = declared.outputs
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """See Session."""
         self._declared.check_feeds(feeds)
         return dict(zip(self.outputs, self._compute(feeds), strict=True))
 
@@ -62,20 +68,22 @@ class DeclaredSession(abc.ABC):
 
 
 def load(model: Model, *, weights: bool = True) -> onnx.ModelProto:
-    """Return a file, with the weights that lie beside it unless told otherwise. Raises what onnx does."""
+    """Return a file, with the weights that are stored next to it unless told otherwise. Raises what onnx does."""
+    import onnx
+
     if isinstance(model, bytes):
         return onnx.load_from_string(model)
     return onnx.load(Path(model), load_external_data=weights)
 
 
 def read(model: Model, *, reader: str, weights: bool = True) -> tuple[onnx.ModelProto, Declared]:
-    """Return a file, with the weights that lie beside it unless told otherwise, and what it declares. reader
-    names the runtime for messages.
+    """Return a file, with the weights that are stored next to it unless told otherwise, and what it declares.
+    reader names the runtime for messages.
 
     Raises OnnxFileError if it cannot be read, or holds no graph."""
     try:
         proto = load(model, weights=weights)
-    except Exception as error:  # protobuf's DecodeError, OSError, and ValueError for external data
+    except Exception as error:  # noqa: BLE001 (protobuf's DecodeError, OSError, and ValueError for external data)
         raise refused(model, reader, one_line(str(error))) from error
     if not proto.graph.output:
         raise refused(model, reader, "it holds no graph")
@@ -83,7 +91,10 @@ def read(model: Model, *, reader: str, weights: bool = True) -> tuple[onnx.Model
 
 
 def declared(proto: onnx.ModelProto) -> Declared:
-    """Return what the file declares; initializers that are listed as inputs are none."""
+    """Return what the file declares; initializers that are listed as inputs do not count as inputs."""
+    import numpy as np
+    import onnx
+
     stored = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in stored]
     return Declared(

@@ -1,7 +1,7 @@
 """Open a model that is in memory, of any size: past 2 GiB no runtime takes it as bytes.
 
-Such a model is written to a temporary folder, its weights beside it, and opened by its path. The folder goes as
-soon as the runtime has it open; where it lies is for the environment to say (TMPDIR).
+Such a model is written to a temporary folder, with external data, and opened by its path. The folder is removed as
+soon as the runtime has opened the file; the environment variable TMPDIR says where it is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from nfexport.errors import OutputError
 from nfexport.graph import model_writer
 from nfexport.graph.proto_graphs import initializers
 from nfexport.graph.tensors import byte_count
-from nfexport.runtimes import Model, Session, onnxruntime
+from nfexport.runtimes import onnxruntime
+from nfexport.runtimes.session.protocol import Model, Session
 
 MARGIN = 1 << 24
 """Bytes left for the graph itself."""
@@ -35,7 +36,7 @@ def is_large(model: ir.Model | onnx.ModelProto) -> bool:
 
 @contextlib.contextmanager
 def openable(model: ir.Model | onnx.ModelProto) -> Iterator[Model]:
-    """Yield the model as runtimes take it: its bytes, or the path of a file that is there for the block's time.
+    """Yield the model as runtimes take it: its bytes, or the path of a file that exists until the block ends.
 
     Raises OutputError if a temporary file is needed and cannot be written."""
     if not is_large(model):
@@ -50,7 +51,7 @@ def openable(model: ir.Model | onnx.ModelProto) -> Iterator[Model]:
             model_writer.write_model(graph, path, external_data=True)
         except OSError as error:
             raise OutputError(
-                f"a model past 2 GiB has to be written to '{tempfile.gettempdir()}' to be run, which fails "
+                f"a model past 2 GiB has to be written to '{tempfile.gettempdir()}' before it runs, which fails "
                 f"({error.strerror or error})",
                 fix="name a folder with enough space in the environment variable TMPDIR",
             ) from error
