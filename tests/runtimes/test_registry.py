@@ -21,6 +21,8 @@ from tests.verification.toy import CLASSES, SIZE, to_onnx, toy, weights
 BUILT_IN = ("migraphx", "onnxruntime", "opencv", "openvino", "reference")
 
 TOY = """
+import dataclasses
+
 from nfexport.runtimes import Runtime, onnxruntime
 
 
@@ -35,7 +37,7 @@ def open_session(model):
 
 
 RUNTIME = Runtime(name="toy", summary="a toy", install="pip install toy", load=int, open_session=open_session)
-ABSENT = Runtime(name="absent", summary="a toy", install="pip install toy", load=load_absent, open_session=open_session)
+ABSENT = dataclasses.replace(RUNTIME, name="absent", load=load_absent)
 """
 
 Installing = Callable[..., None]
