@@ -1,4 +1,4 @@
-"""OpenVINO's form of a file is written beside it, carries its recipe, and is held to the model as it is."""
+"""OpenVINO's form of a file is written next to it, carries its recipe, and is held to the model as it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from nfexport.errors import InputError, OnnxFileError, RecipeError, Verification
 from nfexport.formats import openvino
 from nfexport.inspection import openvino_ir
 from nfexport.recipe.metadata import read_recipe
-from nfexport.workflows import export as pipeline
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> nfexport.ExportResult:
     return nfexport.export("test_nfnet", folder / "net.onnx", opset=11, fold_ws=True, to="openvino")
 
 
-def test_graph_and_weights_lie_beside_the_file(exported: nfexport.ExportResult) -> None:
+def test_graph_and_weights_are_stored_next_to_the_file(exported: nfexport.ExportResult) -> None:
     ir = exported.openvino
     assert ir is not None
     assert sorted(path.name for path in exported.path.parent.iterdir()) == ["net.bin", "net.onnx", "net.xml"]
@@ -86,7 +85,7 @@ def test_nothing_is_left_if_the_ir_does_not_equal_the_model(tmp_path: Path, monk
         weights.tofile(written.with_suffix(".bin"))
         return written
 
-    monkeypatch.setattr(pipeline.openvino_ir, "convert", wrong)
+    monkeypatch.setattr(openvino, "convert", wrong)
     with pytest.raises(VerificationFailed, match="OpenVINO's form of the file does not equal test_nfnet"):
         nfexport.export("test_nfnet", tmp_path / "net.onnx", opset=11, fold_ws=True, to="openvino")
     assert list(tmp_path.iterdir()) == []
