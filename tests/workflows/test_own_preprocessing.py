@@ -12,6 +12,7 @@ import nfexport
 from nfexport.cli import run
 from nfexport.errors import RecipeError
 from nfexport.images.preprocessor import preprocessor_of
+from nfexport.recipe.recipe import Preprocessing
 
 OWN = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), "crop_pct": 0.8, "crop_mode": "squash"}
 
@@ -31,18 +32,19 @@ def test_a_file_that_normalises_does_so_by_the_networks_own_numbers(tmp_path: Pa
     from nfexport.runtimes import open_session
 
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    answers = [
+    outside, inside = (
         open_session(r.path).run({"input": preprocessor_of(r.recipe).batch([pixels])})["output"]
         for r in (plain, whole)
     ]
     # float32 rounding of another order of the same arithmetic
-    np.testing.assert_allclose(*answers, rtol=0, atol=1e-5 * float(np.ptp(answers[0])))
+    np.testing.assert_allclose(inside, outside, rtol=0, atol=1e-5 * float(np.ptp(outside)))
 
 
 def test_labels_go_into_the_recipe(tmp_path: Path) -> None:
     names = [f"kind {n}" for n in range(7)]
     result = nfexport.export("test_nfnet", tmp_path / "a.onnx", num_classes=7, labels=names, verify=False)
-    assert nfexport.inspect(result.path).recipe.labels == tuple(names)
+    assert result.recipe == nfexport.inspect(result.path).recipe
+    assert result.recipe.labels == tuple(names)
     with pytest.raises(RecipeError, match="there are 7 labels for the 6 classes of test_nfnet"):
         nfexport.export("test_nfnet", tmp_path / "b.onnx", num_classes=6, labels=names)
 
@@ -52,7 +54,9 @@ def test_labels_are_read_from_a_file(tmp_path: Path) -> None:
     target = tmp_path / "a.onnx"
     options = ["--num-classes", "2", "--labels", str(tmp_path / "names.txt"), "--no-verify", "-q"]
     assert run(["test_nfnet", "-o", str(target), *options]) == 0
-    assert nfexport.inspect(target).recipe.labels == ("cat", "dog")
+    recipe = nfexport.inspect(target).recipe
+    assert recipe is not None
+    assert recipe.labels == ("cat", "dog")
 
 
 @pytest.mark.parametrize(
@@ -69,3 +73,24 @@ def test_what_no_picture_can_be_prepared_with_is_refused(
     assert run(["test_nfnet", "-o", str(tmp_path / "a.onnx"), *options]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"normalize": "nodes", "input_dtype": "uint8"}, {"resize": "any", "normalize": "nodes", "opset": 18}],
+    ids=["outside", "inside", "resized"],
+)
+def test_verify_feeds_what_the_recipes_network_sees(options: dict[str, Any], tmp_path: Path) -> None:
+    """By timm's own statistics the images would come out as others, or be cut off at a byte."""
+    network = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "crop_pct": 0.8, "crop_mode": "squash"}
+    path = tmp_path / "own.onnx"
+    result = nfexport.export("test_nfnet", path, network=network, num_classes=7, image_size=64, **options)
+    seen: list[Preprocessing] = []
+    again = nfexport.verify(path, observe=lambda subject, case, reference: seen.append(subject.preprocessing))
+    assert seen
+    for pre in seen:
+        assert {name: getattr(pre, name) for name in network} == network
+    assert again.passed
+    # to the last digit: the same batches were compared
+    assert result.verification is not None
+    assert again.reports[0].cases == result.verification.cases

@@ -15,7 +15,7 @@ from PIL import Image
 from nfexport.errors import ImageError, RecipeError
 from nfexport.images.crop import resize_and_crop
 from nfexport.images.decoder import decode, to_array
-from nfexport.recipe.interface import front_steps, networks_part
+from nfexport.recipe.interface import front_steps, network_preprocessing
 from nfexport.recipe.recipe import Preprocessing, Recipe
 
 Array = NDArray[Any]
@@ -117,6 +117,10 @@ def preprocessor_of(recipe: Recipe) -> Preprocessor:
         size=size,
         channels=recipe.in_channels,
         preprocessing=pre,
-        # borders have the network's own mean, also where the file subtracts it
-        fill=tuple(round(BYTE * mean) for mean in networks_part(pre, steps).mean),
+        fill=fill_colour(network_preprocessing(recipe)),
     )
+
+
+def fill_colour(network: Preprocessing) -> tuple[int, ...]:
+    """Return the colour of the borders that a crop adds: the network's own mean, in levels of 0 to 255."""
+    return tuple(round(BYTE * mean) for mean in network.mean)

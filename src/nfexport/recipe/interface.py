@@ -97,6 +97,11 @@ def networks_part(caller: Preprocessing, steps: Iterable[PassStep]) -> Preproces
     return result
 
 
+def network_preprocessing(recipe: Recipe) -> Preprocessing:
+    """Return the preprocessing of the network in this recipe's file, which the file and its caller share."""
+    return networks_part(recipe.preprocessing, front_steps(recipe))
+
+
 def _behind_normalize(caller: Preprocessing, step: PassStep) -> Preprocessing:
     r = float(step.params.get("value_range", 1.0))
     low, high = caller.value_range

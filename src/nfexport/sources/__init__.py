@@ -9,6 +9,7 @@ Importing this package, or a source, costs nothing: torch and timm are imported 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nfexport import extensions
 from nfexport.errors import InputError, UnknownModelError
+from nfexport.recipe.interface import network_preprocessing
 from nfexport.sources.model.loaded_model import InputSpec, LoadedModel
 from nfexport.sources.model.spec import ModelSpec
 
@@ -58,8 +60,10 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> Loade
     """Rebuild the model of a recipe; its weights are compared with the recipe's digest.
 
     The name in the recipe tells the source. checkpoint supplies weights that came from a file, or that cannot be
-    fetched. Raises WeightsUnreachable if they are missing, RecipeError if they are others."""
-    return resolve(recipe.model_name).load_from_recipe(recipe, checkpoint=checkpoint)
+    fetched. The preprocessing is the recipe's own, which an export may have set other than the source's.
+    Raises WeightsUnreachable if they are missing, RecipeError if they are others."""
+    loaded = resolve(recipe.model_name).load_from_recipe(recipe, checkpoint=checkpoint)
+    return dataclasses.replace(loaded, preprocessing=network_preprocessing(recipe))
 
 
 def resolve(model: object) -> Source:

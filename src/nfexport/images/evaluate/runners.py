@@ -8,7 +8,6 @@ and for the decoding. Runtimes whose sessions are not made for several threads a
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,8 +19,8 @@ from PIL import Image
 
 from nfexport.errors import OnnxFileError
 from nfexport.images.evaluate.predictions import Answers, Reading, rank
-from nfexport.images.preprocessor import Preprocessor, preprocessor_of
-from nfexport.recipe.interface import front_steps
+from nfexport.images.preprocessor import Preprocessor, fill_colour, preprocessor_of
+from nfexport.recipe.interface import network_preprocessing
 from nfexport.recipe.recipe import Recipe
 from nfexport.runtimes import Session, open_session
 
@@ -82,7 +81,7 @@ class TorchRunner:
         import torch
 
         self.version = str(torch.__version__)
-        self.form = network_preprocessor(recipe, loaded)
+        self.form = network_preprocessor(recipe)
         self._module, self._torch = loaded.module, torch
         self._warm = threading.Lock()
         self._runs = 0
@@ -96,23 +95,15 @@ class TorchRunner:
         return rank(logits.numpy(), probabilities=False)
 
 
-def network_preprocessor(recipe: Recipe, loaded: LoadedModel) -> Preprocessor:
-    """Return how pictures enter the network itself: timm's own transform at the network's size, with the
-    crop and the interpolation that the recipe has, before the file or in it."""
-    pre = recipe.preprocessing
-    resize = next((step.params for step in front_steps(recipe) if step.name == "resize"), None)
-    preprocessing = dataclasses.replace(
-        loaded.preprocessing,
-        crop_pct=pre.crop_pct if resize is None else float(resize["crop_pct"]),
-        crop_mode=pre.crop_mode if resize is None else str(resize["crop_mode"]),
-        interpolation=pre.interpolation if resize is None else str(resize["interpolation"]),
-    )
+def network_preprocessor(recipe: Recipe) -> Preprocessor:
+    """Return how images enter the network itself: all that the recipe asks for, done outside the file."""
+    preprocessing = network_preprocessing(recipe)
     return Preprocessor(
         input_name=recipe.input_name,
         size=recipe.image_size,
         channels=recipe.in_channels,
         preprocessing=preprocessing,
-        fill=tuple(round(255 * mean) for mean in loaded.preprocessing.mean),
+        fill=fill_colour(preprocessing),
     )
 
 
