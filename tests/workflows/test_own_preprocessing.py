@@ -35,7 +35,7 @@ def test_a_file_that_normalises_does_so_by_the_networks_own_numbers(tmp_path: Pa
     outside, inside = (
         open_session(r.path).run({"input": preprocessor_of(r.recipe).batch([pixels])})["output"]
         for r in (plain, whole)
-    ]
+    )
     # float32 rounding of another order of the same arithmetic
     np.testing.assert_allclose(inside, outside, rtol=0, atol=1e-5 * float(np.ptp(outside)))
 
