@@ -64,7 +64,9 @@ def test_the_file_agrees_with_pytorch_image_for_image(
         assert result.predicted.tolist() == timms_answers(answered, **crop)
 
 
-def test_it_does_so_on_the_command_line(answered: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_does_so_on_the_command_line(
+    answered: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "own.onnx"
     own = ["--network-mean", "0.1,0.2,0.3", "--network-std", "0.4,0.5,0.6"]
     assert run(["test_nfnet", "-o", str(path), "--num-classes", "10", "--image-size", "64", *own, "-q"]) == 0
