@@ -22,19 +22,17 @@ def refusal(path: Path) -> str | None:
     """Return why onnx's checker refuses a file, in one line; None if it takes it.
 
     A file of its own is written beside it meanwhile. Raises OnnxFileError if it is damaged."""
-    seen: dict[int, bytes | None] = {}
+    left_out: list[int] = []
 
     def look(index: int, values: memoryview) -> None:
-        seen[index] = bytes(values) if len(values) <= SMALL else None
+        if len(values) > SMALL:
+            left_out.append(index)
 
-    model = read_header(path, look)
-    for index, values in seen.items():
+    model = read_header(path, look, keep=SMALL)
+    for index in left_out:
         tensor = model.graph.initializer[index]
-        if values is not None:
-            tensor.raw_data = values
-        else:
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            tensor.external_data.add(key="location", value=path.name)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=path.name)
     with side_file(path, model.SerializeToString()) as skeleton:
         try:
             onnx.checker.check_model(str(skeleton), full_check=True)

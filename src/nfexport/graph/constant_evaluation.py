@@ -17,13 +17,15 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from nfexport.errors import PassError
-from nfexport.graph.edit import constant, is_default_domain, is_literal, is_operator, label
+from nfexport.graph.edit import constant, is_literal
+from nfexport.graph.recognisers import (
+    is_default_domain,
+    is_deterministic,
+    is_training_batch_normalization,
+    label,
+)
 
 Array = np.ndarray[Any, Any]
-
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-)
 
 _QUANTISED = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"})
 
@@ -57,14 +59,11 @@ class ConstantEvaluator:
         node = value.producer()
         if node is None:
             return f"it depends on the input '{value.name}'"
-        if not is_default_domain(node) and node.op_type != "Constant":
+        if not is_default_domain(node):
             return f"node '{label(node)}' is the custom operator {node.domain}.{node.op_type}"
         if node.op_type in _QUANTISED:
             return f"node '{label(node)}' holds it quantised, which folding would undo"
-        if node.op_type in _RANDOM or any(
-            attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-            for attribute in node.attributes.values()
-        ):
+        if not is_deterministic(node):
             return f"node '{label(node)}' ({node.op_type}) has no fixed value"
         for source in _inputs_that_count(value):
             if (reason := self._why_not[source]) is not None:
@@ -92,7 +91,7 @@ class ConstantEvaluator:
 
     def _run(self, node: ir.Node, results: dict[ir.Value, Array]) -> None:
         if node.op_type == "Shape" and (shape := _static_shape(node.inputs[0])) is not None:
-            start, end = _integer(node, "start", 0), _integer(node, "end", None)
+            start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end")
             results[node.outputs[0]] = np.array(shape, dtype=np.int64)[start:end]
             return
         needed = _needed(node)
@@ -184,11 +183,6 @@ def _static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     return tuple(dims) if len(dims) == len(value.shape) else None
 
 
-def _integer(node: ir.Node, name: str, default: int | None) -> int | None:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
-
-
 def _identity(node: ir.Node, arrays: list[Array | None]) -> list[Array | None]:
     return [arrays[0]]
 
@@ -227,8 +221,7 @@ def _batch_normalization(node: ir.Node, arrays: list[Array | None]) -> list[Arra
     axes = tuple(axis for axis in range(x.ndim) if axis != 1)
     if training:
         mean, var = x.mean(axis=axes), x.var(axis=axes)
-    epsilon = node.attributes.get("epsilon")
-    eps = 1e-5 if epsilon is None else epsilon.as_float()
+    eps = node.attributes.get_float("epsilon", 1e-5)
 
     def along_channels(vector: Array | None) -> Array:
         assert vector is not None
@@ -237,14 +230,6 @@ def _batch_normalization(node: ir.Node, arrays: list[Array | None]) -> list[Arra
     y = (x - along_channels(mean)) / np.sqrt(along_channels(var) + eps)
     y = y * along_channels(scale) + along_channels(bias)
     return [y, *([None] * (len(node.outputs) - 1))]
-
-
-def is_training_batch_normalization(node: ir.Node) -> bool:
-    """Say whether the node normalises with the statistics of its own input."""
-    if not is_operator(node, "BatchNormalization"):
-        return False
-    named = sum(1 for value in node.outputs if value is not None and value.name)
-    return bool(_integer(node, "training_mode", 0)) or named > 1
 
 
 _SPECIAL: dict[str, Callable[[ir.Node, list[Array | None]], list[Any]]] = {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import onnx
 
 from nfexport.graph.proto_graphs import graphs, stored_constants
+from nfexport.graph.recognisers import is_training_batch_normalization, operator_name
 from nfexport.graph.tensors import element_count, is_floating
 
 WITH_WEIGHT_AND_BIAS = {"Conv", "ConvTranspose", "Gemm"}
@@ -15,11 +16,7 @@ WITH_WEIGHT_AND_BIAS = {"Conv", "ConvTranspose", "Gemm"}
 
 def operator_counts(graph: onnx.GraphProto) -> dict[str, int]:
     """Return operators by number of nodes, most first, then by name; 'domain::Op' outside ai.onnx."""
-    counts = collections.Counter(
-        f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-        for part in graphs(graph)
-        for node in part.node
-    )
+    counts = collections.Counter(operator_name(node) for part in graphs(graph) for node in part.node)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -76,12 +73,5 @@ def convolution_weights(graph: onnx.GraphProto) -> Mapping[str, int]:
 
 
 def training_batch_norms(graph: onnx.GraphProto) -> int:
-    """Return the number of BatchNormalizations in training form: training_mode=1 from opset 14 on, more
-    than one output before."""
-    return sum(
-        any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
-        or sum(bool(name) for name in node.output) > 1
-        for part in graphs(graph)
-        for node in part.node
-        if node.op_type == "BatchNormalization"
-    )
+    """Return the number of BatchNormalizations in training form."""
+    return sum(is_training_batch_normalization(node) for part in graphs(graph) for node in part.node)

@@ -9,20 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-
-def is_default_domain(node: ir.Node) -> bool:
-    """Say whether the node's operator is one of ONNX's own (not ai.onnx.ml, not a vendor's)."""
-    return node.domain in ("", "ai.onnx")
-
-
-def is_operator(node: ir.Node | None, *op_types: str) -> bool:
-    """Say whether there is a node, of ONNX's own domain, with one of these operator types."""
-    return node is not None and is_default_domain(node) and node.op_type in op_types
-
-
-def label(node: ir.Node) -> str:
-    """Return the node's name; for one without, which ONNX allows, its operator and its first output."""
-    return node.name or f"{node.op_type} → {node.outputs[0].name}"
+from nfexport.graph.recognisers import is_default_domain as is_default_domain
+from nfexport.graph.recognisers import is_operator as is_operator
+from nfexport.graph.recognisers import label as label
 
 
 def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:

@@ -11,9 +11,16 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """Yield the graph and, depth first, the subgraphs of its If, Loop and Scan nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from graphs(subgraph)
+        for subgraph in subgraphs(node):
+            yield from graphs(subgraph)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the bodies of an If, Loop or Scan."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
 
 
 def initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:

@@ -10,12 +10,13 @@ import onnx
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
 from nfexport.graph.external_data import external_files
 from nfexport.graph.proto_graphs import initializers
+from nfexport.graph.recognisers import is_default_domain
 from nfexport.graph.tensors import dtype_name, shape_of
 from nfexport.targets.advice import Advisor
 from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck
 from nfexport.targets.node_rules import hangs_on_constants, problem_of
 from nfexport.targets.table import ANY, Table, load, targets
-from nfexport.targets.uses import DEFAULT_DOMAIN, Use, opset_of, read_model, uses
+from nfexport.targets.uses import Use, opset_of, read_model, uses
 
 
 def check(path: str | Path, names: Sequence[str] = (), *, attempt: bool = True) -> CheckResult:
@@ -130,7 +131,7 @@ def _node(use: Use, table: Table, advisor: Advisor) -> Iterator[Finding]:
 
 def _refusal(use: Use, table: Table) -> str | None:
     operator = use.node.op_type
-    if use.node.domain not in DEFAULT_DOMAIN:
+    if not is_default_domain(use.node):
         taken = table.domains.get(use.node.domain)
         if taken is None:
             return f"{table.title} takes no operators of the domain {use.node.domain}"

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from nfexport.graph.recognisers import is_operator, is_training_batch_normalization
 from nfexport.targets.table import Rule
-from nfexport.targets.uses import DEFAULT_DOMAIN, Use
+from nfexport.targets.uses import Use
 
 
 def problem_of(rule: Rule, use: Use) -> str | None:
     """Return what the target cannot take in this node, None if the rule has nothing against it."""
-    if use.node.domain not in DEFAULT_DOMAIN or use.node.op_type not in rule.operators:
+    if not is_operator(use.node, *rule.operators):
         return None
     if any(use.attribute(name) not in values for name, values in rule.only.items()):
         return None
@@ -24,12 +25,6 @@ def problem_of(rule: Rule, use: Use) -> str | None:
 def hangs_on_constants(use: Use) -> bool:
     """True if the node's first input is constant: a weight that is computed, not a tensor of the picture."""
     return bool(use.node.input) and use.scope.is_constant(use.node.input[0])
-
-
-def is_training_form(use: Use) -> bool:
-    """True for a BatchNormalization with the statistics of its input: training_mode = 1 from opset 14 on, more
-    than one output before."""
-    return bool(use.given("training_mode")) or sum(bool(name) for name in use.node.output) > 1
 
 
 def _found(rule: Rule, use: Use) -> str | None:
@@ -43,7 +38,7 @@ def _found(rule: Rule, use: Use) -> str | None:
         used = sum(bool(name) for name in use.node.output)
         return f"{used} of its outputs are used, and {rule.outputs} is taken" if used > rule.outputs else None
     if rule.form == "training":
-        return rule.problem if is_training_form(use) else None
+        return rule.problem if is_training_batch_normalization(use.node) else None
     if rule.form == "zero-padded":
         return rule.problem if _is_zero_padded(use) else None
     return rule.problem
@@ -93,7 +88,7 @@ def _is_zero_padded(use: Use) -> bool:
     nor with the input axes, nor over batch or channels, nor if it takes something away. Pads whose values
     are not at hand count as such."""
     pad = use.scope.producer(use.input(0))
-    if pad is None or pad.op_type != "Pad" or pad.domain not in DEFAULT_DOMAIN:
+    if pad is None or not is_operator(pad, "Pad"):
         return False
     inner = Use(node=pad, opset=use.opset, scope=use.scope)
     if use.scope.readers(use.input(0)) > 1 or inner.input(3) or inner.attribute("mode") not in ("constant", None):

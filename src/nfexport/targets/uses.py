@@ -17,13 +17,11 @@ import onnx.defs
 from numpy.typing import NDArray
 
 from nfexport.graph.header import read_header
+from nfexport.graph.proto_graphs import subgraphs
+from nfexport.graph.recognisers import DEFAULT_DOMAIN, computes_constant, is_operator, label, operator_name
 
 SMALL = 1024
 """Bytes of an initializer up to which its values are kept: pads, axes and sizes, but no weights."""
-
-DEFAULT_DOMAIN = ("", "ai.onnx")
-DRAWN = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-"""Operators that give something else each time."""
 
 
 class Scope:
@@ -44,9 +42,9 @@ class Scope:
             self._readers.update(_names_read(node))
             values = dict.fromkeys(node.output)
             self._producers.update(dict.fromkeys(node.output, node))
-            if node.op_type == "Constant" and node.domain in DEFAULT_DOMAIN:
+            if is_operator(node, "Constant"):
                 self._constants.update(dict.fromkeys(values, _constant_tensor(node)))
-            elif self._hangs_on_constants(node):
+            elif computes_constant(node, self.is_constant):
                 self._constants.update(values)
 
     def is_constant(self, name: str) -> bool:
@@ -73,16 +71,6 @@ class Scope:
         """Return how many inputs of nodes and outputs of the graph read a tensor of this graph."""
         return self._readers[name]
 
-    def _hangs_on_constants(self, node: onnx.NodeProto) -> bool:
-        inputs = [name for name in node.input if name]
-        return (
-            bool(inputs)
-            and node.domain in DEFAULT_DOMAIN
-            and node.op_type not in DRAWN
-            and not any(True for _ in subgraphs(node))
-            and all(self.is_constant(name) for name in inputs)
-        )
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Use:
@@ -97,14 +85,13 @@ class Use:
     @property
     def label(self) -> str:
         """The node's name; for one without, its operator and its first output."""
-        name = self.node.name or f"{self.node.op_type} → {next(iter(self.node.output), '')}"
+        name = label(self.node)
         return name if self.function is None else f"{name} in the function {self.function}"
 
     @property
     def operator(self) -> str:
         """'Conv', or 'domain::Op' outside ai.onnx."""
-        default = self.node.domain in DEFAULT_DOMAIN
-        return self.node.op_type if default else f"{self.node.domain}::{self.node.op_type}"
+        return operator_name(self.node)
 
     def attribute(self, name: str) -> Any:
         """Return an attribute's value as ONNX defines it, its default if it is not given; None without one."""
@@ -131,16 +118,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     """Return the model with the values of its small initializers, and without its weights.
 
     Raises OnnxFileError if the file is missing, no ONNX file or damaged."""
-    kept: dict[int, bytes] = {}
-
-    def look(number: int, values: memoryview) -> None:
-        if len(values) <= SMALL:
-            kept[number] = bytes(values)
-
-    model = read_header(path, look)
-    for number, values in kept.items():
-        model.graph.initializer[number].raw_data = values
-    return model
+    return read_header(path, keep=SMALL)
 
 
 def uses(model: onnx.ModelProto) -> Iterator[Use]:
@@ -163,14 +141,6 @@ def uses(model: onnx.ModelProto) -> Iterator[Use]:
 def opset_of(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
     """Return the opset of ai.onnx, 0 if none is imported."""
     return next((entry.version for entry in imports if entry.domain in DEFAULT_DOMAIN), 0)
-
-
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """Yield the bodies of an If, Loop or Scan."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _in_graph(graph: onnx.GraphProto, opset: int, outer: Scope | None, function: str | None) -> Iterator[Use]:

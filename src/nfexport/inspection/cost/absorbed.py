@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 
+from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, attribute
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -31,18 +32,12 @@ def find_absorbed(graph: SizedGraph, busy: set[int]) -> set[int]:
         else:
             vanishes = (
                 node.op_type == "BatchNormalization"
-                and is_inference_form(node)
+                and not is_training_batch_normalization(node)
                 and _follows_convolution(graph, node.input[0], gone)
             )
         if vanishes:
             gone.add(id(node))
     return gone
-
-
-def is_inference_form(node: Node) -> bool:
-    """Say whether a BatchNormalization uses its running statistics."""
-    training = attribute(node, "training_mode")
-    return not (training is not None and training.i) and sum(bool(name) for name in node.output) == 1
 
 
 def _is_scale(graph: SizedGraph, node: Node) -> bool:

@@ -10,10 +10,11 @@ import onnx
 
 from nfexport.errors import InputError, RecipeError
 from nfexport.graph.header import read_header
+from nfexport.graph.recognisers import has_subgraph, is_default_domain, operator_name
 from nfexport.inspection.cost import fvcore, macs, model_analyzer
 from nfexport.inspection.cost.input_sizes import fix_sizes
 from nfexport.inspection.cost.layer_costs import RULES, Cost, LayerCost, Rule
-from nfexport.inspection.cost.sized_graph import Node, SizedGraph, has_subgraph, label
+from nfexport.inspection.cost.sized_graph import Node, SizedGraph, label
 from nfexport.inspection.cost.zero_mean import zero_mean_weights
 from nfexport.recipe.metadata import read_recipe
 from nfexport.recipe.recipe import Recipe
@@ -88,10 +89,8 @@ def _collect(
 
 def _unknown(graph: SizedGraph) -> Iterator[str]:
     for node in graph.active():
-        if node.domain not in ("", "ai.onnx"):
-            yield f"{node.domain}::{node.op_type}"
-        elif has_subgraph(node) or node.op_type in UNKNOWN:
-            yield node.op_type
+        if not is_default_domain(node) or has_subgraph(node) or node.op_type in UNKNOWN:
+            yield operator_name(node)
 
 
 def _folded_standardisation(path: Path | None, model: onnx.ModelProto, graph: SizedGraph) -> dict[str, bool]:

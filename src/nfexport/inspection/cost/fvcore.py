@@ -20,8 +20,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.inspection.cost import macs
-from nfexport.inspection.cost.absorbed import is_inference_form
 from nfexport.inspection.cost.layer_costs import LayerCost
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, attribute, label
 
@@ -76,7 +76,7 @@ def is_standardised(graph: SizedGraph, convolution: Node) -> bool:
     if weight in graph.stored or not graph.is_constant(weight):
         return False
     nodes = graph.computation(weight)
-    if any(node.op_type == "BatchNormalization" and not is_inference_form(node) for node in nodes):
+    if any(map(is_training_batch_normalization, nodes)):
         return True
     return any(_subtracts_mean(graph, node) for node in nodes) or any(
         node.op_type in NORMALISATIONS for node in nodes
@@ -108,7 +108,7 @@ def _factor(graph: SizedGraph, node: Node) -> int:
     if node.op_type in NORMALISATIONS or _subtracts_mean(graph, node):
         return A_NORMALISED
     if node.op_type == "BatchNormalization":
-        return A_BATCH_NORM if is_inference_form(node) else A_NORMALISED
+        return A_NORMALISED if is_training_batch_normalization(node) else A_BATCH_NORM
     if node.op_type in ("Resize", "Upsample"):
         mode = attribute(node, "mode")
         return RESIZING.get(b"nearest" if mode is None else mode.s, 0)

@@ -12,12 +12,12 @@ import onnx.shape_inference
 
 from nfexport.errors import InputError
 from nfexport.graph.proto_graphs import stored_constants
+from nfexport.graph.recognisers import DEFAULT_DOMAIN, computes_constant, is_operator
 from nfexport.graph.tensors import dtype_name, is_floating
 
 Node = onnx.NodeProto
 Shape = tuple[int, ...]
 
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 OF_SHAPES_ALONE = {"Shape", "Size"}
 """Constant once all shapes are."""
 
@@ -58,10 +58,8 @@ class SizedGraph:
     def _find_constants(self) -> set[str]:
         constants = set(self.stored)
         for node in self.nodes:
-            if node.op_type in RANDOM or node.domain not in ("", "ai.onnx") or has_subgraph(node):
-                continue
-            by_shape = node.op_type in OF_SHAPES_ALONE and node.input[0] in self._shapes
-            if by_shape or all(name in constants for name in node.input if name):
+            by_shape = is_operator(node, *OF_SHAPES_ALONE) and node.input[0] in self._shapes
+            if by_shape or computes_constant(node, constants.__contains__):
                 constants.update(name for name in node.output if name)
         return constants
 
@@ -162,7 +160,7 @@ def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         _skip_identities(model.graph)
         # onnx gives up on a file that forgets to import the domain of a custom operator
         imported = {entry.domain for entry in model.opset_import}
-        for domain in sorted({node.domain for node in model.graph.node} - imported - {"", "ai.onnx"}):
+        for domain in sorted({node.domain for node in model.graph.node} - imported - DEFAULT_DOMAIN):
             model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # what onnx raises differs between its versions
@@ -181,11 +179,6 @@ def _skip_identities(graph: onnx.GraphProto) -> None:
                 node.input[index] = names[name]
         if node.op_type == "Identity" and node.input[0] in names:
             names[node.output[0]] = names[node.input[0]]
-
-
-def has_subgraph(node: Node) -> bool:
-    """Say whether a node holds graphs: If, Loop, Scan."""
-    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
 
 
 def attribute(node: Node, name: str) -> onnx.AttributeProto | None:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nfexport.graph import edit
-from nfexport.graph.constant_evaluation import is_training_batch_normalization
+from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.report import PassReport
 
 NAME = "fold-bn"

@@ -23,9 +23,10 @@ import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
-from nfexport.graph.constant_evaluation import ConstantEvaluator, is_training_batch_normalization
+from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.graph.constants import relative_error
 from nfexport.graph.meta_keys import STANDARDISED
+from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.graph.standardisation import Standardisation, standardise
 from nfexport.passes.report import PassReport
 

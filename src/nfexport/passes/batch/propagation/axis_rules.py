@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from nfexport.graph.constant_evaluation import is_training_batch_normalization
+from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.batch.propagation import size_vectors
 from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk

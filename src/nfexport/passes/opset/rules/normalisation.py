@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.opset.rules.axes import emit_with_axes
 from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source, where_missing
 
@@ -116,7 +117,7 @@ def batch_normalization(site: RewriteSite) -> SketchedValues:
     What the other outputs of the training form hold was first laid down in opset 14.
     """
     outputs = len(site.node.outputs)
-    training = outputs > 1 if site.source < 14 else bool(site.attribute("training_mode", 0))
+    training = is_training_batch_normalization(site.node)
     if any(site.reads_output(i) for i in range(1, outputs)) and (site.source < 14) != (site.target < 14):
         site.refuse("its running statistics are in use, and opset 14 changed what they hold")
     if site.source < 9:
