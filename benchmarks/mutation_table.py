@@ -13,7 +13,7 @@ Made by `make mutations`. Each kind of fault was put at every place of four expo
 applies; each wrong file went through `nfexport verify`'s comparison, and through the usual check: one standard
 normal input, `numpy.allclose` at rtol 1e-3, atol 1e-5.
 
-A fault has an effect if it moves an output, on eighteen other pictures, further than the verifier allows to a
+A fault has an effect if it moves an output, on eighteen other images, further than the verifier allows to a
 correct file: what is less than that is what two correct runtimes may differ by. Faults without effect are
 counted on their own; those of them that were noticed all the same lie just below the line. `located` is the
 share of the noticed ones for which `--bisect` names the node with the fault or its direct consumer.

@@ -3,7 +3,7 @@
     python benchmarks/mutations.py [NETWORK …] [--every N] [--no-bisect] [-o docs/mutations.md]
 
 Every fault of nfexport.verification.faults at every place of the exported networks. A fault has an effect if, on
-eighteen pictures, it moves an output of the file further than rounding does: by more than the verifier allows to a
+eighteen images, it moves an output of the file further than rounding does: by more than the verifier allows to a
 correct file, measured against the file without the fault. The usual check is one standard normal input, and
 numpy.allclose at rtol 1e-3, atol 1e-5. Writes the numbers of each fault as JSON too; results of networks that
 are not named are kept.
@@ -45,7 +45,7 @@ NETWORKS = {
     "vit_tiny_r_s16_p8_224": {"size": 96, "fold_ws": True, "opset": 17},
 }
 OTHER_SEED = 1000
-"""The pictures that tell whether a fault has an effect are not those of the verifier."""
+"""The images that tell whether a fault has an effect are not those of the verifier."""
 
 
 class Network:
@@ -67,7 +67,7 @@ class Network:
             )
             self.model = onnx.load(path)
         module = self.loaded.module
-        self.subject = ModelUnderTest(
+        self.under_test = ModelUnderTest(
             input_name="input",
             outputs=(Output(kind="logits", name="output"),),
             batch="dynamic",
@@ -76,7 +76,7 @@ class Network:
             preprocessing=self.loaded.preprocessing,
         )
         self.rule = default_tolerance("float32")
-        self.cases = cases_for(self.subject, 0)
+        self.cases = cases_for(self.under_test, 0)
         self.references = [evaluate(module, case.array, ["output"]) for case in self.cases]
         self.steps: dict[int, Any] = {}
         self.others = [case for seed in range(2) for case in self._other_cases(seed)]
@@ -121,7 +121,7 @@ class Network:
         cases = [
             outcome.comparison
             for case, reference in zip(self.cases, self.references, strict=True)
-            for outcome in compare_with(reference, session, case, self.subject, self.rule)
+            for outcome in compare_with(reference, session, case, self.under_test, self.rule)
         ]
         worst = max(range(len(cases)), key=lambda index: cases[index].severity)
         weights = check_weights(self.loaded.module, mutant.SerializeToString())
@@ -135,7 +135,7 @@ class Network:
         return result
 
     def _case_of(self, outcome: int) -> int:
-        """Return the case behind an outcome: batches of several pictures have two."""
+        """Return the case behind an outcome: batches of several images have two."""
         owners = [index for index, case in enumerate(self.cases) for _ in range(1 + (case.batch > 1))]
         return owners[outcome]
 
@@ -155,9 +155,9 @@ class Network:
 
     def _bisect(self, mutant: onnx.ModelProto, fault: Fault, case: int, foreign: frozenset[str]) -> dict[str, Any]:
         if case not in self.steps:
-            self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.subject)
+            self.steps[case] = steps_of(self.loaded.module, self.cases[case].array, self.under_test)
         array, steps = self.cases[case].array, self.steps[case]
-        culprit = bisect(mutant, array, self.subject, steps, foreign=foreign).culprit
+        culprit = bisect(mutant, array, self.under_test, steps, foreign=foreign).culprit
         named = None if culprit is None else culprit.node
         return {"named": named, "located": named in at_fault(mutant, fault)}
 

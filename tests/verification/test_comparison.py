@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.verification.comparison import compare, cosine, output_range, top_agreement
-from nfexport.verification.tolerance import FixedTolerance, Float32Tolerance
+from nfexport.verification.comparison import Comparison, compare, cosine, top_agreement
+from nfexport.verification.tolerance import FixedTolerance, Float32Tolerance, output_range
 
 EXPECTED = np.array([[0.0, 1.0, 4.0, 2.0], [10.0, 30.0, 20.0, 0.0]])
 FLOAT32 = [EXPECTED + np.array([[1e-6], [2e-5]])]
 
 
-def judge(actual: np.ndarray, expected: np.ndarray = EXPECTED, runs=FLOAT32):
+def judge(actual: np.ndarray, expected: np.ndarray = EXPECTED, runs: list[np.ndarray] = FLOAT32) -> Comparison:
     return compare(np.asarray(actual), expected, runs, Float32Tolerance())
 
 
-def test_figures_are_those_of_the_worst_picture_in_units_of_its_own_range() -> None:
+def test_figures_are_those_of_the_worst_image_in_units_of_its_own_range() -> None:
     found = judge(EXPECTED + np.array([[0, 0, 0, 4e-6], [3e-5, 0, 0, 0]]))
     assert found.max_abs == pytest.approx(3e-5)
     assert found.max_relative == pytest.approx(1e-6)  # 4e-6 of 4 and 3e-5 of 30
@@ -28,7 +28,7 @@ def test_figures_are_those_of_the_worst_picture_in_units_of_its_own_range() -> N
     assert found.reason == ""
 
 
-def test_a_picture_of_small_outputs_is_not_hidden_by_one_of_large_outputs() -> None:
+def test_an_image_of_small_outputs_is_not_hidden_by_one_of_large_outputs() -> None:
     found = judge(EXPECTED + np.array([[0, 0, 0, 2e-5], [0, 0, 0, 0]]))
     assert not found.passed
     assert found.reason == "its error is 4 times what is allowed"

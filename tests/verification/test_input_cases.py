@@ -1,24 +1,27 @@
-"""The pictures: reproducible, in range, all different."""
+"""The images: reproducible, in range, all different."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from nfexport.verification.input_cases import GRAIN, ORDER, PICTURES, Bits, default_cases, draw, normal
+from nfexport.verification.image_kinds import GRAIN, IMAGE_KINDS, Bits, normal
+from nfexport.verification.input_cases import ORDER, InputCase, default_cases, draw
 from tests.verification.toy import PREPROCESSING
 
 SHAPE = (3, 20, 28)
+Batch = int | Literal["dynamic"]
 
 
-def cases(batch, seed=0, channels=3, size=(20, 28)):
+def cases(batch: Batch, seed: int = 0, channels: int = 3, size: tuple[int, int] = (20, 28)) -> list[InputCase]:
     return default_cases(seed=seed, batch=batch, in_channels=channels, image_size=size, preprocessing=PREPROCESSING)
 
 
 def test_the_bytes_are_pinned() -> None:
-    """The same seed gives the same pictures on every machine; goldens may rely on it."""
+    """The same seed gives the same images on every machine; goldens may rely on it."""
     digest = hashlib.sha256(b"".join(case.array.tobytes() for case in cases("dynamic"))).hexdigest()
     assert digest == "3c3317e54e1234e80f2367a8fc896753f60d68553d71f4d36b75c2fe100c397d"
 
@@ -43,35 +46,35 @@ def test_a_fixed_batch_is_run_at_its_own_size_alone(batch: int, count: int) -> N
 
 
 @pytest.mark.parametrize("batch", ["dynamic", 9])
-def test_no_two_pictures_and_no_two_channels_are_alike(batch) -> None:
+def test_no_two_images_and_no_two_channels_are_alike(batch: Batch) -> None:
     planes = [plane.tobytes() for case in cases(batch) for image in case.array for plane in image]
     assert len(set(planes)) == len(planes)
 
 
-def test_another_seed_draws_other_pictures() -> None:
+def test_another_seed_draws_other_images() -> None:
     assert not np.array_equal(cases("dynamic", seed=0)[0].array, cases("dynamic", seed=1)[0].array)
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGE_KINDS)
 @pytest.mark.parametrize("shape", [SHAPE, (1, 1, 1), (4, 5, 3)])
-def test_pictures_stay_within_the_pixel_range(kind: str, shape: tuple[int, int, int]) -> None:
-    picture = PICTURES[kind](Bits(0, kind), *shape)
-    assert picture.shape == shape
-    assert picture.min() >= 0
-    assert picture.max() <= 1
+def test_images_stay_within_the_pixel_range(kind: str, shape: tuple[int, int, int]) -> None:
+    image = IMAGE_KINDS[kind](Bits(0, kind), *shape)
+    assert image.shape == shape
+    assert image.min() >= 0
+    assert image.max() <= 1
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGE_KINDS)
 def test_no_channel_is_without_texture(kind: str) -> None:
     """GroupNorm divides by the standard deviation of a channel: rounding by rounding where it is none."""
-    picture = PICTURES[kind](Bits(0, kind), 3, 64, 64)
-    even = picture[:, ::2, ::2]  # what a strided convolution sees of a checkerboard
+    image = IMAGE_KINDS[kind](Bits(0, kind), 3, 64, 64)
+    even = image[:, ::2, ::2]  # what a strided convolution sees of a checkerboard
     assert (even.std(axis=(1, 2)) > GRAIN / 10).all()
 
 
-def test_pictures_are_normalised_as_the_preprocessing_says() -> None:
-    picture = PICTURES["noise"](Bits(5, "noise 2"), *SHAPE)
-    expected = (picture - np.reshape(PREPROCESSING.mean, (3, 1, 1))) / np.reshape(PREPROCESSING.std, (3, 1, 1))
+def test_images_are_normalised_as_the_preprocessing_says() -> None:
+    image = IMAGE_KINDS["noise"](Bits(5, "noise 2"), *SHAPE)
+    expected = (image - np.reshape(PREPROCESSING.mean, (3, 1, 1))) / np.reshape(PREPROCESSING.std, (3, 1, 1))
     drawn = draw("noise", 2, seed=5, shape=SHAPE, preprocessing=PREPROCESSING)
     np.testing.assert_array_equal(drawn, expected.astype(np.float32))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,10 @@ import torch
 from nfexport.verification.random_rounding import PERIOD, RandomRounding
 from nfexport.verification.tolerance import UNIT
 
+Result = TypeVar("Result")
 
-def run(function, image, seed=0):
+
+def run(function: Callable[[torch.Tensor], Result], image: torch.Tensor, seed: int = 0) -> Result:
     with torch.inference_mode(), RandomRounding(seed, image):
         return function(image)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,7 +44,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
-def verify(name: str, model: Path | bytes, **changes) -> VerificationReport:
+def verify(name: str, model: Path | bytes, **changes: Any) -> VerificationReport:
     loaded = load(ModelSpec(name=name, image_size=None if "vit" in name else SIZE))
     return verify_session_against(
         loaded.module,

@@ -24,7 +24,7 @@ def excess(error: np.ndarray, yardstick: Yardstick = YARDSTICK, expected: np.nda
     return Float32Tolerance().judge(expected + error, expected, yardstick).excess
 
 
-def test_the_yardstick_is_the_worst_run_on_each_picture() -> None:
+def test_the_yardstick_is_the_worst_run_on_each_image() -> None:
     expected = np.zeros((2, 4))
     runs = [np.array([[1.0, 0, 0, 0], [0, 0, 0, 0]]), np.array([[0.5, 0.5, 0.5, -0.5], [0, 0, -3, 0]])]
     found = measure(runs, expected)
@@ -45,7 +45,7 @@ def test_a_small_error_everywhere_fails_by_its_root_mean_square() -> None:
     np.testing.assert_allclose(excess(error), [1.1, 1.1], rtol=1e-9)
 
 
-def test_each_picture_is_judged_by_its_own_yardstick() -> None:
+def test_each_image_is_judged_by_its_own_yardstick() -> None:
     error = np.zeros((2, 1000))
     error[:, 0] = 4e-5
     loose_first = Yardstick(max_abs=np.array([1e-3, 1e-6]), rms=np.array([1e-4, 1e-4]))

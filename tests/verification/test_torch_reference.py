@@ -17,7 +17,7 @@ def image(batch: int = 2) -> np.ndarray:
     return default_cases(seed=0, batch=batch, in_channels=3, image_size=SIZE, preprocessing=PREPROCESSING)[0].array
 
 
-def evaluate_one(module: torch.nn.Module, array: np.ndarray):
+def evaluate_one(module: torch.nn.Module, array: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     reference = evaluate(module.eval(), array, ["y"])
     return reference.expected["y"], reference.float32["y"]
 
@@ -68,6 +68,10 @@ def test_a_model_that_asks_for_float32_gets_float64() -> None:
 
 
 class HasOtherTypes(torch.nn.Module):
+    index: torch.Tensor
+    tenth: torch.Tensor
+    keep: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("index", torch.arange(39, -1, -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,14 @@ from nfexport.verification.comparison import Comparison
 from nfexport.verification.verification_report import CaseResult, VerificationReport
 
 
-def case(name: str, **figures) -> CaseResult:
-    defaults = {"passed": True, "reason": "", "max_relative": 1e-7, "yardstick_relative": 2e-7, "excess": 0.1}
+def case(name: str, **figures: Any) -> CaseResult:
+    defaults: dict[str, Any] = {
+        "passed": True,
+        "reason": "",
+        "max_relative": 1e-7,
+        "yardstick_relative": 2e-7,
+        "excess": 0.1,
+    }
     comparison = Comparison(**{**defaults, "cosine": 1.0, "top1": 1.0, "top5": 1.0, **figures})
     return CaseResult(name=name, batch=3, output="output", comparison=comparison)
 
@@ -75,7 +82,7 @@ def test_a_yardstick_that_proves_little_is_told() -> None:
     loose = report(case("noise", yardstick_relative=2e-2, limit_relative=0.1))
     assert loose.passed
     assert loose.caution() == (
-        "PyTorch itself is 2.0e-02 of the output range off in float32, so that errors up to 1.0e-01 pass: "
-        "the network amplifies rounding"
+        "PyTorch itself is off by 2.0e-02 of the output range in float32, so errors up to 1.0e-01 pass: "
+        "the network amplifies rounding errors"
     )
     assert loose.to_dict()["caution"] == loose.caution()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
@@ -15,11 +18,13 @@ from nfexport.verification import FixedTolerance, ModelUnderTest, VerificationRe
 from tests.verification.toy import INTERFACE, mixing, to_onnx, toy, weights
 
 
-def verify(model: bytes, module: torch.nn.Module | None = None, **changes) -> VerificationReport:
+def verify(model: bytes, module: torch.nn.Module | None = None, **changes: Any) -> VerificationReport:
     fields = {field.name for field in dataclasses.fields(ModelUnderTest)}
-    subject = ModelUnderTest(**{**INTERFACE, "batch": "dynamic", **{k: v for k, v in changes.items() if k in fields}})
+    under_test = ModelUnderTest(
+        **{**INTERFACE, "batch": "dynamic", **{k: v for k, v in changes.items() if k in fields}}
+    )
     options = {k: v for k, v in changes.items() if k not in fields}
-    return verify_session_against(module or toy(), model, subject, **options)
+    return verify_session_against(module or toy(), model, under_test, **options)
 
 
 def test_a_faithful_file_passes() -> None:
@@ -78,7 +83,7 @@ def round_to_half(arrays: dict[str, np.ndarray]) -> bytes:
 @pytest.mark.parametrize(
     "fault", [swap_channels, flip_the_kernel, shift_the_padding, take_the_softmax, round_to_half]
 )
-def test_structural_faults_fail(fault) -> None:
+def test_structural_faults_fail(fault: Callable[[dict[str, NDArray[np.float32]]], bytes]) -> None:
     report = verify(fault(weights(toy())))
     assert not report.passed
     assert report.worst.comparison.severity > 10

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 from onnx import numpy_helper
 
 import nfexport
@@ -27,11 +28,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def module():
+def module() -> torch.nn.Module:
     return load(ModelSpec(name="test_nfnet", image_size=96)).module
 
 
-def test_every_weight_of_a_folded_file_is_the_models(model: onnx.ModelProto, module) -> None:
+def test_every_weight_of_a_folded_file_is_the_models(model: onnx.ModelProto, module: torch.nn.Module) -> None:
     check = check_weights(module, model.SerializeToString())
     assert check is not None
     assert check.passed
@@ -39,8 +40,8 @@ def test_every_weight_of_a_folded_file_is_the_models(model: onnx.ModelProto, mod
     assert check.compared == len(named) > 60
 
 
-def test_a_filter_that_no_picture_reaches_is_noticed(model: onnx.ModelProto, module) -> None:
-    """Behind this Relu one filter is silent on all pictures of the verification: the outputs show nothing."""
+def test_a_filter_that_no_image_reaches_is_noticed(model: onnx.ModelProto, module: torch.nn.Module) -> None:
+    """Behind this Relu one filter is silent on all images of the verification: the outputs show nothing."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     (tensor,) = [t for t in copy.graph.initializer if t.name == "stages.3.0.attn_last.fc1.weight"]
@@ -54,7 +55,7 @@ def test_a_filter_that_no_picture_reaches_is_noticed(model: onnx.ModelProto, mod
 
 
 def test_a_weight_whose_axes_of_one_are_gone_is_compared(
-    model: onnx.ModelProto, module, monkeypatch: pytest.MonkeyPatch
+    model: onnx.ModelProto, module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multiply_gates, "LARGE", 1)
     graph = ir.from_proto(model)
@@ -74,7 +75,9 @@ def test_a_weight_whose_axes_of_one_are_gone_is_compared(
     assert list(check.differing) == ["stages.3.0.attn_last.fc1.weight"]
 
 
-def test_every_wrong_formula_of_weight_standardisation_is_noticed(model: onnx.ModelProto, module) -> None:
+def test_every_wrong_formula_of_weight_standardisation_is_noticed(
+    model: onnx.ModelProto, module: torch.nn.Module
+) -> None:
     raw = {
         f"{name}.weight": (layer.weight.detach().numpy(), layer.eps)
         for name, layer in module.named_modules()
@@ -88,7 +91,9 @@ def test_every_wrong_formula_of_weight_standardisation_is_noticed(model: onnx.Mo
         assert not check.passed, fault.kind
 
 
-def test_the_verification_fails_for_a_weight_alone(tmp_path: Path, module, model: onnx.ModelProto) -> None:
+def test_the_verification_fails_for_a_weight_alone(
+    tmp_path: Path, module: torch.nn.Module, model: onnx.ModelProto
+) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     (tensor,) = [t for t in copy.graph.initializer if t.name == "stages.3.0.attn_last.fc1.bias"]

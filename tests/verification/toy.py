@@ -39,7 +39,8 @@ class Toy(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x = torch.relu(self.conv(image)).mean((2, 3))
-        return self.head(x)
+        logits: torch.Tensor = self.head(x)
+        return logits
 
 
 class FirstEntryTouchesTheOthers(Toy):

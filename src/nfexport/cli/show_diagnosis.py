@@ -1,4 +1,4 @@
-"""What a bisection and a self-test found, as rows of a table."""
+"""The results of a bisection and of a self-test, as rows of a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_diagnosis(table: Table, diagnosis: Diagnosis, *, verbose: bool) -> None:
-    """Add the first node at fault and what its fault looks like; with verbose, a row for each module."""
+    """Add the first node at fault and what kind of fault it looks like; with verbose, a row for each module."""
     found = diagnosis.bisection
     table.add_row("where", escape(f"on '{found.case}', batch {found.batch}: {found.summary()}"))
     if found.culprit is not None and found.culprit.module:
@@ -35,7 +35,7 @@ def add_diagnosis(table: Table, diagnosis: Diagnosis, *, verbose: bool) -> None:
 
 
 def add_self_test(table: Table, result: SelfTest, *, verbose: bool) -> None:
-    """Add the outcome; each fault that was tried with verbose."""
+    """Add the result; with verbose, a row for each fault that was tried."""
     table.add_row("self-test", escape(result.summary()))
     if verbose:
         for trial in result.trials:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PROVIDER = "MIGraphXExecutionProvider"
 
-TARGETS = ("gpu", "ref")
-"""What MIGraphX compiles for, the preferred one first; 'ref' is its reference on the CPU."""
+GPU, REFERENCE = "gpu", "ref"
+"""What MIGraphX compiles for."""
 
 
 class MigraphxSession:
@@ -92,13 +92,11 @@ def _version(module: Any) -> str:
 
 
 def _target(module: Any) -> tuple[str, Any]:
-    """Return the first target that is available, and its name."""
-    for name in TARGETS[:-1]:
-        try:
-            return name, module.get_target(name)
-        except Exception:  # noqa: BLE001 (whatever the loader of the target's library raises)
-            continue
-    return TARGETS[-1], module.get_target(TARGETS[-1])
+    """Return the GPU if it is available, and else MIGraphX's reference on the CPU: its name and the target."""
+    try:
+        return GPU, module.get_target(GPU)
+    except Exception:  # noqa: BLE001 (whatever the loader of the target's library raises)
+        return REFERENCE, module.get_target(REFERENCE)
 
 
 def _load() -> Any:

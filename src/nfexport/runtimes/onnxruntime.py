@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -108,17 +110,11 @@ def reason(error: Exception) -> str:
     return one_line(POSITION.sub("", text))
 
 
-def _load() -> object:
-    import onnxruntime
-
-    return onnxruntime
-
-
 RUNTIME = Runtime(
     name="onnxruntime",
     summary="ONNX Runtime at its default optimisation level",
     install="pip install onnxruntime",
-    load=_load,
+    load=functools.partial(importlib.import_module, "onnxruntime"),
     open_session=open_session,
     takes_providers=True,
     takes_threads=True,

@@ -7,6 +7,8 @@ session asks for float32 and for accuracy.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -97,17 +99,11 @@ def _shape(partial: Any) -> tuple[int | str, ...]:
     return tuple("?" if size.is_dynamic else size.get_length() for size in partial)
 
 
-def _load() -> object:
-    import openvino
-
-    return openvino
-
-
 RUNTIME = Runtime(
     name="openvino",
     summary="OpenVINO on the CPU, in float32",
     install="pip install 'nfexport[openvino]'",
-    load=_load,
+    load=functools.partial(importlib.import_module, "openvino"),
     open_session=open_session,
     takes_threads=True,
 )

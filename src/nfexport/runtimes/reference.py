@@ -6,6 +6,8 @@ itself. It is slow: seconds where other runtimes take a tenth of one.
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,16 +55,10 @@ def open_session(model: Model) -> Session:
     return ReferenceSession(evaluator, declared, onnx.__version__)
 
 
-def _load() -> object:
-    import onnx.reference
-
-    return onnx.reference
-
-
 RUNTIME = Runtime(
     name="reference",
     summary="the reference evaluator of the onnx package, in numpy",
     install="pip install onnx",
-    load=_load,
+    load=functools.partial(importlib.import_module, "onnx.reference"),
     open_session=open_session,
 )

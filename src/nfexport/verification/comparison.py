@@ -1,4 +1,4 @@
-"""Two arrays and a rule, and what there is to say of them. Computes only: nothing is printed here."""
+"""Compare two arrays under a rule."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from nfexport.verification.tolerance import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One output of one batch against the reference; every figure is that of the worst picture.
+    """One output of one batch against the reference; every figure is that of the worst image.
 
-    Relative errors are in units of the picture's output range, max − min of the expected output.
+    Relative errors are in units of the image's output range, max − min of the expected output.
     excess is the error in units of what is allowed. Figures are None where there was nothing to compare:
-    another shape, numbers that are not finite, a runtime that stopped; top1 and top5, the fractions of
-    pictures whose best class, or set of five best classes, agrees, also for outputs that are no [batch,
-    classes]. reason says why it did not pass and is empty where it did.
+    another shape, numbers that are not finite, a runtime that stopped. top1 and top5 are the fractions of images
+    whose best class, or set of five best classes, agrees; None also for outputs other than [batch, classes].
+    reason says why the comparison did not pass, and is empty if it did.
     """
 
     passed: bool
@@ -89,8 +89,9 @@ def compare(
 
 
 def cosine(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a · e / (|a| |e|) of each picture; 1 where both are 0, 0 where one is. It proves little: folds
-    that are 4 % of the range wrong keep 0.9997."""
+    """Return a · e / (|a| |e|) of each image; 1 where both are 0, 0 where one is.
+
+    It proves little: folds that are 4 % of the range wrong keep 0.9997."""
     norms = np.linalg.norm(actual, axis=1) * np.linalg.norm(expected, axis=1)
     products = np.sum(actual * expected, axis=1)
     both_zero = ~actual.any(axis=1) & ~expected.any(axis=1)
@@ -98,8 +99,8 @@ def cosine(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArra
 
 
 def top_agreement(actual: Array, expected: Array, k: int) -> float | None:
-    """Return the fraction of pictures whose k best classes are the same set; None for other than [batch,
-    classes]. Fewer classes than k: all of them."""
+    """Return the fraction of images whose k best classes are the same set; None for arrays other than [batch,
+    classes]. If there are fewer classes than k, all of them count."""
     if expected.ndim != 2:
         return None
     best = [np.sort(np.argsort(-array, axis=1, kind="stable")[:, :k], axis=1) for array in (actual, expected)]

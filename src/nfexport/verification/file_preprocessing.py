@@ -1,5 +1,5 @@
-"""What a file does to a picture before its network, again in numpy: in float64 to know what is right, in
-float32 to know what float32 costs; and the way back, to make pictures for such a file.
+"""The preprocessing that a file does itself, repeated in numpy: in float64 for the right values, in float32 for
+what float32 costs; and its inverse, which makes images for such a file.
 
     to_network:  x = ((swap(crop(resize(transpose(cast(y))))) − r·mean) / (r·std)
 """
@@ -27,7 +27,7 @@ NUDGE = 2.0**-10
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkImages:
-    """One batch as the network sees it, [batch, channels, height, width]: exact in float64 (or float32, if
+    """One batch as the network receives it, [batch, channels, height, width]: exact in float64 (or float32, if
     nothing was computed), and one or more results of computing the same in float32."""
 
     exact: NDArray[np.float64] | NDArray[np.float32]
@@ -36,7 +36,9 @@ class NetworkImages:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePreprocessing:
-    """The steps in front of a network, from the network outwards; the network's picture is image_size."""
+    """The preprocessing steps inside a file, from the network outwards.
+
+    image_size is (height, width) of the images that the network takes, in pixels."""
 
     steps: tuple[PassStep, ...] = ()
     image_size: tuple[int, int] | None = None
@@ -47,7 +49,7 @@ class FilePreprocessing:
         return next((step.params for step in self.steps if step.name == "resize"), None)
 
     def source_sizes(self) -> tuple[tuple[int, int], ...]:
-        """Return the sizes of the pictures to try: none in particular, unless the file resizes them."""
+        """Return the (height, width) of the images to try; empty unless the file resizes them."""
         if self.resizes is None:
             return ()
         if (fixed := self.resizes.get("from_size")) is not None:
@@ -58,9 +60,9 @@ class FilePreprocessing:
         return (height * 5 // 4, width * 3 // 2), (height * 2 + 1, width + 3), (height * 3 // 4, width * 7 // 8)
 
     def to_network(self, array: Array) -> NetworkImages:
-        """Return what the network sees of a batch that the file is given.
+        """Return what the network receives of a batch that the file is given.
 
-        float32 holds the same in float32, once plainly and, if there is arithmetic in front, once with every
+        float32 holds the same computed in float32, once plainly and, if a step computes anything, once with every
         pixel off by a unit in the last place at random: what a constant folded into a weight costs."""
         if not self.steps:
             return NetworkImages(exact=array, float32=(array,))
@@ -71,14 +73,14 @@ class FilePreprocessing:
             shaken = array.astype(np.float64) * (1.0 + UNIT * noise)
             runs.append(self._forward(shaken).astype(np.float32))
         if self.resizes is not None:
-            # whole numbers in the graph hang on the last digits of float32 where a sum is near a half
+            # whole numbers in the graph depend on the last digits of float32 where a sum is near a half
             runs += [self._forward(array.astype(np.float64), nudge=n).astype(np.float32) for n in (NUDGE, -NUDGE)]
         return NetworkImages(exact=exact, float32=tuple(runs))
 
-    def from_network(self, pictures: NDArray[np.float32]) -> Array:
-        """Return a batch for the file, of which the network sees these pictures, or nearly so: what the
-        file's element type cannot hold is rounded, and a resize in front is passed over."""
-        array: Array = pictures.astype(np.float64)
+    def from_network(self, images: NDArray[np.float32]) -> Array:
+        """Return a batch for the file, of which the network receives these images, or nearly so: values are rounded
+        to what the file's element type holds, and a resize is not inverted."""
+        array: Array = images.astype(np.float64)
         dtype = "float32"
         for step in self.steps:
             params = step.params
@@ -93,7 +95,7 @@ class FilePreprocessing:
                     array = array.transpose(NCHW_TO_NHWC)
         if dtype == "uint8":
             if not any(step.name == "normalize" for step in self.steps):
-                # nothing tells the network's range: spread what there is over the bytes
+                # the network's range is unknown: spread the values over the bytes
                 low, high = array.min(), array.max()
                 array = (array - low) / max(high - low, 1e-9) * BYTE
             array = np.clip(np.rint(array), 0, BYTE)

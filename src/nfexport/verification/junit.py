@@ -1,7 +1,7 @@
-"""A verification as JUnit XML, which continuous integration shows case by case.
+"""A verification as JUnit XML, which continuous integration systems show case by case.
 
-One suite for each runtime, one test case for each output of each batch. There is no time in it: the same
-verification gives the same file.
+There is a suite for each runtime, and in it a test case for each output of each batch. No times are written: the
+same verification gives the same file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def to_junit(reports: Sequence[VerificationReport], *, file: str, faults: Sequence[tuple[str, str]] = ()) -> str:
     """Return the document, with its declaration and a line break at its end.
 
-    file names what was verified; faults are (what, reason) of what was found besides the numbers, one failed
-    test case each in a suite 'file'."""
+    file names what was verified; faults are (what, reason) of findings other than the outputs, each of them a failed
+    test case of the suite 'file'."""
     root = ElementTree.Element("testsuites", name=_legal(f"nfexport verify {file}"))
     for report in reports:
         suite = ElementTree.SubElement(root, "testsuite", name=_legal(f"{report.runtime} {report.runtime_version}"))

@@ -1,4 +1,4 @@
-"""What a file under verification claims of its outside."""
+"""What a file under verification says of its interface and its arithmetic."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from nfexport.verification.tolerance import Float32Tolerance, Int8Tolerance, def
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelUnderTest:
-    """Interface and arithmetic of a file.
+    """The interface and the arithmetic of a file, as its recipe or its user states them.
 
-    batch is a fixed size or 'dynamic'. image_size is (height, width) of the network's picture in pixels, and
-    other_sizes are more of them that the file takes. preprocessing is the network's own; steps are the
+    batch is a fixed size or 'dynamic'. image_size is (height, width) of the network's images in pixels, and
+    other_sizes are further sizes that the file takes. preprocessing is the network's own; steps are the
     passes that do some of it inside the file, from the network outwards. precision is 'float32', 'fp16',
-    'fp16-weights' or 'int8'; int8_bound is the rms error, relative to the output's range, that the last may
-    have. weights_kept says that no pass changed a weight but to fold its standardisation, or to round it;
-    factors_moved that tensors of the file may be multiples of the network's own, by constants that were moved."""
+    'fp16-weights' or 'int8'; int8_bound is the rms error, relative to the output's range, that an int8
+    file may have. weights_kept says that no pass changed a weight other than by folding its standardisation or by
+    rounding it; factors_moved says that tensors of the file may be multiples of the network's own, as constant
+    factors were moved."""
 
     input_name: str
     outputs: tuple[Output, ...]
@@ -43,5 +44,5 @@ class ModelUnderTest:
 
     @property
     def form(self) -> FilePreprocessing:
-        """What the file does to a picture before its network."""
+        """The preprocessing that the file does itself."""
         return FilePreprocessing(steps=self.steps, image_size=self.image_size)

@@ -1,4 +1,4 @@
-"""Float32 with its rounding made random: what float32 costs when no luck helps.
+"""Float32 with its rounding made random: what float32 costs, independent of luck.
 
 One float32 run is one sample of the rounding error, and a lucky one for symmetric inputs: equal values
 round equally, and the error cancels. Here each operator's result is multiplied by 1 − u, 1, 1 or 1 + u at
@@ -31,7 +31,7 @@ STEP = 7919
 
 WITH_WEIGHTS = ("conv1d", "conv2d", "conv3d", "linear")
 """Operators whose weights are stored rounded in a float16 file: the same error at every pixel, which does
-not average out on a flat picture."""
+not average out on a flat image."""
 
 
 class RandomRounding(TorchFunctionMode):

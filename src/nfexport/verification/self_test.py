@@ -1,7 +1,7 @@
-"""Does the verification of this file notice a fault? Shown on copies with one fault each.
+"""Whether the verification of a file notices faults: shown on copies of the file with one fault each.
 
-A check that never failed on a file has shown nothing yet. These faults all have an effect, and are small: what
-`nfexport verify` overlooks here it would overlook in the file itself.
+All of these faults have an effect, and are small: what `nfexport verify` overlooks here it would overlook in the
+file itself.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ KINDS = (
     "BGR for RGB",
     "two classes swapped",
 )
-"""Faults that show on any picture, wherever they are."""
+"""Kinds of faults that show on any image, wherever they are."""
 
 COARSE = ("padding shifted down by one", "BGR for RGB", "two classes swapped")
-"""Those that show in a file of float16 arithmetic too, whose rounding hides smaller ones."""
+"""Those that also show in a file of float16 arithmetic, whose rounding hides smaller ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One fault: where it was put, whether it was noticed, and the error in units of what is allowed; None
-    where there was nothing to compare, as a runtime refused the file."""
+    """One fault: where it was put, whether it was noticed, and the error in units of what is allowed.
+
+    excess is None where there was nothing to compare, such as where the runtime refused the file."""
 
     kind: str
     node: str
@@ -59,11 +60,11 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """True if there was something to try, and all of it was noticed."""
+        """True if there was at least one fault, and each was noticed."""
         return bool(self.trials) and all(trial.noticed for trial in self.trials)
 
     def summary(self) -> str:
-        """Say it in one sentence, without a full stop at its end."""
+        """Return the result as one sentence, without a full stop at its end."""
         noticed = sum(trial.noticed for trial in self.trials)
         if self.passed:
             return f"all {noticed} faults put into copies of the file were noticed"
@@ -82,7 +83,7 @@ class SelfTest:
 def self_test(
     module: torch.nn.Module,
     model: onnx.ModelProto,
-    subject: ModelUnderTest,
+    under_test: ModelUnderTest,
     *,
     seed: int = 0,
     computed: Sequence[Computed] = (),
@@ -90,15 +91,15 @@ def self_test(
 ) -> SelfTest:
     """Put one fault of each kind that applies into copies of a file, and compare each with the module.
 
-    The place is drawn from seed. module: as verify_in_runtimes wants it. computed: the batches of that seed, all
-    of them, where PyTorch ran on them before, by the default rule. Outputs alone are compared, batch by batch
-    until one differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
+    The place is drawn from seed. module: see verify_in_runtimes. computed: all batches of that seed with what PyTorch
+    computes on them by the default rule, if it ran before. Only outputs are compared, batch by batch until one
+    differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
     say = progress or (lambda _: None)
-    cases = [case for case, _ in computed] or cases_for(subject, seed)
+    cases = [case for case, _ in computed] or cases_for(under_test, seed)
     references = {index: reference for index, (_, reference) in enumerate(computed)}
-    rule = subject.tolerance
+    rule = under_test.tolerance
     trials = []
-    for fault in choose(model, seed, KINDS if subject.precision != "fp16" else COARSE):
+    for fault in choose(model, seed, KINDS if under_test.precision != "fp16" else COARSE):
         say(f"trying: {fault.kind} at {fault.node}")
         excess: float | None = 0.0
         try:
@@ -108,8 +109,8 @@ def self_test(
             continue
         for index, case in enumerate(cases):
             if index not in references:
-                references[index] = reference_for(module, case, subject, rule)
-            found = [r.comparison for r in compare_with(references[index], session, case, subject, rule)]
+                references[index] = reference_for(module, case, under_test, rule)
+            found = [r.comparison for r in compare_with(references[index], session, case, under_test, rule)]
             worst = max(comparison.severity for comparison in found)
             excess = max(excess or 0.0, worst) if np.isfinite(worst) else None
             if not all(comparison.passed for comparison in found):

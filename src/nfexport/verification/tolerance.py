@@ -1,12 +1,12 @@
 """How far a file may be from the reference, and why that far.
 
 No fixed atol is right: float32 itself costs 1e-7 of the output range in one network and 1e-5 in another.
-So the yardstick is measured: PyTorch's own error in float32 against its float64, on the same picture, the
+So the yardstick is measured: PyTorch's own error in float32 against its float64, on the same image, the
 worse of its plain run and of one with its rounding made random (see random_rounding.py).
 
     limit = max(FACTOR · yardstick, FLOOR · 2⁻²³ · max|expected|)
 
-for each picture and output by itself, once for the worst element and once for the root mean square; a file
+for each image and output by itself, once for the worst element and once for the root mean square; a file
 has to stay within both. The worst element shows a fault that few outputs see; the root mean square is the
 steadier figure and shows a small fault that all of them see.
 """
@@ -31,8 +31,8 @@ folded test_nfnet and nf_regnet_b0 scaled by 0.3 % is at 19 times or more, at 40
 eps left out or outside the root at 8,000 or more."""
 
 FLOOR_MAX = 4.0
-"""Units in the last place of the largest output: no element can be asked to be closer, also where PyTorch
-happens to be exact, as on a network with one output."""
+"""Units in the last place of the largest output: no element has to be closer, also where PyTorch happens to be
+exact, as on a network with one output."""
 
 FLOOR_RMS = 1.0
 """The same for the root mean square."""
@@ -44,7 +44,7 @@ PerImage = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Yardstick:
-    """What float32 costs on each picture: absolute errors, in units of the output."""
+    """What float32 costs on each image: absolute errors, in units of the output."""
 
     max_abs: PerImage
     rms: PerImage
@@ -52,14 +52,14 @@ class Yardstick:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The largest error of an element, and the largest root mean square, that each picture may have: absolute."""
+    """The largest error of an element, and the largest root mean square, that each image may have: absolute."""
 
     max_abs: PerImage
     rms: PerImage
 
 
 def excess(actual: Array, expected: Array, limits: Limits) -> PerImage:
-    """Return each picture's error in units of what is allowed, the worse of the two; both are [batch, …]."""
+    """Return each image's error in units of what is allowed, the worse of the two; both are [batch, …]."""
     error = np.abs(per_image(actual) - per_image(expected))
     return np.maximum(_ratio(error.max(axis=1), limits.max_abs), _ratio(root_mean_square(error), limits.rms))
 
@@ -84,7 +84,7 @@ def root_mean_square(values: NDArray[np.float64]) -> PerImage:
 
 
 def output_range(expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return max − min of each picture's outputs [batch, elements]; where all are equal, max|.|, and where
+    """Return max − min of each image's outputs [batch, elements]; where all are equal, max|.|, and where
     all are 0, 1."""
     spread = np.ptp(expected, axis=1)
     largest = np.abs(expected).max(axis=1)
@@ -94,23 +94,25 @@ def output_range(expected: NDArray[np.float64]) -> NDArray[np.float64]:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judgement:
     """excess is the error in units of what is allowed, passed where at most 1; limit is the largest error
-    that the tolerance allows an element, absolute. Both for each picture."""
+    that the tolerance allows an element, absolute. Both for each image."""
 
     excess: PerImage
     limit: PerImage
 
 
 class Tolerance(Protocol):
-    """A rule that says how far is too far; unit is the relative rounding that its yardstick is taken with."""
+    """A rule for the largest error allowed; unit is the relative rounding that its yardstick is measured with."""
 
     @property
-    def unit(self) -> float: ...
+    def unit(self) -> float:
+        """The relative rounding, such as 2⁻²³ for float32."""
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
-        """Judge finite arrays [batch, …] of one shape; expected is float64."""
+        """Return how the error compares with what is allowed: finite arrays [batch, …] of one shape, expected in
+        float64."""
 
     def describe(self) -> str:
-        """Say the rule in a few words."""
+        """Return the rule in a few words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,11 +124,12 @@ class Float32Tolerance:
     arithmetic: str = "PyTorch's own float32 error"
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        """See Tolerance."""
         limits = self.limits(expected, yardstick)
         return Judgement(excess=excess(actual, expected, limits), limit=limits.max_abs)
 
     def limits(self, expected: Array, yardstick: Yardstick) -> Limits:
-        """Return how far each picture of the expected output, [batch, …] in float64, may be missed."""
+        """Return the largest error allowed on each image; expected is [batch, …] in float64."""
         unit = self.unit * np.abs(per_image(expected)).max(axis=1)
         return Limits(
             max_abs=np.maximum(self.factor * yardstick.max_abs, FLOOR_MAX * unit),
@@ -134,6 +137,7 @@ class Float32Tolerance:
         )
 
     def describe(self) -> str:
+        """See Tolerance."""
         return f"{self.factor:g} times {self.arithmetic}"
 
 
@@ -152,29 +156,32 @@ def default_tolerance(precision: str) -> Float32Tolerance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Int8Tolerance:
-    """The root mean square of a picture's error is at most `bound` of its output's range, max − min.
+    """The root mean square of an image's error is at most `bound` of its output's range, max − min.
 
-    What int8 costs depends on the ranges that it was calibrated with, which no run of PyTorch can tell; so the
-    bound is what was measured when the file was quantised, with a margin. It is wide: that the graph is the
-    one that was measured is another check (nfexport.quantization.identity)."""
+    What int8 costs depends on the ranges that it was calibrated with, which no run of PyTorch knows; so the
+    bound is what was measured when the file was quantised, with a margin. It is wide: whether the graph is the
+    one that was measured is checked elsewhere (nfexport.quantization.identity)."""
 
     bound: float
 
     @property
     def unit(self) -> float:
+        """See Tolerance."""
         return UNIT
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        """See Tolerance."""
         limits = self.limits(expected, yardstick)
         return Judgement(excess=excess(actual, expected, limits), limit=limits.max_abs)
 
     def limits(self, expected: Array, yardstick: Yardstick) -> Limits:
-        """Return how far each picture may be missed; one element alone may hold all of the error."""
+        """Return the largest error allowed on each image; a single element may hold all of it."""
         wanted = per_image(expected)
         rms = self.bound * output_range(wanted)
         return Limits(max_abs=rms * np.sqrt(wanted.shape[1]), rms=rms)
 
     def describe(self) -> str:
+        """See Tolerance."""
         return f"int8: rms error within {self.bound:.2e} of the output range, as measured when it was quantised"
 
 
@@ -182,26 +189,29 @@ class Int8Tolerance:
 class FixedTolerance:
     """|actual − expected| ≤ atol + rtol · |expected| for every element, as numpy.allclose.
 
-    For users who need a fixed bound. It knows nothing of what float32 costs in the network at hand."""
+    For users who need a fixed bound. What float32 costs in the network at hand is not taken into account."""
 
     rtol: float
     atol: float
 
     @property
     def unit(self) -> float:
+        """See Tolerance."""
         return UNIT
 
     def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        """See Tolerance."""
         wanted = per_image(expected)
         limit = self.atol + self.rtol * np.abs(wanted)
         error = np.abs(per_image(actual) - wanted)
         return Judgement(excess=_ratio(error, limit).max(axis=1), limit=limit.max(axis=1))
 
     def describe(self) -> str:
+        """See Tolerance."""
         return f"rtol {self.rtol:g}, atol {self.atol:g}"
 
 
 def _ratio(error: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """error / limit, where no error is within any limit, 0 included."""
+    """Return error / limit; an error of 0 is within any limit, 0 included."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(error == 0, 0.0, error / limit)

@@ -1,7 +1,7 @@
 """What PyTorch itself computes: in float64 as the reference, in float32 as the yardstick.
 
 The caller's module is only run, never converted: its weights are widened one by one where an operator uses
-them. So a model of 71 M parameters costs no second copy of itself, and there is nothing to give back.
+them. So a model of 71 M parameters is not held twice, and there is nothing to restore.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from nfexport.verification.tolerance import UNIT
 
 Outputs = dict[str, NDArray[Any]]
 FEW = 32
-"""Outputs per picture below which one random rounding says too little about what float32 costs."""
+"""Outputs per image below which one random rounding says too little about what float32 costs."""
 
 MOST_RUNS = 8
-"""Random roundings of a network with few outputs: that all of eight are tenfold too small has odds of 1 in 10⁸."""
+"""Random roundings of a network with few outputs: the odds that all eight are tenfold too small are 1 in 10⁸."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Reference:
     float32: Mapping[str, tuple[NDArray[np.float32], ...]]
 
     def reversed(self) -> Reference:
-        """The same with the entries of the batch in the opposite order."""
+        """Return the same with the entries of the batch in the opposite order."""
         return Reference(
             expected={name: array[::-1] for name, array in self.expected.items()},
             float32={name: tuple(run[::-1] for run in runs) for name, runs in self.float32.items()},
@@ -72,29 +72,29 @@ def _widen_dtype(value: Any) -> Any:
 
 
 def evaluate(
-    module: torch.nn.Module, picture: NetworkImages | NDArray[np.float32], names: Sequence[str], *, unit: float = UNIT
+    module: torch.nn.Module, images: NetworkImages | NDArray[np.float32], names: Sequence[str], *, unit: float = UNIT
 ) -> Reference:
     """Run the module on one batch in float64 and in float32.
 
-    module: on the CPU, in evaluation mode, float32; picture [batch, channels, height, width], one float32
+    module: on the CPU, in evaluation mode, float32; images [batch, channels, height, width], one float32
     array for all runs, or what preprocessing made of it in float64 and in float32; names: of the outputs, in
     order; unit is the relative rounding of the file's arithmetic, 2⁻²³ for float32.
     Raises ValueError if the module is in training mode or has another number of outputs."""
     if module.training:
         raise ValueError("the reference model is in training mode; call .eval() first")
-    if not isinstance(picture, NetworkImages):
-        picture = NetworkImages(exact=picture, float32=(picture,))
+    if not isinstance(images, NetworkImages):
+        images = NetworkImages(exact=images, float32=(images,))
     # Float32 first: some models (LeViT) cache a derived tensor on their first pass, in that pass's dtype.
     with in_float32():
-        images = [torch.from_numpy(np.ascontiguousarray(array)) for array in picture.float32]
-        runs = [_run(module, image, names) for image in images]
+        given = [torch.from_numpy(np.ascontiguousarray(array)) for array in images.float32]
+        runs = [_run(module, batch, names) for batch in given]
         fewest = min(output[0].size for output in runs[0].values())
         for seed in range(min(MOST_RUNS, max(1, -(-FEW // max(fewest, 1))))):
-            image = images[(seed + 1) % len(images)]
-            with RandomRounding(seed, image, unit=unit):
-                runs.append(_run(module, image, names))
+            batch = given[(seed + 1) % len(given)]
+            with RandomRounding(seed, batch, unit=unit):
+                runs.append(_run(module, batch, names))
     with in_float64():
-        expected = _run(module, torch.from_numpy(np.ascontiguousarray(picture.exact)), names)
+        expected = _run(module, torch.from_numpy(np.ascontiguousarray(images.exact)), names)
     return Reference(expected=expected, float32={name: tuple(run[name] for run in runs) for name in names})
 
 

@@ -1,4 +1,4 @@
-"""What a verification found, as a value: for a person in one sentence, for a program as JSON."""
+"""The result of a verification: in one sentence, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from nfexport.verification.weight_check import WeightCheck
 
 FAR = 1e-3
-"""Of the output's range: where float32 errs by more, a fault of a percent may hide behind it."""
+"""Of the output's range: where float32 itself errs by more, an error of a percent may go unnoticed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaseResult:
-    """One output of one batch: name says what the pictures are, batch how many."""
+    """One output of one batch: name says what the images are, batch how many."""
 
     name: str
     batch: int
@@ -28,9 +28,9 @@ class CaseResult:
 class VerificationReport:
     """A file against its PyTorch model, or against what `against` names.
 
-    tolerance is the rule in words; seed is that of the inputs; providers are what the runtime computed on,
-    where it can be told; weights says whether the stored weights are the model's, None where that cannot be
-    told. The same file, model, versions and machine give the same report.
+    tolerance is the rule in words; seed is that of the inputs; providers are what the runtime computed on, if it
+    tells; weights says whether the stored weights are the model's, None where they were not compared. The
+    same file, model, versions and machine give the same report.
     """
 
     runtime: str
@@ -58,7 +58,7 @@ class VerificationReport:
         return max(self.cases, key=lambda case: case.comparison.severity)
 
     def summary(self) -> str:
-        """Say it in one sentence, without a full stop at its end."""
+        """Return the result as one sentence, without a full stop at its end."""
         worst = self.worst.comparison
         accelerator = next((name.removesuffix("ExecutionProvider") for name in self.providers), "CPU")
         where = f"{self.runtime} {self.runtime_version}" + (f" on {accelerator}" if accelerator != "CPU" else "")
@@ -79,18 +79,18 @@ class VerificationReport:
         )
 
     def caution(self) -> str | None:
-        """Say where a pass proves little, since float32 itself is far off; None where it proves much."""
+        """Return why a pass proves little, as where float32 itself is far off; None where it proves much."""
         if self.tolerance.startswith("int8"):
             return (
-                "this says that int8 costs what it did when the file was quantised, no more; that its graph is the "
-                "same is told by the digest in its recipe"
+                "this only shows that int8 costs what it did when the file was quantised; the digest in its recipe "
+                "shows whether the graph is the same"
             )
         own = self._largest("yardstick_relative") or 0.0
         if own <= FAR or "float16" in self.tolerance:
             return None
         return (
-            f"{self.against} itself is {own:.1e} of the output range off in float32, so that errors up to "
-            f"{self._largest('limit_relative') or 0:.1e} pass: the network amplifies rounding"
+            f"{self.against} itself is off by {own:.1e} of the output range in float32, so errors up to "
+            f"{self._largest('limit_relative') or 0:.1e} pass: the network amplifies rounding errors"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Run a file and its PyTorch model on the same pictures and compare: the spine of this package."""
+"""Run a file and its PyTorch model on the same images, and compare the outputs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
     from nfexport.verification.torch_reference import Reference
 
+REVERSED = ", entries reversed"
+"""Ending of the name of a batch that runs in the opposite order."""
+
 Progress = Callable[[str], None]
 Observer = Callable[[ModelUnderTest, InputCase, "Reference"], None]
-"""Is shown each batch with what PyTorch computes on it."""
+"""Called for each batch with what PyTorch computes on it."""
 
 Computed = tuple[InputCase, "Reference"]
 """A batch, and what PyTorch computes on it."""
@@ -34,7 +37,7 @@ Computed = tuple[InputCase, "Reference"]
 def verify_session_against(
     module: torch.nn.Module,
     model: Model,
-    subject: ModelUnderTest,
+    under_test: ModelUnderTest,
     *,
     seed: int = 0,
     runtime: str = "onnxruntime",
@@ -44,7 +47,14 @@ def verify_session_against(
 ) -> VerificationReport:
     """Compare a file in one runtime with the PyTorch model that it came from: see verify_in_runtimes."""
     (report,) = verify_in_runtimes(
-        module, model, subject, seed=seed, runtimes=[runtime], tolerance=tolerance, progress=progress, observe=observe
+        module,
+        model,
+        under_test,
+        seed=seed,
+        runtimes=[runtime],
+        tolerance=tolerance,
+        progress=progress,
+        observe=observe,
     )
     return report
 
@@ -52,7 +62,7 @@ def verify_session_against(
 def verify_in_runtimes(
     module: torch.nn.Module,
     model: Model,
-    subject: ModelUnderTest,
+    under_test: ModelUnderTest,
     *,
     seed: int = 0,
     runtimes: Sequence[str] = ("onnxruntime",),
@@ -64,39 +74,41 @@ def verify_in_runtimes(
     """Compare an ONNX file, given as a path or as bytes, with the PyTorch model that it came from, in each of
     the runtimes; PyTorch computes each batch once for all of them.
 
-    module: float32, on the CPU, in evaluation mode, returning what subject.outputs lists; it is run and left
+    module: float32, on the CPU, in evaluation mode, returning what under_test.outputs lists; it is run and left
     as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
-    holds several pictures, the file also runs them in the opposite order, so entries that influence one
+    holds several images, the file also runs them in the opposite order, so that entries which influence one
     another show. Under the default tolerance the stored weights are compared with the module's too, where
-    subject.weights_kept allows it. progress is told in a few words what is being done, observe is shown the
-    reference.
+    under_test.weights_kept allows it. progress is called with a few words before each step, observe with each
+    batch and its reference.
 
     providers are ONNX Runtime's execution providers, the preferred one first. Returns a report for each
     runtime, in their order. A file that differs is a report that has not passed. Raises OnnxFileError if a
     runtime refuses the file or the file has no such input or output, InputError or MissingPackage for a
     runtime or provider that is not there, ValueError if the module is in training mode."""
     say = progress or (lambda _: None)
-    rule = tolerance or subject.tolerance
+    rule = tolerance or under_test.tolerance
     sessions: list[Session] = []
     for runtime in runtimes:
         say(f"loading into {runtime}")
         session = open_session(model, runtime=runtime, providers=providers)
-        check_interface(session, subject.input_name, [output.name for output in subject.outputs], source_of(model))
+        check_interface(
+            session, under_test.input_name, [output.name for output in under_test.outputs], source_of(model)
+        )
         sessions.append(session)
     weights = None
-    if subject.weights_kept and tolerance is None:
+    if under_test.weights_kept and tolerance is None:
         from nfexport.verification.weight_check import check_weights  # torch, which only a comparison needs
 
         say("comparing the weights")
         weights = check_weights(module, model)
     results: list[list[CaseResult]] = [[] for _ in sessions]
-    for case in cases_for(subject, seed):
+    for case in cases_for(under_test, seed):
         say(f"comparing '{case.name}', batch {case.batch}")
-        reference = reference_for(module, case, subject, rule)
+        reference = reference_for(module, case, under_test, rule)
         if observe is not None:
-            observe(subject, case, reference)
+            observe(under_test, case, reference)
         for session, found in zip(sessions, results, strict=True):
-            found += compare_with(reference, session, case, subject, rule)
+            found += compare_with(reference, session, case, under_test, rule)
     return tuple(
         VerificationReport(
             runtime=session.runtime,
@@ -111,20 +123,20 @@ def verify_in_runtimes(
     )
 
 
-def cases_for(subject: ModelUnderTest, seed: int) -> list[InputCase]:
+def cases_for(under_test: ModelUnderTest, seed: int) -> list[InputCase]:
     """Return the batches that a file is compared on, in the form that it takes.
 
     A file that takes other sizes too gets one batch more for each of them."""
-    form = subject.form
-    sizes = form.source_sizes() or (subject.image_size, *subject.other_sizes)
+    form = under_test.form
+    sizes = form.source_sizes() or (under_test.image_size, *under_test.other_sizes)
     cases: list[InputCase] = []
     for index, size in enumerate(sizes):
         drawn = default_cases(
             seed=seed + index,
-            batch=subject.batch,
-            in_channels=subject.in_channels,
+            batch=under_test.batch,
+            in_channels=under_test.in_channels,
             image_size=size,
-            preprocessing=subject.preprocessing,
+            preprocessing=under_test.preprocessing,
         )
         # a batch of its own for each of the other sizes: the smallest one there is
         chosen = drawn if index == 0 else [min(drawn, key=lambda case: case.batch)]
@@ -152,38 +164,38 @@ def check_interface(session: Session, input_name: str, output_names: Sequence[st
 
 
 def reference_for(
-    module: torch.nn.Module, case: InputCase, subject: ModelUnderTest, tolerance: Tolerance
+    module: torch.nn.Module, case: InputCase, under_test: ModelUnderTest, tolerance: Tolerance
 ) -> Reference:
-    """Return what PyTorch computes of one batch, which no runtime has a part in."""
+    """Return what PyTorch computes on one batch; it does not depend on a runtime."""
     from nfexport.verification.torch_reference import evaluate  # torch, which only a comparison needs
 
-    names = [output.name for output in subject.outputs]
-    return evaluate(module, subject.form.to_network(case.array), names, unit=tolerance.unit)
+    names = [output.name for output in under_test.outputs]
+    return evaluate(module, under_test.form.to_network(case.array), names, unit=tolerance.unit)
 
 
 def compare_with(
-    reference: Reference, session: Session, case: InputCase, subject: ModelUnderTest, tolerance: Tolerance
+    reference: Reference, session: Session, case: InputCase, under_test: ModelUnderTest, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
     """Compare one batch with what reference_for returned, and the same batch with its entries in the opposite
     order, output by output."""
-    yield from _outcomes(session, case, reference, subject, tolerance)
+    yield from _results(session, case, reference, under_test, tolerance)
     if case.batch > 1:
         backwards = dataclasses.replace(
-            case, name=f"{case.name}, entries reversed", array=np.ascontiguousarray(case.array[::-1])
+            case, name=f"{case.name}{REVERSED}", array=np.ascontiguousarray(case.array[::-1])
         )
-        yield from _outcomes(session, backwards, reference.reversed(), subject, tolerance)
+        yield from _results(session, backwards, reference.reversed(), under_test, tolerance)
 
 
-def _outcomes(
-    session: Session, case: InputCase, wanted: Reference, subject: ModelUnderTest, tolerance: Tolerance
+def _results(
+    session: Session, case: InputCase, wanted: Reference, under_test: ModelUnderTest, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
     try:
-        actual = session.run({subject.input_name: case.array})
+        actual = session.run({under_test.input_name: case.array})
     except RuntimeError as error:
         stopped = Comparison(passed=False, reason=f"{session.runtime} stopped: {error}")
-        yield CaseResult(name=case.name, batch=case.batch, output=subject.outputs[0].name, comparison=stopped)
+        yield CaseResult(name=case.name, batch=case.batch, output=under_test.outputs[0].name, comparison=stopped)
         return
-    for output in subject.outputs:
+    for output in under_test.outputs:
         expected, float32 = wanted.expected[output.name], wanted.float32[output.name]
         judge = _compare_indices if output.kind == "topk-indices" else _compare_values
         comparison = judge(actual[output.name], expected, float32, output, tolerance)
@@ -203,13 +215,13 @@ def _compare_indices(
     output: Output,
     tolerance: Tolerance,
 ) -> Comparison:
-    """Judge the indices of a TopK by the scores that they point at: where two are nearer to each other than
-    rounding, either order is right."""
+    """Judge the indices of a TopK by the scores that they point at: where two scores differ by less than rounding,
+    either order is right."""
     k = output.k or 1
     if actual.shape != (scores.shape[0], k):
         return Comparison(passed=False, reason=f"its shape is {actual.shape} instead of {(scores.shape[0], k)}")
     if actual.dtype.kind != "i" or ((actual < 0) | (actual >= scores.shape[1])).any():
-        return Comparison(passed=False, reason=f"its values are no indices of {scores.shape[1]} classes")
+        return Comparison(passed=False, reason=f"its values are not indices of {scores.shape[1]} classes")
     if any(len(set(row)) != k for row in actual.tolist()):
         return Comparison(passed=False, reason="it names a class twice")
     picked = np.take_along_axis(scores, actual, axis=1)

@@ -1,7 +1,7 @@
-"""Are the weights in a file those of the model? Asked of the numbers themselves, without running anything.
+"""Whether the weights in a file are those of the model; nothing is run for it.
 
-Pictures show only what they reach: a filter before a Relu that is silent on all of them may be anything. So the
-initializers that bear the name of a parameter (tracing keeps the names) are compared with the parameter, or,
+Images show only what they reach: a filter in front of a Relu that is silent on all of them may hold anything. So
+the initializers that have the name of a parameter (tracing keeps the names) are compared with the parameter, or,
 where a layer computes its weight, as weight standardisation does, with what it computes in float64.
 """
 
@@ -23,25 +23,27 @@ from nfexport.verification.tolerance import FLOOR_MAX, UNIT
 from nfexport.verification.torch_reference import in_float64
 
 TRANSPOSED = ".T"
-"""Ending of weights that are stored transposed, as MatMul wants them."""
+"""Ending of the names of weights that are stored transposed, as MatMul takes them."""
 
 MOST_NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightCheck:
-    """How many initializers were compared with a parameter of their name, and those that differ: each with its
-    largest difference, in units of the largest number of the weight."""
+    """How many initializers were compared with the parameter of their name, and those that differ.
+
+    differing maps each of them to its largest difference, relative to the largest number of the weight."""
 
     compared: int
     differing: Mapping[str, float]
 
     @property
     def passed(self) -> bool:
+        """True if none differs."""
         return not self.differing
 
     def summary(self) -> str:
-        """Say it in one sentence, without a full stop at its end."""
+        """Return the result as one sentence, without a full stop at its end."""
         if self.passed:
             return f"all {self.compared} weights compared are the model's"
         named = [f"'{name}' (off by {error:.1e})" for name, error in list(self.differing.items())[:MOST_NAMED]]
@@ -51,15 +53,15 @@ class WeightCheck:
 
 
 INT8 = "_quantized"
-"""Ending of weights that are stored as integers, beside a scale for each output channel."""
+"""Ending of the names of weights that are stored as integers, with a scale for each output channel."""
 
 
 def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
     """Compare the float32 initializers of a file with the parameters of the module, by name.
 
-    A weight may differ by 4 units in the last place of its largest number: others than nfexport fold in
-    float32; one that is stored in int8 by half a step of its scale besides. None for a model with
-    BatchNormalization: folding that changes the convolutions' weights.
+    A weight may differ by 4 units in the last place of its largest number, as other exporters fold in float32; a
+    weight that is stored in int8 may differ by half a step of its scale in addition. Returns None for a model with
+    BatchNormalization, since folding it changes the weights of convolutions.
     module: float32, on the CPU; it is left as it was."""
     if any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
         return None
@@ -86,7 +88,8 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
 
 
 def _same_but_ones(parameter: NDArray[Any], stored: NDArray[Any]) -> bool:
-    """Say whether the shapes are the same but for axes of one: the kernel of a convolution that is a product."""
+    """Say whether the shapes are the same but for axes of size 1, such as of a 1 × 1 convolution that became a
+    MatMul."""
     return np.squeeze(parameter).shape == np.squeeze(stored).shape
 
 
@@ -101,8 +104,8 @@ def _error(stored: NDArray[Any], wanted: NDArray[Any], half_step: NDArray[Any] |
 
 
 def _stored(model: Model) -> Iterator[tuple[str, NDArray[Any], NDArray[Any] | None]]:
-    """Yield the float32 initializers by name, and the weights in int8 as the floats that they stand for, with
-    half a step of their scale. Those in another file are mapped, one by one."""
+    """Yield the float32 initializers by name, and the int8 weights as the floats that they stand for, with half a
+    step of their scale. External data is mapped, one tensor at a time."""
     graph = (ir.from_proto(onnx.load_from_string(model)) if isinstance(model, bytes) else ir.load(model)).graph
     scales = {
         str(node.inputs[0].name): (_array(node.inputs[1]), _array(node.inputs[2]), node.attributes.get_int("axis", 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,12 +30,12 @@ NETWORKS = {
 class Exported:
     """A network, its file, and a bisection of what is made of it."""
 
-    def __init__(self, name: str, path: Path, **options) -> None:
+    def __init__(self, name: str, path: Path, **options: Any) -> None:
         size = None if "vit" in name else 96
         nfexport.export(name, path, image_size=size, verify=False, **options)
         self.model = onnx.load(path)
         loaded = load(ModelSpec(name=name, image_size=size))
-        self.subject = ModelUnderTest(
+        self.under_test = ModelUnderTest(
             input_name="input",
             outputs=(Output(kind="logits", name="output"),),
             batch="dynamic",
@@ -51,16 +52,16 @@ class Exported:
             preprocessing=loaded.preprocessing,
         )[0]
         self.array = case.array
-        self.steps = steps_of(loaded.module, self.array, self.subject)
+        self.steps = steps_of(loaded.module, self.array, self.under_test)
 
     def differs(self, model: onnx.ModelProto) -> bool:
-        """Say whether a file's answers are others than those of the right one."""
+        """Say whether the outputs of a file are not those of the right one."""
         files = (file.SerializeToString() for file in (model, self.model))
-        answers = [open_session(file).run({"input": self.array})["output"] for file in files]
-        return not np.array_equal(*answers)
+        one, other = (open_session(file).run({"input": self.array})["output"] for file in files)
+        return not np.array_equal(one, other)
 
     def bisect(self, model: onnx.ModelProto) -> Bisection:
-        return bisect(model, self.array, self.subject, self.steps)
+        return bisect(model, self.array, self.under_test, self.steps)
 
 
 @pytest.fixture(scope="module")

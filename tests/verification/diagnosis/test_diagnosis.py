@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -69,10 +70,10 @@ def test_a_second_normalisation_is_named(right: Path, tmp_path: Path) -> None:
 def test_what_shows_in_the_other_order_alone_is_tried_in_both() -> None:
     """In the order in which PyTorch ran the batch this file agrees, optimised or not."""
     module, model = mixing()
-    subject = ModelUnderTest(**INTERFACE, batch="dynamic")
-    report = verify_session_against(module, model, subject)
+    under_test = ModelUnderTest(**INTERFACE, batch="dynamic")
+    report = verify_session_against(module, model, under_test)
     assert report.worst.name.endswith("entries reversed")
-    assert diagnose(module, model, subject, report).findings == ()
+    assert diagnose(module, model, under_test, report).findings == ()
 
 
 def test_where_is_told_on_request_and_offered_on_failure(
@@ -113,7 +114,7 @@ def units(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ran: list[float] = []
     evaluate = reference.evaluate
 
-    def counted(*args, unit: float, **options) -> reference.Reference:
+    def counted(*args: Any, unit: float, **options: Any) -> reference.Reference:
         ran.append(unit)
         return evaluate(*args, unit=unit, **options)
 
@@ -124,7 +125,7 @@ def units(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_pytorch_runs_once_on_each_batch(right: Path, units: list[float]) -> None:
     seen: list[str] = []
     result = nfexport.verify(
-        right, bisect=True, self_test=True, observe=lambda subject, case, reference: seen.append(case.name)
+        right, bisect=True, self_test=True, observe=lambda under_test, case, reference: seen.append(case.name)
     )
     assert result.passed
     assert len(units) == len(seen) == 4

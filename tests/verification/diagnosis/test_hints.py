@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ RANDOM = np.random.default_rng(0)
 RIGHT = RANDOM.standard_normal((2, 24, 8, 8))
 
 
-def changed(change) -> np.ndarray:
+def changed(change: Callable[[np.ndarray], None]) -> np.ndarray:
     wrong = RIGHT.copy()
     change(wrong)
     return wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -20,7 +21,7 @@ from nfexport.verification.faults import all_faults, inject
         ("test_convnext", {"opset": 18}, 15),
     ],
 )
-def test_faults_are_valid_files(name: str, options: dict, kinds: int, tmp_path: Path) -> None:
+def test_faults_are_valid_files(name: str, options: dict[str, Any], kinds: int, tmp_path: Path) -> None:
     nfexport.export(name, tmp_path / "m.onnx", verify=False, **options)
     model = onnx.load(tmp_path / "m.onnx")
     before = model.SerializeToString(deterministic=True)

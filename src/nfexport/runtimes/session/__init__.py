@@ -1,0 +1,1 @@
+"""What the runtimes share: their declarations, the sessions, and how they are found."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bisection:
-    """What was found on one batch: every tensor in the file's order, the first node at fault, None if none is,
-    and what its fault looks like."""
+    """The result on one batch: every tensor in the file's order, the first node at fault, None if there is none,
+    and hints at the kind of its fault."""
 
     case: str
     batch: int
@@ -34,11 +34,11 @@ class Bisection:
     hints: tuple[str, ...] = ()
 
     def count(self, how: str) -> int:
-        """How many tensors are 'same', 'scaled' or 'differs'."""
+        """Return how many tensors are 'same', 'scaled' or 'differs'."""
         return Counter(entry.match.how for entry in self.tensors)[how]
 
     def summary(self) -> str:
-        """Say it in one sentence, without a full stop at its end."""
+        """Return the result as one sentence, without a full stop at its end."""
         same, scaled, total = self.count(SAME), self.count(SCALED), len(self.tensors)
         known = f"{same} of {total} tensors in the file are steps of the model"
         if scaled:
@@ -63,21 +63,21 @@ class Bisection:
 
 
 def steps_of(
-    module: torch.nn.Module, array: NDArray[Any], subject: ModelUnderTest, *, on_weights: bool = True
+    module: torch.nn.Module, array: NDArray[Any], under_test: ModelUnderTest, *, on_weights: bool = True
 ) -> Steps:
     """Run the module on a batch that the file takes, and return its steps, ready to be searched.
 
     on_weights: the file computes its weights."""
-    picture = subject.form.to_network(array)
-    rule = default_tolerance(subject.precision)
-    steps = capture(module, picture.exact, picture.float32, unit=rule.unit, on_weights=on_weights)
-    return Steps(steps, rule, scaled=subject.factors_moved)
+    images = under_test.form.to_network(array)
+    rule = default_tolerance(under_test.precision)
+    steps = capture(module, images.exact, images.float32, unit=rule.unit, on_weights=on_weights)
+    return Steps(steps, rule, scaled=under_test.factors_moved)
 
 
 def bisect(
     model: onnx.ModelProto,
     array: NDArray[Any],
-    subject: ModelUnderTest,
+    under_test: ModelUnderTest,
     steps: Steps,
     *,
     case: str = "",
@@ -85,9 +85,9 @@ def bisect(
 ) -> Bisection:
     """Locate the first node of a model whose output is not what PyTorch computes, given a batch for its input.
 
-    case names the batch; foreign are initializers that are known not to be the model's (check_weights).
+    case names the batch; foreign are initializers that check_weights found not to be the model's.
     Raises OnnxFileError if ONNX Runtime refuses the model or stops in it."""
-    tensors = run_exposed(model, {subject.input_name: array})
+    tensors = run_exposed(model, {under_test.input_name: array})
     found, culprit = locate(tensors, steps, foreign=foreign)
     hints: list[str] = []
     if culprit is not None:

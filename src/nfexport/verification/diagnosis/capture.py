@@ -1,8 +1,8 @@
-"""Every tensor that a PyTorch model computes on its way, with the module that computed it.
+"""Every tensor that a PyTorch model computes, with the module that computed it.
 
-Tensors are taken where Python calls torch: one record for each function, in the order of the calls, which is
-the same in every run of the same module. What a runtime takes apart further, as the formula of Gelu, is
-computed beside it (function_steps.py).
+Tensors are recorded where Python calls torch: one for each function, in the order of the calls, which is the same
+in every run of the same module. Functions that exporters take apart, such as Gelu, are also computed step by step
+(function_steps.py).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from nfexport.verification.random_rounding import RandomRounding
 from nfexport.verification.torch_reference import in_float32, in_float64
 
 FEWEST = 2
-"""Elements from which a tensor tells one step from another."""
+"""Smallest number of elements of a tensor that tells one step from another."""
 
 
 RESHAPING = frozenset({"contiguous", "flatten", "reshape", "reshape_as", "squeeze", "unsqueeze", "view", "view_as"})
-"""Functions that give the same numbers in the same order, which are looked for once."""
+"""Functions whose result holds the same numbers in the same order; one of the two tensors is recorded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,7 @@ class _Taken:
 
 
 class _Capture(TorchFunctionMode):
-    """Records the results of functions that follow from the picture; entered last, it sees what the modes
-    around it made of them."""
+    """Records the results of functions; entered last, it sees what the modes around it made of them."""
 
     def __init__(self, stack: list[tuple[str, str]], *, on_weights: bool) -> None:
         super().__init__()
@@ -104,7 +103,8 @@ def capture(
     random rounding of the relative size unit, and return what it computes, in order.
 
     on_weights: weight standardisation is taken apart too, at the cost of several copies of the weights.
-    module: on the CPU, in evaluation mode; exact is the picture for float64, float32 the same for the others."""
+    module: on the CPU, in evaluation mode; exact is the batch for float64, float32 the same batch for the others.
+    Raises ValueError if two runs call different functions."""
     images = [torch.from_numpy(np.ascontiguousarray(array)) for array in float32]
     with in_float32():
         runs = [_run(module, images[0], on_weights)]
@@ -113,7 +113,7 @@ def capture(
     with in_float64():
         wanted = _run(module, torch.from_numpy(np.ascontiguousarray(exact)), on_weights)
     if len({len(run) for run in (wanted, *runs)}) != 1:
-        raise ValueError("the model does not run the same way twice")
+        raise ValueError("two runs of the model call different functions, so its steps cannot be compared")
     computed = [
         Step(
             function=record.function,
@@ -136,7 +136,7 @@ def _run(module: torch.nn.Module, image: torch.Tensor, on_weights: bool) -> list
 
 
 def _stored(module: torch.nn.Module) -> Iterator[Step]:
-    """Yield the parameters and buffers as steps, uncopied: a file's own weights are looked for too."""
+    """Yield the parameters and buffers as steps, without a copy: a file's weights are looked up too."""
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_floating_point() and tensor.numel() >= FEWEST:
             array = tensor.detach().numpy()

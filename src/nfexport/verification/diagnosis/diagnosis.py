@@ -1,4 +1,4 @@
-"""From a verification to an answer to 'where, and why': the worst batch is looked at from the inside."""
+"""Where and why a file differs: its worst batch, compared tensor by tensor."""
 
 from __future__ import annotations
 
@@ -18,28 +18,26 @@ from nfexport.verification.input_cases import InputCase
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import default_tolerance, measure, per_image
 from nfexport.verification.verification_report import VerificationReport
-from nfexport.verification.verifier import Computed, cases_for, reference_for
+from nfexport.verification.verifier import REVERSED, Computed, cases_for, reference_for
 
 if TYPE_CHECKING:
     import torch
 
-REVERSED = ", entries reversed"
-
-LOOKED_IN = "onnxruntime"
-"""The runtime whose tensors are looked at."""
+BISECTED_IN = "onnxruntime"
+"""The runtime whose tensors are compared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What a look inside a file found.
+    """The result of comparing a file with its model tensor by tensor.
 
-    findings are sentences, the surest first. pictures [batch, channels, height, width] is the worst batch as
-    the network sees it, and excess, [batch], the largest error of each entry in units of what is allowed.
-    errors is every element's error of the first output, in units of its yardstick."""
+    findings are sentences, the most certain first. images [batch, channels, height, width] is the worst batch as
+    the network receives it, and excess, [batch], the largest error of each entry in units of what is allowed.
+    errors holds the error of every element of the first output, in units of its yardstick."""
 
     bisection: Bisection
     findings: tuple[str, ...]
-    pictures: NDArray[Any]
+    images: NDArray[Any]
     excess: NDArray[np.float64]
     errors: NDArray[np.float64]
 
@@ -51,7 +49,7 @@ class Diagnosis:
 def diagnose(
     module: torch.nn.Module,
     model: Model,
-    subject: ModelUnderTest,
+    under_test: ModelUnderTest,
     report: VerificationReport,
     *,
     computed: Sequence[Computed] = (),
@@ -59,31 +57,31 @@ def diagnose(
 ) -> Diagnosis:
     """Compare a file with its model tensor by tensor on the worst batch of a report, in ONNX Runtime.
 
-    module and subject: as verify_in_runtimes wants them. computed: the batches of the report, all of them, where
-    PyTorch ran on them before, by the default rule. Raises OnnxFileError if ONNX Runtime refuses the file."""
+    module and under_test: see verify_in_runtimes. computed: all batches of the report with what PyTorch computes on
+    them by the default rule, if it ran before. Raises OnnxFileError if ONNX Runtime refuses the file."""
     say = progress or (lambda _: None)
-    case = _worst_case([case for case, _ in computed] or cases_for(subject, report.seed), report)
+    case = _worst_case([case for case, _ in computed] or cases_for(under_test, report.seed), report)
     proto = load(model)
     say(f"running PyTorch on '{case.name}', every step")
     computes_weights = convolution_weights(proto.graph)["computed"] > 0
-    steps = steps_of(module, case.array, subject, on_weights=computes_weights)
+    steps = steps_of(module, case.array, under_test, on_weights=computes_weights)
     say(f"comparing every tensor on '{case.name}'")
     foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
-    bisection = bisect(proto, case.array, subject, steps, case=case.name, foreign=foreign)
-    rule = default_tolerance(subject.precision)
+    bisection = bisect(proto, case.array, under_test, steps, case=case.name, foreign=foreign)
+    rule = default_tolerance(under_test.precision)
     known = (reference for other, reference in computed if other is case)
-    reference = next(known, None) or reference_for(module, case, subject, rule)
-    output = next(output for output in subject.outputs if output.kind != "topk-indices").name
+    reference = next(known, None) or reference_for(module, case, under_test, rule)
+    output = next(output for output in under_test.outputs if output.kind != "topk-indices").name
     expected = reference.expected[output]
     findings = list(bisection.hints)
     if report.weights is not None and not report.weights.passed:
         findings.insert(0, report.weights.summary())
-    if not report.cases_passed and (report.runtime == LOOKED_IN or bisection.culprit is not None):
-        say("trying other inputs")
-        findings += conclusions(proto, case, reference, subject, rule)
+    if not report.cases_passed and (report.runtime == BISECTED_IN or bisection.culprit is not None):
+        say("trying changed inputs")
+        findings += conclusions(proto, case, reference, under_test, rule)
     elif not report.cases_passed:
-        findings.append(f"tensor by tensor the file is right in ONNX Runtime, so {report.runtime} is at fault")
-    actual = open_session(model).run({subject.input_name: case.array})[output]
+        findings.append(f"in ONNX Runtime every tensor of the file is right, so {report.runtime} is at fault")
+    actual = open_session(model).run({under_test.input_name: case.array})[output]
     if actual.shape != expected.shape:
         actual = np.full(expected.shape, np.nan)
     yardstick = measure(reference.float32[output], expected)
@@ -93,14 +91,14 @@ def diagnose(
     return Diagnosis(
         bisection=bisection,
         findings=tuple(findings),
-        pictures=subject.form.to_network(case.array).float32[0],
+        images=under_test.form.to_network(case.array).float32[0],
         excess=judged.excess,
         errors=(error / unit[:, None]).reshape(-1),
     )
 
 
 def _worst_case(cases: list[InputCase], report: VerificationReport) -> InputCase:
-    """Return the case furthest off; that of the smallest batch where all passed."""
+    """Return the case with the largest error; the smallest batch if all passed."""
     if report.cases_passed:
         return min(cases, key=lambda case: case.batch)
     worst = report.worst

@@ -1,4 +1,4 @@
-"""Faults that show at once if the file is given something else, or is run in another way."""
+"""Faults that show if the file is given changed inputs, or runs without optimisations."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ BYTE = 255.0
 
 
 def conclusions(
-    model: onnx.ModelProto, case: InputCase, reference: Reference, subject: ModelUnderTest, tolerance: Tolerance
+    model: onnx.ModelProto, case: InputCase, reference: Reference, under_test: ModelUnderTest, tolerance: Tolerance
 ) -> list[str]:
-    """Return what a file does right that fails on a batch: with other pictures, or without optimisation.
+    """Return the conditions under which a file that fails on a batch agrees: changed inputs, or no optimisations.
 
-    reference is PyTorch's answer to the batch."""
+    reference is what PyTorch computes on the batch."""
     plain = open_in_memory(model, optimise=False)
-    if _agrees(plain, case, case.array, reference, subject, tolerance):
-        return ["without ONNX Runtime's optimisations the file agrees: one of them is wrong for it"]
+    if _agrees(plain, case, case.array, reference, under_test, tolerance):
+        return ["without ONNX Runtime's optimisations the file agrees, so one of them is wrong for this file"]
     session = open_in_memory(model)
     return [
         f"the file agrees if {condition}: {meaning}"
-        for condition, meaning, change in _changes(subject)
-        if _agrees(session, case, change(case.array), reference, subject, tolerance)
+        for condition, meaning, change in _changes(under_test)
+        if _agrees(session, case, change(case.array), reference, under_test, tolerance)
     ]
 
 
@@ -46,26 +46,26 @@ def _agrees(
     case: InputCase,
     array: Array,
     reference: Reference,
-    subject: ModelUnderTest,
+    under_test: ModelUnderTest,
     tolerance: Tolerance,
 ) -> bool:
-    """Say whether a file does on another array what PyTorch does on the batch, in either order of its entries; one
-    that stops, as for another size, does not."""
+    """Say whether a file computes on another array what PyTorch computes on the batch, in either order of its
+    entries. A file that stops, as for another size, does not."""
     changed = dataclasses.replace(case, array=np.ascontiguousarray(array.astype(case.array.dtype)))
-    return all(r.comparison.passed for r in compare_with(reference, session, changed, subject, tolerance))
+    return all(r.comparison.passed for r in compare_with(reference, session, changed, under_test, tolerance))
 
 
-def _changes(subject: ModelUnderTest) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
-    """Yield what is given instead, in words, what that means, and how to make it."""
-    axis = 3 if any(step.params.get("layout") == "nhwc" for step in subject.steps) else 1
+def _changes(under_test: ModelUnderTest) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
+    """Yield each change of the input in words, what it means if the file then agrees, and the change itself."""
+    axis = 3 if any(step.params.get("layout") == "nhwc" for step in under_test.steps) else 1
     yield (
         "the channels of its input are reversed",
         "it takes BGR where the recipe says RGB, or the reverse",
         lambda array: np.flip(array, axis),
     )
     yield (
-        "height and width of its input change places",
-        "a transposition is missing or too many",
+        "height and width of its input are swapped",
+        "a transposition is missing, or there is one too many",
         lambda array: np.swapaxes(array, axis % 3 + 1, axis % 3 + 2),
     )
     yield "its input is multiplied by 255", "it takes 0..255 where the recipe says 0..1", lambda array: array * BYTE
@@ -73,8 +73,8 @@ def _changes(subject: ModelUnderTest) -> Iterator[tuple[str, str, Callable[[Arra
     shape = [1, 1, 1, 1]
     shape[axis] = -1
     mean, std = (
-        np.resize(np.asarray(numbers, np.float64), subject.in_channels).reshape(shape)
-        for numbers in (subject.preprocessing.mean, subject.preprocessing.std)
+        np.resize(np.asarray(numbers, np.float64), under_test.in_channels).reshape(shape)
+        for numbers in (under_test.preprocessing.mean, under_test.preprocessing.std)
     )
     yield (
         "its input is not normalised",

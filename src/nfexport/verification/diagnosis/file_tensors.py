@@ -1,4 +1,4 @@
-"""Run a file once and look at every tensor in it."""
+"""Every tensor that a file computes, from one run of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nfexport.runtimes.session.in_memory import open_in_memory
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tensors:
     """The nodes of a file in order, the values of their outputs by name, its initializers, and the names of its
-    outputs. Only what stands at top level counts."""
+    outputs; subgraphs are left out."""
 
     nodes: tuple[onnx.NodeProto, ...]
     values: Mapping[str, NDArray[Any]]
@@ -28,15 +28,16 @@ class Tensors:
 def run_exposed(model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
     """Run a model, its weights inside it, as its graph stands, with every tensor as an output.
 
-    The runtime's optimisations are off: what is fused has no tensors, and a node's name has to be that of the
-    node that ran. The model is left as it was. Raises OnnxFileError if ONNX Runtime refuses it or stops."""
+    The runtime's optimisations are off: fused nodes have no tensors in between, and a node's name has to be that
+    of the node that ran. The model is left as it was. Raises OnnxFileError if ONNX Runtime refuses it or stops."""
     with _exposed(model):
         session = open_in_memory(model, optimise=False)
     try:
         values = session.run(feeds)
     except RuntimeError as error:
         raise OnnxFileError(
-            f"ONNX Runtime stops in the file: {error}", fix="check the batch and the size that the file takes"
+            f"ONNX Runtime stops while it runs the file: {error}",
+            fix="check the batch and the image size that the file takes",
         ) from error
     return Tensors(
         nodes=tuple(model.graph.node),

@@ -1,8 +1,8 @@
-"""The steps inside functions that torch computes as one and exporters take apart.
+"""The steps inside functions that torch computes in one call and exporters take apart.
 
-FORMULAS take the function's arguments and give the steps with their names, in every order of operations that
-exporters write: a file's tensor has only to be among them. UNBIASED take the result too, and give what was
-there before the bias.
+FORMULAS take the function's arguments and yield the steps with their names, in every order of operations that
+exporters write: a tensor of a file only has to be among them. UNBIASED take the result as well, and yield what it
+was before the bias was added.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Steps = Iterator[tuple[str, torch.Tensor]]
 
 
 def _gelu(x: torch.Tensor, approximate: str = "none") -> Steps:
-    """x · (1 + erf(x/√2)) / 2, or with tanh(√(2/π)·(x + 0.044715·x³))."""
+    """Yield those of x · (1 + erf(x/√2)) / 2, or with tanh(√(2/π)·(x + 0.044715·x³))."""
     if approximate == "tanh":
         cubed = x * x * x
         inner = x + 0.044715 * cubed
@@ -35,12 +35,12 @@ def _gelu(x: torch.Tensor, approximate: str = "none") -> Steps:
 
 
 def _silu(x: torch.Tensor, inplace: bool = False) -> Steps:
-    """x · sigmoid(x)."""
+    """Yield those of x · sigmoid(x)."""
     yield "sigmoid", torch.sigmoid(x)
 
 
 def _hardswish(x: torch.Tensor, inplace: bool = False) -> Steps:
-    """x · clip(x + 3, 0, 6) / 6."""
+    """Yield those of x · clip(x + 3, 0, 6) / 6."""
     clipped = torch.clamp(x + 3, 0, 6)
     yield from (("x + 3", x + 3), ("clip", clipped), ("clip/6", clipped / 6), ("x·clip", x * clipped))
 
@@ -57,7 +57,7 @@ def _layer_norm(
     eps: float = 1e-5,
     *rest: Any,
 ) -> Steps:
-    """(x − mean) / sqrt(var + eps) · weight + bias."""
+    """Yield those of (x − mean) / sqrt(var + eps) · weight + bias."""
     axes = tuple(range(-len(normalized_shape), 0))
     yield from _normalisation(x, axes, eps, weight)
 
@@ -86,7 +86,7 @@ def _group_norm(
     eps: float = 1e-5,
     *rest: Any,
 ) -> Steps:
-    """Exporters reshape to [batch, groups, elements], normalise, shape back, and scale."""
+    """Yield those of a layer that is reshaped to [batch, groups, elements], normalised, reshaped back, and scaled."""
     grouped = x.reshape(x.shape[0], num_groups, -1)
     yield "grouped", grouped
     yield from _normalisation(grouped, (-1,), eps, None)
@@ -109,7 +109,9 @@ def _attention(
     scale: float | None = None,
     **options: Any,
 ) -> Steps:
-    """softmax(q · kᵀ · scale + mask) · v; the scale goes onto either side, onto both as its root, or behind."""
+    """Yield those of softmax(q · kᵀ · scale + mask) · v.
+
+    scale multiplies q or k, both as its square root, or the product."""
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     transposed = key.transpose(-2, -1)
     yield "kᵀ", transposed
@@ -126,7 +128,7 @@ def _attention(
 
 
 def _linear(result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Steps:
-    """MatMul, and Add behind it."""
+    """Yield the MatMul in front of the Add."""
     if bias is not None:
         yield "before the bias", result - bias
 
@@ -134,7 +136,7 @@ def _linear(result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: t
 def _convolution(
     result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *rest: Any
 ) -> Steps:
-    """As a linear layer, where what comes out is a single pixel: such a convolution may be a MatMul."""
+    """Yield the same as for a linear layer where the result is a single pixel: such a convolution may be a MatMul."""
     if bias is not None and result.shape[2:] == (1, 1):
         yield "before the bias", result - bias.reshape(-1, 1, 1)
 
@@ -149,8 +151,9 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Steps:
-    """In training form on [1, filters, fan-in]: timm's weight standardisation. gain · scale may be multiplied
-    in before or after."""
+    """Yield those of training mode on [1, filters, fan-in], which is timm's weight standardisation.
+
+    gain · scale may be multiplied in before or after."""
     if not training or x.ndim != 3 or x.shape[0] != 1:
         return
     yield from _normalisation(x, (0, 2), eps, None)

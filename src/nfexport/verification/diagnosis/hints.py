@@ -1,7 +1,7 @@
-"""What kind of fault a wrong tensor looks like: each hint is a question with an answer in numbers.
+"""What kind of fault a wrong tensor looks like.
 
-To add one, write a function of what a node gave and what PyTorch has there, [batch, channels, …], that returns
-a sentence or None, and put it into KINDS: the first that answers is the most particular.
+To add a hint, write a function of a node's output and of what PyTorch computes there, [batch, channels, …], that
+returns a sentence or None, and put it into KINDS, in front of all hints that are less specific.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ Array = NDArray[np.float64]
 Hint = Callable[[Array, Array], str | None]
 
 CLOSE = 1e-4
-"""Of the tensor's range: what float32 explains at most, and no fault worth a hint is below."""
+"""Of the tensor's range: the most that float32 explains; errors below it get no hint but that of float16."""
 
 HALF = 2.0**-11
 """The most that rounding to float16 changes a normal number, relative."""
 
 FEW = 0.1
-"""Share of channels, or of pixels, that counts as a few of them."""
+"""Share of channels that counts as a few of them."""
 
 
 def hints_for(actual: NDArray[Any], expected: NDArray[Any]) -> list[str]:
-    """Return what there is to say of a wrong tensor: the most particular pattern, or nothing if none fits."""
+    """Return the most specific hint at the fault of a wrong tensor; empty if none applies."""
     if actual.shape != expected.shape or actual.ndim < 2 or not np.isfinite(actual).all():
         count = int(actual.size - np.isfinite(actual).sum())
         return [f"{count} of its {actual.size} values are NaN or infinite"] if count else []
@@ -45,7 +45,7 @@ def _axes(array: Array) -> tuple[int, ...]:
 
 
 def one_factor(actual: Array, expected: Array) -> str | None:
-    """actual = c · expected."""
+    """Recognise actual = c · expected."""
     norm = float((expected * expected).sum())
     factor = float((actual * expected).sum()) / norm if norm else 0.0
     if factor == 0 or _off(actual, factor * expected).max() > CLOSE:
@@ -54,7 +54,7 @@ def one_factor(actual: Array, expected: Array) -> str | None:
 
 
 def some_entries(actual: Array, expected: Array) -> str | None:
-    """Wrong for some entries of the batch only."""
+    """Recognise an error in some entries of the batch only."""
     if len(actual) < 2:
         return None
     wrong = _off(actual, expected).reshape(len(actual), -1).max(axis=1) > CLOSE
@@ -65,7 +65,7 @@ def some_entries(actual: Array, expected: Array) -> str | None:
 
 
 def shifted(actual: Array, expected: Array) -> str | None:
-    """The picture has moved by one pixel."""
+    """Recognise an image that has moved by one pixel."""
     if actual.ndim != 4 or min(actual.shape[2:]) < 3:
         return None
     for name, axis, by in (("down", 2, 1), ("up", 2, -1), ("right", 3, 1), ("left", 3, -1)):
@@ -76,17 +76,17 @@ def shifted(actual: Array, expected: Array) -> str | None:
 
 
 def at_the_border(actual: Array, expected: Array) -> str | None:
-    """Right inside, wrong at the border."""
+    """Recognise an error at the border only."""
     if actual.ndim != 4 or min(actual.shape[2:]) < 5:
         return None
     wrong = _off(actual, expected).max(axis=(0, 1)) > CLOSE
     if wrong.any() and not wrong[2:-2, 2:-2].any():
-        return "only pixels at the border are wrong: padding, or what is padded with"
+        return "only pixels at the border are wrong: the padding, or the value that it is filled with"
     return None
 
 
 def other_order(actual: Array, expected: Array) -> str | None:
-    """The channels are there, in another order."""
+    """Recognise channels in another order."""
     channels = actual.shape[1]
     if not 1 < channels <= 4096:
         return None
@@ -99,7 +99,7 @@ def other_order(actual: Array, expected: Array) -> str | None:
 
 
 def few_channels(actual: Array, expected: Array) -> str | None:
-    """A few channels are wrong, the others right."""
+    """Recognise an error in a few channels only."""
     channels = actual.shape[1]
     wrong = np.flatnonzero(_off(actual, expected).max(axis=_axes(actual)) > CLOSE)
     if not 0 < len(wrong) <= max(2, FEW * channels) or len(wrong) == channels:
@@ -109,7 +109,7 @@ def few_channels(actual: Array, expected: Array) -> str | None:
 
 
 def rounded(actual: Array, expected: Array) -> str | None:
-    """Every number is within float16's rounding of what it should be, and few are nearer than float32's."""
+    """Recognise numbers that are rounded to float16."""
     near = np.abs(actual - expected) <= 1.01 * HALF * np.abs(expected) + 2.0**-24
     if near.all() and bool((np.float16(actual) == actual).all()):
         return "it is rounded to float16"
@@ -117,7 +117,7 @@ def rounded(actual: Array, expected: Array) -> str | None:
 
 
 def factor_per_channel(actual: Array, expected: Array) -> str | None:
-    """actual = c[channel] · expected."""
+    """Recognise actual = c[channel] · expected."""
     axes = _axes(actual)
     norms = (expected * expected).sum(axes, keepdims=True)
     factors = np.divide((actual * expected).sum(axes, keepdims=True), norms, out=np.ones_like(norms), where=norms > 0)
@@ -131,7 +131,7 @@ def factor_per_channel(actual: Array, expected: Array) -> str | None:
 
 
 def offset_per_channel(actual: Array, expected: Array) -> str | None:
-    """actual = expected + c[channel]."""
+    """Recognise actual = expected + c[channel]."""
     axes = _axes(actual)
     offsets = (actual - expected).mean(axes, keepdims=True)
     if actual.size < 4 * offsets.size or _off(actual, expected + offsets).max() > CLOSE:
@@ -140,12 +140,12 @@ def offset_per_channel(actual: Array, expected: Array) -> str | None:
 
 
 def transposed(actual: Array, expected: Array) -> str | None:
-    """Height and width have changed places."""
+    """Recognise height and width that are swapped."""
     if actual.ndim != 4 or actual.shape[2] != actual.shape[3]:
         return None
     if _off(actual, expected.swapaxes(2, 3)).max() > CLOSE:
         return None
-    return "height and width are in each other's place"
+    return "height and width are swapped"
 
 
 KINDS: tuple[Hint, ...] = (

@@ -1,4 +1,4 @@
-"""A verification and its diagnosis as one page that opens without a network. Needs Jinja2 and matplotlib."""
+"""A verification and its diagnosis as one self-contained HTML page. Needs Jinja2 and matplotlib."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def html(
         bisection=diagnosis.bisection,
         culprit=diagnosis.bisection.culprit,
         modules=by_module(diagnosis.bisection.tensors),
-        picture=base64.b64encode(png(diagnosis)).decode("ascii"),
+        image=base64.b64encode(png(diagnosis)).decode("ascii"),
         recipe=None if recipe is None else json.dumps(json.loads(recipe.to_json()), indent=2),
     )
 
 
 def by_module(tensors: Sequence[Located]) -> list[dict[str, Any]]:
-    """Return one row for each module, in the file's order: its last tensor, and the worst of all of its."""
+    """Return a row for each module, in the file's order: its last tensor, and its worst."""
     rows: dict[str, dict[str, Any]] = {}
     for entry in tensors:
         row = rows.setdefault(entry.module, {"module": entry.module or "(top)", "tensors": 0, "worst": entry})
@@ -51,5 +51,5 @@ def by_module(tensors: Sequence[Located]) -> list[dict[str, Any]]:
 
 
 def _severity(entry: Located) -> float:
-    """Tensors inside a runtime's own formula are no steps of the model, and not wrong for it."""
+    """Return the error; 0 for tensors inside a runtime's own formula, which are not steps of the model but right."""
     return 0.0 if entry.match.how == "differs" and entry.reached else entry.match.excess

@@ -1,13 +1,13 @@
 """Where a file leaves its PyTorch model: the first node whose error its inputs do not explain.
 
-Every tensor of the file is looked for among the steps of the model (step_matches.py). Behind a fault nothing is
-found any more, or only on branches that the fault does not reach. So the fault is at a node
+Every tensor of the file is looked for among the steps of the model (step_matches.py). Downstream of a
+fault no tensor is found, or only those on branches that the fault does not reach. So the fault is at a node
 
-    whose inputs are right, whose output is not, and from which no way leads to a tensor that is right;
+    whose inputs are right, whose output is not, and from which no path leads to a tensor that is right;
 
-the last, because a runtime's formula for one function of PyTorch's may hold steps that PyTorch never has. A
-fault in a weight may be too small to show at its node, and add up later: so a node before that one that reads a
-weight which is known not to be the model's is at fault itself.
+the last, because a runtime's formula for one function of PyTorch may have steps that PyTorch never computes. A
+fault in a weight may be too small to show at its node, and add up later: so if an earlier node reads a weight that
+is known not to be the model's, that node is at fault.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from nfexport.verification.diagnosis.file_tensors import Tensors
 from nfexport.verification.diagnosis.step_matches import DIFFERS, NOWHERE, SAME, SCALED, Match, Steps
 
 NEAR = 0.05
-"""Largest error, of a step's range, up to which a tensor is a step gone wrong rather than none."""
+"""Largest error, of a step's range, up to which a tensor counts as that step, computed wrongly."""
 
 MOVING = frozenset({"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Expand"})
-"""Operators that leave numbers as they are."""
+"""Operators that do not change numbers."""
 
 MOST_BEFORE = 6
-"""Nodes that are looked at before the culprit, on each way that leads to it."""
+"""Nodes that are looked at in front of the culprit, on each path that leads to it."""
 
 SIZES = frozenset({"Shape", "Size"})
-"""Operators that read no numbers: what follows from a size says nothing of the tensor."""
+"""Operators that read only sizes: what follows from a size says nothing about the tensor."""
 
 ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 
@@ -41,8 +41,8 @@ ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 class Located:
     """One output of a node: where it comes from, and which step of the model it is.
 
-    how is 'same', 'scaled' (a multiple of the step) or 'differs'; reached says whether a tensor that is right
-    follows from it. position is the node's place in the file; inputs are the names of what it reads."""
+    match.how is 'same', 'scaled' (a multiple of the step) or 'differs'; reached says whether a tensor that is
+    right follows from it. position is the node's place in the file; inputs are the names of what it reads."""
 
     position: int
     node: str
@@ -55,7 +55,7 @@ class Located:
 
     @property
     def module(self) -> str:
-        """The path of the module that the node comes from, as its name tells, or that of the step."""
+        """The path of the module that the step belongs to, or of the one that the node's name tells."""
         if self.match.how != DIFFERS and self.match.step is not None and self.match.step.module:
             return self.match.step.module
         return self.node.strip("/").rpartition("/")[0].replace("/", ".")
@@ -117,7 +117,7 @@ def _culprit(
         lost = not right(entry.tensor) or _near_miss(entry.match)
         if lost and all(right(name) for name in entry.inputs):
             return entry
-    # nothing is lost on the way, but a multiple of what is right reaches the end
+    # every tensor is a step or a multiple of one, but a multiple reaches the output
     for entry in found:
         if entry.match.how == SCALED and entry.tensor not in reached:
             return entry
@@ -125,14 +125,15 @@ def _culprit(
 
 
 def _near_miss(match: Match) -> bool:
-    """Say whether a tensor is nearly a step, which no step of a formula of the runtime's own is: the effect of
-    a small fault may fade, and be right again further on."""
+    """Say whether a tensor is nearly a step, unlike the steps of a runtime's own formula.
+
+    The effect of a small fault may fade, so that tensors further on are right again."""
     return match.how == DIFFERS and match.relative < NEAR
 
 
 def _idle(culprit: Located, found: Sequence[Located], tensors: Tensors) -> Located | None:
-    """Return the node shortly before the culprit that hands on one of its inputs as it is, as a gate left out
-    does, or None. Its output is a step of the model and looks right, though not where it stands."""
+    """Return the node shortly before the culprit that returns one of its inputs unchanged, as a missing gate does;
+    None if there is none. Its output is a step of the model and looks right, but is in the wrong place."""
     by_tensor = {entry.tensor: entry for entry in found}
     for name in culprit.inputs:
         entry = by_tensor.get(name)
@@ -158,7 +159,7 @@ def _equal(one: Located, other: Located) -> bool:
 
 
 def _is_neutral(name: str, tensors: Tensors) -> bool:
-    """Say whether a tensor is 0 or 1 all over, as the beta of a first block is: to hand on is right then."""
+    """Say whether a tensor is all 0 or all 1, as the beta of a first block: its node rightly returns an input."""
     array = numpy_helper.to_array(tensors.weights[name]) if name in tensors.weights else tensors.values.get(name)
     return array is not None and bool((array == 1).all() or (array == 0).all())
 
@@ -180,7 +181,7 @@ def _matches(tensors: Tensors, steps: Steps) -> dict[str, Match]:
             if value.ndim > 0 and value.size > 1:
                 match = steps.match(value)
                 if name in tensors.outputs and match.step is not None and match.step.inside:
-                    # an answer is never half of a function, such as a product before its bias is added
+                    # an output is never part of a function, such as a product before its bias is added
                     match = dataclasses.replace(match, how=DIFFERS)
                 matches[name] = match
             elif not np.isfinite(value).all():
@@ -189,7 +190,7 @@ def _matches(tensors: Tensors, steps: Steps) -> dict[str, Match]:
 
 
 def _leads_to(tensors: Tensors, right: set[str]) -> set[str]:
-    """Return the tensors from which a way leads to one of those that are right."""
+    """Return the tensors from which a path leads to one of those that are right."""
     reaching: set[str] = set()
     for node in reversed(tensors.nodes):
         if node.op_type not in SIZES and any(name in reaching or name in right for name in node.output):

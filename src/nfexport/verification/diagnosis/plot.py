@@ -1,4 +1,4 @@
-"""The error by depth, its spread, and the worst pictures, as one PNG. Needs matplotlib."""
+"""The error by depth, its spread, and the worst images, as one PNG. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, OTHER = "#2a6f97", "#c1121f", "#adb5bd"
 CEILING = 1e9
-"""Errors above are drawn here: NaN, infinity, another shape."""
+"""Errors above this one are drawn at it: NaN, infinity, another shape."""
 
 SHOWN = 4
-"""Pictures."""
+"""Images that are drawn, the worst ones."""
 
 
 def png(diagnosis: Diagnosis) -> bytes:
-    """Return the picture. Raises ImportError without matplotlib."""
+    """Return the plot. Raises ImportError without matplotlib."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7), layout="constrained")
@@ -33,7 +33,7 @@ def png(diagnosis: Diagnosis) -> bytes:
     worst = np.argsort(-diagnosis.excess)[:SHOWN]
     for place, index in enumerate(worst):
         axes = figure.add_subplot(grid[1, 2 + place])
-        axes.imshow(_visible(diagnosis.pictures[index]))
+        axes.imshow(_visible(diagnosis.images[index]))
         axes.set_title(f"entry {index}\n{diagnosis.excess[index]:.3g}× allowed", fontsize=8)
         axes.axis("off")
     buffer = io.BytesIO()
@@ -51,7 +51,7 @@ def _by_depth(axes: Axes, diagnosis: Diagnosis) -> None:
     passing = np.array([entry.match.how != SAME and entry.reached for entry in entries], dtype=bool)
     for chosen, colour, label in (
         (known, RIGHT, "a step of the model"),
-        (~known & passing, OTHER, "inside a formula of the runtime's"),
+        (~known & passing, OTHER, "inside a formula of the runtime"),
         (~known & ~passing, WRONG, "not the model's"),
     ):
         if chosen.any():
@@ -76,8 +76,8 @@ def _spread(axes: Axes, errors: NDArray[np.float64]) -> None:
     axes.set_ylabel("elements")
 
 
-def _visible(picture: NDArray[Any]) -> NDArray[Any]:
-    """Return [height, width, 3] in [0, 1] of what a network sees."""
-    spread = float(np.ptp(picture)) or 1.0
-    shown = np.resize(picture, (3, *picture.shape[1:])) if picture.shape[0] != 3 else picture
-    return np.asarray((shown - picture.min()) / spread).transpose(1, 2, 0)
+def _visible(image: NDArray[Any]) -> NDArray[Any]:
+    """Return [height, width, 3] in [0, 1] of an image as a network receives it."""
+    spread = float(np.ptp(image)) or 1.0
+    shown = np.resize(image, (3, *image.shape[1:])) if image.shape[0] != 3 else image
+    return np.asarray((shown - image.min()) / spread).transpose(1, 2, 0)

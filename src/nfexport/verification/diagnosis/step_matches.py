@@ -1,7 +1,7 @@
-"""Which tensor of a file is which step of the PyTorch model: by its values, as names and nodes may differ.
+"""Which tensor of a file is which step of the PyTorch model, by its values: names and nodes may differ.
 
-A tensor is that of a step if its numbers are, in the same order, to within what the verifier allows: five
-times what float32 costs at that step. Shapes may differ, as Flatten and Reshape move nothing. Where constant
+A tensor is a step if it holds the same numbers in the same order, to within what the verifier allows: five times
+what float32 costs at that step. Shapes may differ, as Flatten and Reshape change no numbers. Where constant
 factors were moved through the network (fold-scales), a tensor may also be a step times one constant, or times
 one for each channel.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nfexport.verification.diagnosis.capture import Step
 
 PROBES = 64
-"""Elements that are looked at before a tensor is compared in full."""
+"""Elements that are compared before whole tensors are."""
 
 SAME, SCALED, DIFFERS = "same", "scaled", "differs"
 
@@ -42,7 +42,7 @@ NOWHERE = Match(how=DIFFERS, step=None, excess=float("inf"), relative=float("inf
 
 
 class Steps:
-    """The steps of a model, ready to be searched."""
+    """The steps of a model, indexed by their size."""
 
     def __init__(self, steps: Sequence[Step], tolerance: Float32Tolerance, *, scaled: bool) -> None:
         self._tolerance = tolerance
@@ -52,7 +52,7 @@ class Steps:
             self._by_size.setdefault(step.exact.size, []).append(_Candidate(step))
 
     def match(self, tensor: NDArray[Any]) -> Match:
-        """Return what a tensor of the file is; batch first."""
+        """Return the step that a tensor of the file, [batch, …], is or is nearest to."""
         candidates = self._by_size.get(tensor.size, [])
         if not candidates or not np.isfinite(tensor).all():
             return NOWHERE
@@ -72,7 +72,7 @@ class Steps:
         return best
 
     def nearest(self, tensor: NDArray[Any]) -> Step | None:
-        """Return the step of the same shape that a wrong tensor is most like: the largest cosine."""
+        """Return the step of the same shape with the largest cosine; None if there is none."""
         flat = tensor.reshape(-1).astype(np.float64)
         alike = [c.step for c in self._by_size.get(tensor.size, []) if c.step.exact.shape == tensor.shape]
         if not alike or not np.isfinite(flat).all():
@@ -130,7 +130,7 @@ class _Candidate:
 
 
 def _probe(tensor: NDArray[Any]) -> NDArray[np.float64]:
-    """Elements spread over the tensor, by steps that do not fall in with its axes."""
+    """Return elements spread over the tensor, by strides that do not coincide with its axes."""
     flat = tensor.reshape(-1)
     where = (np.arange(min(PROBES, flat.size), dtype=np.int64) * 2654435761) % flat.size
     return np.asarray(flat[where], dtype=np.float64)

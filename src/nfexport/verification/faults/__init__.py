@@ -1,4 +1,4 @@
-"""Faults that real exports had, put into a copy of a file: to show that a check notices them.
+"""Faults that real exports had, put into copies of a file to show that a check notices them.
 
 A kind of fault is a function `places(model)` in a file of this package that yields a Fault for each place where
 it applies. To add one, write such a function and put it into its file's KINDS.

@@ -1,4 +1,4 @@
-"""One fault, and the few verbs on protobuf that its makers share."""
+"""One fault, and what the modules of this package share to make one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 INSERTED = "fault"
-"""Name of inserted nodes and tensors, with a number behind."""
+"""Prefix of the names of inserted nodes and tensors; a number follows."""
 
 Change = Callable[[onnx.ModelProto], None]
 Link = tuple[str, list[Any], dict[str, Any]]
-"""A node to be inserted: its operator, its inputs, where '' is what comes in, another string the name of a tensor
-and a number or array a constant, and its attributes."""
+"""A node to be inserted: its operator, its inputs and its attributes. An input '' is the output of the node in
+front of it, another string the name of a tensor, and a number or array a constant."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fault:
     """kind says what is wrong and node at which node, by its name; change does it, in place, to a model equal to
-    the one that the fault was made for. inserted says that the node itself stays, and others are put beside it."""
+    the one that the fault was made for. inserted says that the node itself stays as it is, and that others are put
+    next to it."""
 
     kind: str
     node: str
@@ -32,6 +33,7 @@ class Fault:
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Return the initializers by name."""
     return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
@@ -41,7 +43,7 @@ def floating(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 
 def set_values(model: onnx.ModelProto, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-    """Replace what an initializer holds; its type stays."""
+    """Replace the values of an initializer; its type stays."""
     tensor = initializers(model)[name]
     old = numpy_helper.to_array(tensor)
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(old).astype(old.dtype)), name))
@@ -50,7 +52,7 @@ def set_values(model: onnx.ModelProto, name: str, change: Callable[[NDArray[Any]
 def set_own_values(
     model: onnx.ModelProto, position: int, index: int, change: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> None:
-    """Replace an initializer at one node alone: others that read it keep the old values."""
+    """Replace an initializer at one node only: other nodes that read it keep the old values."""
     node = model.graph.node[position]
     old = numpy_helper.to_array(initializers(model)[node.input[index]])
     name = f"{INSERTED}/{node.input[index]}"
@@ -67,10 +69,12 @@ def nodes(model: onnx.ModelProto, *operators: str) -> Iterator[tuple[int, onnx.N
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """Return the value of an attribute, or the default if the node does not have it."""
     return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
 
 
 def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
+    """Set an attribute, or replace it."""
     for entry in list(node.attribute):
         if entry.name == name:
             node.attribute.remove(entry)
@@ -78,13 +82,13 @@ def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
 
 
 def insert_before(model: onnx.ModelProto, position: int, index: int, chain: Sequence[Link]) -> None:
-    """Put a chain of nodes before input `index` of a node."""
+    """Insert a chain of nodes in front of input `index` of a node."""
     node = model.graph.node[position]
     node.input[index] = _insert(model, position, node.input[index], chain)
 
 
 def insert_after(model: onnx.ModelProto, position: int, chain: Sequence[Link]) -> None:
-    """Put a chain of nodes behind the first output of a node; the chain's end takes over its name."""
+    """Insert a chain of nodes after the first output of a node; the last of them takes over its name."""
     node = model.graph.node[position]
     name, node.output[0] = node.output[0], f"{INSERTED}/{node.output[0]}"
     _insert(model, position + 1, node.output[0], chain)
@@ -102,7 +106,7 @@ def inserting_after(position: int, *chain: Link) -> Change:
 
 
 def _insert(model: onnx.ModelProto, position: int, source: str, chain: Sequence[Link]) -> str:
-    """Put a chain of nodes at a position, and return the name of what its end gives."""
+    """Insert a chain of nodes at a position, and return the name of its output."""
     for number, (operator, given, attributes) in enumerate(chain):
         names = []
         for place, item in enumerate(given):

@@ -1,4 +1,4 @@
-"""Faults at the ends of a file: what happens to pictures before the network, and to its answers behind it."""
+"""Faults at the ends of a file: in the preprocessing, and in the outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import onnx
 from nfexport.verification.faults.fault import Fault, Link, initializers, inserting_after, inserting_before, nodes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's: of the size that a normalisation has, whatever the model's own is."""
+"""Those of ImageNet: the size of a usual normalisation, whatever the model's own is."""
 
 
-def wrong_pictures(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Channels reversed, normalised twice, not centred, 0..1 for 0..255, height for width."""
+def wrong_images(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Yield channels reversed, normalised twice, not centred, 0..1 for 0..255, height for width."""
     known = initializers(model)
     names = {value.name for value in model.graph.input} - set(known)
     mean, std = (np.asarray(numbers, np.float32).reshape(1, 3, 1, 1) for numbers in (MEAN, STD))
@@ -25,7 +25,7 @@ def wrong_pictures(model: onnx.ModelProto) -> Iterator[Fault]:
         "0..1 for 0..255": [("Div", ["", np.float32(255)], {})],
         "height for width": [("Transpose", [""], {"perm": [0, 1, 3, 2]})],
     }
-    # before the first convolution, where the picture is [batch, 3, height, width] whatever stands in front
+    # in front of the first convolution, where images are [batch, 3, height, width] whatever comes before it
     for position, node in nodes(model, "Conv"):
         weight = known.get(node.input[1])
         if weight is None or len(weight.dims) != 4 or weight.dims[1] != 3 or not _near(model, node.input[0], names):
@@ -36,7 +36,7 @@ def wrong_pictures(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def _near(model: onnx.ModelProto, name: str, inputs: set[str]) -> bool:
-    """Say whether no more than a few nodes stand between a tensor and the input."""
+    """Say whether there are only a few nodes between a tensor and the input."""
     producers = {output: node for node in model.graph.node for output in node.output}
     for _ in range(8):
         if name in inputs:
@@ -47,8 +47,8 @@ def _near(model: onnx.ModelProto, name: str, inputs: set[str]) -> bool:
     return False
 
 
-def wrong_answers(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Softmax on logits, a rounding of them, classes in another order."""
+def wrong_outputs(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Yield a Softmax on logits, a rounding of them, classes in another order."""
     made = {output: position for position, node in enumerate(model.graph.node) for output in node.output}
     for value in model.graph.output:
         shape = value.type.tensor_type.shape.dim
@@ -71,4 +71,4 @@ def wrong_answers(model: onnx.ModelProto) -> Iterator[Fault]:
             )
 
 
-KINDS: tuple[Callable[[onnx.ModelProto], Iterator[Fault]], ...] = (wrong_pictures, wrong_answers)
+KINDS: tuple[Callable[[onnx.ModelProto], Iterator[Fault]], ...] = (wrong_images, wrong_outputs)

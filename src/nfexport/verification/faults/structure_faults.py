@@ -26,7 +26,7 @@ from nfexport.verification.faults.fault import (
 
 
 def shifted_padding(model: onnx.ModelProto) -> Iterator[Fault]:
-    """SAME padding on the other side: the picture moves by one pixel, the shapes stay."""
+    """Yield SAME padding on the other side: the image moves by one pixel, the shapes stay."""
     for position, node in nodes(model, "Conv", "AveragePool", "MaxPool"):
         pads = list(attribute(node, "pads", ()))
         if len(pads) == 4 and max(pads) > 0:
@@ -68,7 +68,7 @@ def _shift_pad(position: int) -> Change:
 
 
 def pooling_phase(model: onnx.ModelProto) -> Iterator[Fault]:
-    """A pooling of stride 2 that starts one pixel earlier."""
+    """Yield poolings of stride 2 that start one pixel earlier."""
     for position, node in nodes(model, "AveragePool", "MaxPool"):
         if max(attribute(node, "strides", [1])) > 1 and not any(attribute(node, "pads", [0])):
             if attribute(node, "auto_pad", b"NOTSET") != b"NOTSET" or attribute(node, "ceil_mode", 0):
@@ -82,6 +82,7 @@ def pooling_phase(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def counted_padding(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Yield average poolings that count their padding, or no longer do."""
     for position, node in nodes(model, "AveragePool"):
         if any(attribute(node, "pads", [0])) or attribute(node, "ceil_mode", 0):
             other = 1 - attribute(node, "count_include_pad", 0)
@@ -103,7 +104,7 @@ def _both_computed(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
 
 
 def scaled_branches(model: onnx.ModelProto) -> Iterator[Fault]:
-    """A branch of a residual sum times 0.99."""
+    """Yield residual sums with a branch multiplied by 0.99."""
     for position, node in nodes(model, "Add"):
         if _both_computed(model, node):
             for index in (0, 1):
@@ -116,7 +117,7 @@ def scaled_branches(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def skipped_gates(model: onnx.ModelProto) -> Iterator[Fault]:
-    """An attention gate, or the gate of a SiLU, replaced by the identity."""
+    """Yield attention gates, or the gates of a SiLU, replaced by the identity."""
     for position, node in nodes(model, "Mul"):
         if _both_computed(model, node):
             for index in (0, 1):
@@ -140,7 +141,7 @@ def skipped_gates(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def other_activations(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Gelu by tanh, a hard Sigmoid, no Relu."""
+    """Yield Gelu by tanh, a hard Sigmoid, a Relu with a slope."""
     for position, node in nodes(model, "Erf"):
         yield Fault(kind="Gelu by tanh", node=node.name, change=_tanh(position))
     for position, node in nodes(model, "Gelu"):
@@ -155,7 +156,7 @@ def other_activations(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def _tanh(position: int) -> Change:
-    """erf(z) ≈ tanh(2/√π · (z + 0.08943·z³)), z = x/√2."""
+    """Return the change of Erf to its approximation erf(z) ≈ tanh(2/√π · (z + 0.08943·z³)), z = x/√2."""
 
     def change(model: onnx.ModelProto) -> None:
         node = model.graph.node[position]
@@ -188,6 +189,7 @@ def _other(position: int, operator: str, options: dict[str, Any]) -> Change:
 
 
 def wrong_softmax(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Yield each Softmax over another axis."""
     for position, node in nodes(model, "Softmax"):
         axis = attribute(node, "axis", -1)
         yield Fault(
@@ -198,7 +200,7 @@ def wrong_softmax(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def swapped_parts(model: onnx.ModelProto) -> Iterator[Fault]:
-    """The two parts of a Concat in each other's place, such as a class token behind the others."""
+    """Yield each Concat with its two parts swapped, such as a class token after the others."""
     for position, node in nodes(model, "Concat"):
         if len(node.input) == 2 and len(set(node.input)) == 2:
 
@@ -210,7 +212,7 @@ def swapped_parts(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def mixed_batch(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Each entry of the batch takes a thousandth of the mean of all, behind each third convolution."""
+    """Yield batches of which each entry gets a thousandth of the mean of all, after every third convolution."""
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     # opset 18 made the axes an input
     mean: Link = ("ReduceMean", [""], {"axes": [0]}) if opset < 18 else ("ReduceMean", ["", np.array([0])], {})

@@ -1,4 +1,4 @@
-"""Faults in the numbers of a file."""
+"""Faults in the weights and constants of a file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _setting(name: str, change: Change) -> Callable[[onnx.ModelProto], None]:
 
 
 def _noise(array: Array) -> Array:
-    """Off by 1 % of its standard deviation, at random."""
+    """Return the weight off by 1 % of its standard deviation, at random."""
     generator = np.random.Generator(np.random.Philox(key=array.size))
     return np.asarray(array + STEP * array.std() * generator.choice((-1.0, 1.0), array.shape))
 
@@ -55,18 +55,18 @@ def _halve_one(array: Array) -> Array:
 
 
 def _rescaled(array: Array) -> Array:
-    """Every filter to the same standard deviation: what is left without the gain."""
+    """Return every filter with the same standard deviation: a weight without the gain."""
     spread = array.std(axis=tuple(range(1, array.ndim)), keepdims=True)
     return np.asarray(array * np.where(spread > 0, spread.mean() / np.where(spread > 0, spread, 1), 1))
 
 
 def _shifted(array: Array) -> Array:
-    """Filters whose mean was not subtracted: here, one of a hundredth of their deviation is added."""
+    """Return filters whose mean was not subtracted: a mean of a hundredth of their deviation is added."""
     return np.asarray(array + STEP * array.std(axis=tuple(range(1, array.ndim)), keepdims=True))
 
 
 def swapped_weights(model: onnx.ModelProto) -> Iterator[Fault]:
-    """Each weight in the place of the next one of its shape."""
+    """Yield pairs of weights of the same shape in each other's place."""
     last: dict[tuple[int, ...], tuple[str, str]] = {}
     for node, name, shape in weights_of(model):
         if shape in last and last[shape][1] != name:
@@ -81,6 +81,7 @@ def swapped_weights(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def zeroed_biases(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Yield each bias of a convolution or a Gemm set to 0."""
     known = floating(model)
     for _, node in nodes(model, "Conv", "Gemm"):
         if len(node.input) > 2 and node.input[2] in known:
@@ -88,7 +89,7 @@ def zeroed_biases(model: onnx.ModelProto) -> Iterator[Fault]:
 
 
 def constants(model: onnx.ModelProto) -> Iterator[Fault]:
-    """The scalars of formulas: alpha, beta, gains, the 0.5 and √2 of Gelu, and eps."""
+    """Yield changed scalars of formulas: alpha, beta, gains, the 0.5 and √2 of Gelu, and eps."""
     known = floating(model)
     for position, node in nodes(model, "Add", "Sub", "Mul", "Div", "Pow", "Clip"):
         for index, name in enumerate(node.input):

@@ -1,0 +1,1 @@
+"""The comparison of a file with what surgery made of it."""

@@ -1,8 +1,8 @@
-"""Compare the outcome of surgery with the file that it started from, in ONNX Runtime at its defaults.
+"""Compare the result of surgery with the file that it started from, in ONNX Runtime at its defaults.
 
-There is no PyTorch model here, so the file itself is the reference, and what float32 costs is measured on
-it: the same file without the runtime's optimisations, and with every weight off by a unit in the last place
-at random. The limit is the verifier's: five times the worst of these, for each picture and output.
+There is no PyTorch model here, so the file itself is the reference, and what float32 costs is measured on it: the
+same file without the runtime's optimisations, and with every weight off by a unit in the last place at random. The
+limit is that of the verifier: five times the worst of these, for each image and output.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FEWEST_WEIGHTS = 16
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Surgery:
-    """What was done, as far as the comparison has to know it."""
+    """What surgery did, as far as the comparison has to know it."""
 
     steps: tuple[PassStep, ...]
     known: Preprocessing | None
@@ -48,21 +48,21 @@ class Surgery:
 
 def compare_with_source(
     source: ir.Model,
-    outcome: Model,
+    result: Model,
     done: Surgery,
     *,
     front: Sequence[PassStep],
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> VerificationReport:
-    """Return how far the outcome is from the source on seeded inputs.
+    """Return how far the result is from the source on seeded inputs.
 
-    source is left as it was. front are the steps that surgery put in front of the network.
-    Raises OnnxFileError if the runtime refuses either of them, or if nothing is known of an input."""
+    source is left as it was. front are the preprocessing steps that surgery put into the file.
+    Raises OnnxFileError if the runtime refuses either of them, or if the shape of an input is unknown."""
     say = progress or (lambda _: None)
     cut_inputs, cut_outputs = (tuple(done.params("extract").get(end, ())) for end in ("inputs", "outputs"))
     say("loading both files")
-    new = open_session(outcome)
+    new = open_session(result)
     reference = FileReference(source, extra=(*cut_inputs, *cut_outputs), unit=default_tolerance(done.precision).unit)
     tolerance = default_tolerance(done.precision)
     cases: list[CaseResult] = []
@@ -94,8 +94,8 @@ def compare_with_source(
 
 
 class FileReference:
-    """The source, with the tensors that are cut as outputs too, run in three ways: one after the other, so that
-    a runtime's copy of the weights is there once."""
+    """The source, with the tensors where it was cut as further outputs, run in three ways: one after the other, so
+    that the runtime holds its copy of the weights once."""
 
     def __init__(self, source: ir.Model, *, extra: Sequence[str] = (), unit: float, widen: bool = True) -> None:
         self._model = source.clone()
@@ -107,23 +107,23 @@ class FileReference:
         self._model.graph.outputs.extend(values[name] for name in dict.fromkeys(extra) if name not in known)
 
     def run(self, batches: Sequence[Mapping[str, Array]]) -> list[tuple[Arrays, list[Arrays]]]:
-        """Return, for each batch, the outputs at the default level, and all runs, the first of them that one."""
+        """Return, for each batch, the outputs at the default level, and those of all runs, the default one first."""
         runs = [self._run_all(open_in_memory(self._model), batches)]
         runs.append(self._run_all(open_in_memory(self._model, optimise=False), batches))
         runs.append(self._run_all(open_in_memory(_shaken(self._model, self._unit)), batches))
         return [(results[0], list(results)) for results in zip(*runs, strict=True)]
 
     def _run_all(self, session: Session, batches: Sequence[Mapping[str, Array]]) -> list[Arrays]:
-        results = []
-        for given in batches:
-            try:
-                results.append(_in_chunks(session, given))
-            except RuntimeError as error:
-                raise OnnxFileError(
-                    f"ONNX Runtime cannot run the input file on {feeds.shapes(given)}: {error}",
-                    fix="pass --no-verify",
-                ) from error
-        return results
+        return [self._run_one(session, given) for given in batches]
+
+    def _run_one(self, session: Session, given: Mapping[str, Array]) -> Arrays:
+        try:
+            return _in_chunks(session, given)
+        except RuntimeError as error:
+            raise OnnxFileError(
+                f"ONNX Runtime cannot run the input file on {feeds.shapes(given)}: {error}",
+                fix="pass --no-verify",
+            ) from error
 
 
 def _values_by_name(model: ir.Model) -> dict[str | None, ir.Value]:
@@ -133,7 +133,7 @@ def _values_by_name(model: ir.Model) -> dict[str | None, ir.Value]:
 
 
 def _widen_input(model: ir.Model) -> None:
-    """Let an input of bytes that is only cast take float32: what normalised bytes are is no whole number."""
+    """Let an input of bytes that is only cast take float32: normalised bytes are not whole numbers."""
     for value in model.graph.inputs:
         readers = [use.node for use in value.uses()]
         if readers and all(node.op_type == "Cast" for node in readers):
@@ -166,7 +166,7 @@ def _shake(tensor: ir.TensorProtocol, grain: float, index: int) -> ir.TensorProt
 
 
 def _in_chunks(session: Session, given: Mapping[str, Array]) -> Arrays:
-    """Run a file of a fixed batch as often as it takes, and put the results together."""
+    """Run a file of a fixed batch as often as needed, and concatenate the outputs."""
     fixed = next((shape[0] for shape in session.inputs.values() if shape and isinstance(shape[0], int)), None)
     total = next((array.shape[0] for array in given.values() if array.ndim), 1)
     if fixed is None or fixed == total or total % fixed:
@@ -178,17 +178,17 @@ def _in_chunks(session: Session, given: Mapping[str, Array]) -> Arrays:
 def _cases(
     source: ir.Model, new: Session, done: Surgery, front: Sequence[PassStep], seed: int
 ) -> Iterator[tuple[str, Arrays, Arrays, int]]:
-    """Yield a name, feeds for the source, feeds for the outcome, and the number of entries."""
-    picture = feeds.image_input(source)
+    """Yield a name, feeds for the source, feeds for the result, and the number of entries."""
+    images = feeds.image_input(source)
     first = next(iter(new.inputs.values()), ())
     batches = [first[0] if first and isinstance(first[0], int) else None]
-    if picture is not None:
-        batches.append(picture.batch)
+    if images is not None:
+        batches.append(images.batch)
         fixed = [batch for batch in batches if batch is not None]
         for batch in [math.lcm(*fixed)] if len(fixed) == len(batches) else [math.lcm(*fixed, 3), math.lcm(*fixed)]:
-            renamed = _renamed(done, picture.name)
-            for name, before, after in feeds.pictures(picture, front, done.known, seed=seed, batch=batch):
-                yield name, {picture.name: before}, {renamed: after}, batch
+            renamed = _renamed(done, images.name)
+            for name, before, after in feeds.image_batches(images, front, done.known, seed=seed, batch=batch):
+                yield name, {images.name: before}, {renamed: after}, batch
         return
     for batch in (3, 1) if batches[0] is None else (batches[0],):
         given = feeds.numbers(source, seed=seed, batch=batch)
@@ -203,7 +203,7 @@ Judge = Callable[[Arrays, Arrays, list[Arrays], Any], Comparison]
 
 
 def _expectations(done: Surgery, outputs: Sequence[str], expected: Arrays) -> Iterator[tuple[str, Judge]]:
-    """Yield each output of the outcome with what it is held against."""
+    """Yield each output of the result with what judges it."""
     head, old_names = done.params("head"), {new: old for old, new in done.params("rename").get("names", {}).items()}
     topk = head.get("topk") or {}
     logits = head.get("logits") or (next(iter(expected)) if head else None)
@@ -246,7 +246,7 @@ def _compare(actual: Array, expected: Array, runs: Sequence[Array], tolerance: A
 
 
 def softmax(logits: Array) -> Array:
-    """Softmax over the last axis, in float64."""
+    """Return the softmax over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 

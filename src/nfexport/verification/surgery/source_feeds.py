@@ -1,6 +1,6 @@
-"""What a file is fed with when it is compared with what was made of it.
+"""What a file is fed when it is compared with the result of surgery on it.
 
-Pictures where the file takes pictures; seeded numbers for any other input.
+These are images where the file takes images, and seeded numbers for any other input.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from nfexport.verification.input_cases import InputCase, default_cases
 
 Array = NDArray[Any]
 UNKNOWN_SIZE = 64
-"""Stands for a symbolic size that is not a batch: pictures of 64 × 64, sequences of 64."""
+"""Used for a symbolic size other than the batch: images of 64 × 64, sequences of 64."""
 
 PLAIN = Preprocessing(mean=(0.5,), std=(0.25,), crop_pct=1.0, crop_mode="none", interpolation="none")
-"""Pictures with values of -2 to 2, for a file that tells nothing of its own."""
+"""Images with values of −2 to 2, for a file whose preprocessing is unknown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageInput:
-    """The one input of a file that takes pictures: in what form, and of what size."""
+    """The one input of a file that takes images: what the file does to them, their batch, channels and size."""
 
     name: str
     form: FilePreprocessing
@@ -39,7 +39,7 @@ class ImageInput:
 
 
 def image_input(model: ir.Model) -> ImageInput | None:
-    """Return how the file takes pictures; None if it does not, or takes something beside them."""
+    """Return how the file takes images; None if it does not, or has other inputs as well."""
     try:
         head = find_head(model)
     except PassError:
@@ -62,13 +62,13 @@ def image_input(model: ir.Model) -> ImageInput | None:
     )
 
 
-def pictures(
+def image_batches(
     source: ImageInput, added: Sequence[PassStep], known: Preprocessing | None, *, seed: int, batch: int
 ) -> list[tuple[str, Array, Array]]:
-    """Return batches by name: for the file as it was, and the same pictures for the file with the steps.
+    """Return named batches for the file as it was, each with the same images for the file with the added steps.
 
-    What is given to the source is computed in float64 from what is given to the outcome, so a file that
-    takes bytes and one that takes floats see the same. Its element type is widened to float32."""
+    What the source is given is computed in float64 from what the result is given, so a file that takes bytes and
+    one that takes floats receive the same. Its element type is widened to float32."""
     network = FilePreprocessing(steps=tuple(added), image_size=source.image_size)
     floats = FilePreprocessing(
         steps=tuple(
@@ -86,10 +86,10 @@ def pictures(
             preprocessing=_preprocessing(added, known),
         )
         for case in cases if index == 0 else cases[:1]:
-            outcome = network.from_network(case.array)
-            seen = network.to_network(outcome).exact
+            given = network.from_network(case.array)
+            seen = network.to_network(given).exact
             before = floats.from_network(seen.astype(np.float32))
-            result.append((f"{case.name} {size[0]}×{size[1]}", before, outcome))
+            result.append((f"{case.name} {size[0]}×{size[1]}", before, given))
     return result
 
 
@@ -103,9 +103,9 @@ def _preprocessing(added: Sequence[PassStep], known: Preprocessing | None) -> Pr
 
 
 def numbers(model: ir.Model, *, seed: int, batch: int) -> dict[str, Array]:
-    """Return seeded numbers for every input that needs a value; sizes that are not known are 64.
+    """Return seeded numbers for every input that needs a value; unknown sizes are 64.
 
-    Raises OnnxFileError for an input of an element type that numbers cannot be drawn for."""
+    Raises OnnxFileError for an input without a shape, or of an element type that numbers cannot be drawn for."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     feeds: dict[str, Array] = {}
     for value in model.graph.inputs:
@@ -113,7 +113,7 @@ def numbers(model: ir.Model, *, seed: int, batch: int) -> dict[str, Array]:
             continue
         if value.shape is None or value.dtype is None:
             raise OnnxFileError(
-                f"input '{value.name}' states no shape, so the outcome cannot be compared with the file",
+                f"input '{value.name}' has no shape, so the result cannot be compared with the file",
                 fix="give the input a shape, or pass --no-verify",
             )
         shape = [size if isinstance(size, int) else UNKNOWN_SIZE for size in value.shape]
@@ -132,9 +132,11 @@ def _draw(generator: np.random.Generator, shape: Sequence[int], dtype: ir.DataTy
         return generator.integers(0, 256, shape, dtype=np.uint8)
     if dtype.is_integer():
         return generator.integers(0, 8, shape).astype(dtype.numpy())
-    raise OnnxFileError(f"input '{name}' takes {dtype}, for which no numbers can be drawn", fix="pass --no-verify")
+    raise OnnxFileError(
+        f"input '{name}' takes {dtype}, for which no test values can be drawn", fix="pass --no-verify"
+    )
 
 
 def shapes(feeds: Mapping[str, Array]) -> str:
-    """Say what was fed, for a message."""
+    """Return the names and shapes of feeds, for a message."""
     return ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
