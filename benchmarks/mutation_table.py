@@ -9,14 +9,13 @@ Result = dict[str, Any]
 
 HEAD = """# What the verifier notices
 
-Made by `make mutations`. Each kind of fault was put at every place of four exported networks at 96 px where it
-applies; each wrong file went through `nfexport verify`'s comparison, and through the usual check: one standard
-normal input, `numpy.allclose` at rtol 1e-3, atol 1e-5.
+`make mutations` writes this page. Each kind of fault was put into four exported networks at 96 px, at every place
+where it applies. Each wrong file went through the comparison of `nfexport verify`, and through a plain allclose check:
+one standard normal input, `numpy.allclose` at rtol 1e-3 and atol 1e-5.
 
-A fault has an effect if it moves an output, on eighteen other images, further than the verifier allows to a
-correct file: what is less than that is what two correct runtimes may differ by. Faults without effect are
-counted on their own; those of them that were noticed all the same lie just below the line. `located` is the
-share of the noticed ones for which `--bisect` names the node with the fault or its direct consumer.
+A fault has an effect if, on eighteen other images, it changes an output by more than the verifier allows a correct
+file; two correct runtimes may differ by less than that. The columns from `noticed` on count faults with an effect.
+`located` is the share of the noticed faults for which `--bisect` names the node with the fault or its direct consumer.
 """
 
 
@@ -28,7 +27,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _table(results: Sequence[Result], key: Callable[[Result], str], title: str) -> Iterable[str]:
-    yield f"| {title} | places | with effect | noticed | by outputs alone | by the usual check | located |"
+    yield f"| {title} | places | with effect | noticed | by outputs alone | by allclose | located |"
     yield "|---|---|---|---|---|---|---|"
     names = list(dict.fromkeys(key(result) for result in results))
     for name in (*names, None):
@@ -36,7 +35,7 @@ def _table(results: Sequence[Result], key: Callable[[Result], str], title: str) 
         effective = [result for result in chosen if result["effect"] == "refused" or result["effect"] > 1]
         located = [result["located"] for result in chosen if "located" in result]
         flags = [[r["caught"] for r in effective], [r.get("by_outputs", True) for r in effective]]
-        flags += [[r["usual"] for r in effective], located]
+        flags += [[r["allclose"] for r in effective], located]
         shares = " | ".join(map(_share, flags))
         yield f"| {name or '**all**'} | {len(chosen)} | {len(effective)} | {shares} |"
 

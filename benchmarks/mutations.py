@@ -1,12 +1,12 @@
-"""How many wrong files the verifier notices, and how many the usual check does; writes docs/mutations.md.
+"""How many wrong files the verifier notices, and how many a plain allclose check does; writes docs/mutations.md.
 
     python benchmarks/mutations.py [NETWORK …] [--every N] [--no-bisect] [-o docs/mutations.md]
 
-Every fault of nfexport.verification.faults at every place of the exported networks. A fault has an effect if, on
-eighteen images, it moves an output of the file further than rounding does: by more than the verifier allows to a
-correct file, measured against the file without the fault. The usual check is one standard normal input, and
-numpy.allclose at rtol 1e-3, atol 1e-5. Writes the numbers of each fault as JSON too; results of networks that
-are not named are kept.
+Every fault of nfexport.verification.faults is put at every place of the exported networks. A fault has an effect if,
+on eighteen images, it changes an output by more than rounding does: by more than the verifier allows a correct file,
+measured against the file without the fault. The plain check is one standard normal input, and numpy.allclose at rtol
+1e-3 and atol 1e-5. The numbers of each fault are written as JSON too; results of networks that are not named are
+kept.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ NETWORKS = {
     "vit_tiny_r_s16_p8_224": {"size": 96, "fold_ws": True, "opset": 17},
 }
 OTHER_SEED = 1000
-"""The images that tell whether a fault has an effect are not those of the verifier."""
+"""Whether a fault has an effect is measured on other images than those of the verifier."""
 
 
 class Network:
-    """An exported network and all that is the same for each of its faults."""
+    """An exported network, and what is computed once for all of its faults."""
 
     def __init__(self, title: str) -> None:
         settings = NETWORKS[title]
@@ -87,7 +87,7 @@ class Network:
             reference = evaluate(module, case.array, ["output"])
             self.yardsticks.append(measure(reference.float32["output"], reference.expected["output"]))
         self.random = np.random.default_rng(0).standard_normal((1, 3, *self.loaded.image_size)).astype(np.float32)
-        self.usual = evaluate(module, self.random, ["output"]).float32["output"][0]
+        self.expected = evaluate(module, self.random, ["output"]).float32["output"][0]
 
     def _other_cases(self, seed: int) -> list[Any]:
         return default_cases(
@@ -109,19 +109,19 @@ class Network:
         yield from refolded(self.model, raw)
 
     def judge(self, fault: Fault, *, locate: bool) -> dict[str, Any]:
-        """Return what each check makes of a file with this fault."""
+        """Return whether each check notices this fault, and its error."""
         mutant = inject(self.model, fault)
         result: dict[str, Any] = {"kind": fault.kind, "node": fault.node, "effect": None}
         try:
             session = open_session(mutant.SerializeToString())
             result["effect"] = self._effect(session)
-            result["usual"] = self._usual(session)
+            result["allclose"] = self._allclose(session)
         except (NfexportError, RuntimeError) as error:
-            return result | {"effect": "refused", "caught": True, "usual": True, "reason": str(error)}
+            return result | {"effect": "refused", "caught": True, "allclose": True, "reason": str(error)}
         cases = [
-            outcome.comparison
+            result_of_output.comparison
             for case, reference in zip(self.cases, self.references, strict=True)
-            for outcome in compare_with(reference, session, case, self.under_test, self.rule)
+            for result_of_output in compare_with(reference, session, case, self.under_test, self.rule)
         ]
         worst = max(range(len(cases)), key=lambda index: cases[index].severity)
         weights = check_weights(self.loaded.module, mutant.SerializeToString())
@@ -134,10 +134,10 @@ class Network:
             result |= self._bisect(mutant, fault, self._case_of(worst), foreign)
         return result
 
-    def _case_of(self, outcome: int) -> int:
-        """Return the case behind an outcome: batches of several images have two."""
+    def _case_of(self, result: int) -> int:
+        """Return the case that a result belongs to: batches of several images have two results."""
         owners = [index for index, case in enumerate(self.cases) for _ in range(1 + (case.batch > 1))]
-        return owners[outcome]
+        return owners[result]
 
     def _effect(self, session: Any) -> float:
         excess = 0.0
@@ -149,9 +149,9 @@ class Network:
             excess = max(excess, float(judgement.excess.max()))
         return excess
 
-    def _usual(self, session: Any) -> bool:
+    def _allclose(self, session: Any) -> bool:
         actual = session.run({"input": self.random})["output"]
-        return actual.shape != self.usual.shape or not np.allclose(actual, self.usual, rtol=1e-3, atol=1e-5)
+        return actual.shape != self.expected.shape or not np.allclose(actual, self.expected, rtol=1e-3, atol=1e-5)
 
     def _bisect(self, mutant: onnx.ModelProto, fault: Fault, case: int, foreign: frozenset[str]) -> dict[str, Any]:
         if case not in self.steps:
