@@ -10,12 +10,13 @@ Result = dict[str, Any]
 HEAD = """# What the verifier notices
 
 `make mutations` writes this page. Each kind of fault was put into four exported networks at 96 px, at every place
-where it applies. Each wrong file went through the comparison of `nfexport verify`, and through a plain allclose check:
-one standard normal input, `numpy.allclose` at rtol 1e-3 and atol 1e-5.
+where it applies. Each wrong file went through the comparison of `nfexport verify`, and through a plain allclose
+check: one standard normal input, `numpy.allclose` at rtol 1e-3 and atol 1e-5.
 
 A fault has an effect if, on eighteen other images, it changes an output by more than the verifier allows a correct
 file; two correct runtimes may differ by less than that. The columns from `noticed` on count faults with an effect.
-`located` is the share of the noticed faults for which `--bisect` names the node with the fault or its direct consumer.
+`located` is the share of the noticed faults for which `--bisect` names the node with the fault or its direct
+consumer.
 """
 
 

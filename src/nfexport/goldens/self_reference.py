@@ -19,7 +19,7 @@ from nfexport.goldens.recorded import Recorded, RecordedBatch
 from nfexport.graph.model_reader import read_model
 from nfexport.verification.input_cases import default_cases
 from nfexport.verification.surgery import source_feeds as feeds
-from nfexport.verification.surgery.source_comparison import FileReference
+from nfexport.verification.surgery.source_reference import FileReference
 from nfexport.verification.tolerance import default_tolerance
 
 Array = NDArray[Any]

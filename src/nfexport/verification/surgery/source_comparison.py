@@ -8,29 +8,20 @@ limit is that of the verifier: five times the worst of these, for each image and
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import PassStep, Preprocessing
 from nfexport.runtimes import Model, Session, open_session
-from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification.comparison import Comparison, compare
 from nfexport.verification.surgery import source_feeds as feeds
+from nfexport.verification.surgery.source_reference import Array, Arrays, FileReference, run_in_chunks
 from nfexport.verification.tolerance import default_tolerance
 from nfexport.verification.verification_report import CaseResult, VerificationReport
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
-
-FEWEST_WEIGHTS = 16
-"""Elements from which an initializer counts as weights; smaller ones may be sizes, scales or exponents."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +66,7 @@ def compare_with_source(
             new_feeds[_renamed(done, given)] = expected[given]
         fed = {key: value for key, value in new_feeds.items() if key in new.inputs}
         try:
-            actual = _in_chunks(new, fed)
+            actual = run_in_chunks(new, fed)
         except RuntimeError as error:
             stopped = Comparison(passed=False, reason=f"{new.runtime} stopped: {error}")
             cases.append(CaseResult(name=name, batch=batch, output=new.outputs[0], comparison=stopped))
@@ -91,88 +82,6 @@ def compare_with_source(
         cases=tuple(cases),
         against="the input file",
     )
-
-
-class FileReference:
-    """The source, with the tensors where it was cut as further outputs, run in three ways: one after the other, so
-    that the runtime holds its copy of the weights once."""
-
-    def __init__(self, source: ir.Model, *, extra: Sequence[str] = (), unit: float, widen: bool = True) -> None:
-        self._model = source.clone()
-        self._unit = unit
-        if widen:
-            _widen_input(self._model)
-        values = _values_by_name(self._model)
-        known = {value.name for value in self._model.graph.outputs}
-        self._model.graph.outputs.extend(values[name] for name in dict.fromkeys(extra) if name not in known)
-
-    def run(self, batches: Sequence[Mapping[str, Array]]) -> list[tuple[Arrays, list[Arrays]]]:
-        """Return, for each batch, the outputs at the default level, and those of all runs, the default one first."""
-        runs = [self._run_all(open_in_memory(self._model), batches)]
-        runs.append(self._run_all(open_in_memory(self._model, optimise=False), batches))
-        runs.append(self._run_all(open_in_memory(_shaken(self._model, self._unit)), batches))
-        return [(results[0], list(results)) for results in zip(*runs, strict=True)]
-
-    def _run_all(self, session: Session, batches: Sequence[Mapping[str, Array]]) -> list[Arrays]:
-        return [self._run_one(session, given) for given in batches]
-
-    def _run_one(self, session: Session, given: Mapping[str, Array]) -> Arrays:
-        try:
-            return _in_chunks(session, given)
-        except RuntimeError as error:
-            raise OnnxFileError(
-                f"ONNX Runtime cannot run the input file on {feeds.shapes(given)}: {error}",
-                fix="pass --no-verify",
-            ) from error
-
-
-def _values_by_name(model: ir.Model) -> dict[str | None, ir.Value]:
-    values = [*model.graph.inputs, *model.graph.initializers.values()]
-    values += [output for node in model.graph for output in node.outputs]
-    return {value.name: value for value in values}
-
-
-def _widen_input(model: ir.Model) -> None:
-    """Let an input of bytes that is only cast take float32: normalised bytes are not whole numbers."""
-    for value in model.graph.inputs:
-        readers = [use.node for use in value.uses()]
-        if readers and all(node.op_type == "Cast" for node in readers):
-            value.type = ir.TensorType(ir.DataType.FLOAT)
-
-
-def _shaken(model: ir.Model, unit: float) -> ir.Model:
-    """Return the model with every weight off by a unit in the last place, up, down or not at all. The weights
-    are computed when they are written."""
-    shaken = model.clone()
-    for index, value in enumerate(shaken.graph.initializers.values()):
-        tensor = value.const_value
-        if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
-            continue
-        if tensor.size >= FEWEST_WEIGHTS:
-            grain = unit if tensor.dtype == ir.DataType.FLOAT else max(unit, 2.0**-10)
-            value.const_value = ir.LazyTensor(
-                functools.partial(_shake, tensor, grain, index),
-                tensor.dtype,
-                ir.Shape(tensor.shape.numpy()),
-                name=tensor.name,
-            )
-    return shaken
-
-
-def _shake(tensor: ir.TensorProtocol, grain: float, index: int) -> ir.TensorProtocol:
-    array = tensor.numpy()
-    noise = np.random.Generator(np.random.Philox(key=index)).integers(-1, 2, array.shape, dtype=np.int8)
-    return ir.Tensor((array * (1.0 + grain * noise)).astype(array.dtype), name=tensor.name)
-
-
-def _in_chunks(session: Session, given: Mapping[str, Array]) -> Arrays:
-    """Run a file of a fixed batch as often as needed, and concatenate the outputs."""
-    fixed = next((shape[0] for shape in session.inputs.values() if shape and isinstance(shape[0], int)), None)
-    total = next((array.shape[0] for array in given.values() if array.ndim), 1)
-    if fixed is None or fixed == total or total % fixed:
-        return session.run(given)
-    parts = [session.run({k: v[i : i + fixed] for k, v in given.items()}) for i in range(0, total, fixed)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _cases(
