@@ -31,11 +31,11 @@ class InputCase:
 def draw(
     kind: str, index: int, *, seed: int, shape: tuple[int, int, int], preprocessing: Preprocessing
 ) -> NDArray[np.float32]:
-    """Return image number `index` of a kind as the network sees it.
+    """Return image number `index` of a kind as the network receives it.
 
         x[c] = (low + (high − low) · image[c] − mean[c]) / std[c]        except for 'normal'
 
-    shape (channels, height, width); float32. mean and std are used in turn where the network has another
+    shape (channels, height, width); float32. mean and std are repeated where the network has another
     number of channels than the preprocessing names, as timm does with in_chans."""
     bits = Bits(seed, f"{kind} {index}")
     if kind == "normal":

@@ -25,8 +25,8 @@ def to_junit(reports: Sequence[VerificationReport], *, file: str, faults: Sequen
     for report in reports:
         suite = ElementTree.SubElement(root, "testsuite", name=_legal(f"{report.runtime} {report.runtime_version}"))
         properties = ElementTree.SubElement(suite, "properties")
-        told = {"seed": str(report.seed), "tolerance": report.tolerance, "providers": ", ".join(report.providers)}
-        for name, value in told.items():
+        values = {"seed": str(report.seed), "tolerance": report.tolerance, "providers": ", ".join(report.providers)}
+        for name, value in values.items():
             ElementTree.SubElement(properties, "property", name=name, value=_legal(value))
         for case in report.cases:
             _add(

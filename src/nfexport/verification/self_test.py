@@ -127,5 +127,5 @@ def choose(model: onnx.ModelProto, seed: int, kinds: Sequence[str] = KINDS) -> l
     for fault in all_faults(model):
         if fault.kind in kinds:
             by_kind.setdefault(fault.kind, []).append(fault)
-    dice = np.random.Generator(np.random.Philox(key=seed))
-    return [by_kind[kind][int(dice.integers(len(by_kind[kind])))] for kind in kinds if kind in by_kind]
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    return [by_kind[kind][int(generator.integers(len(by_kind[kind])))] for kind in kinds if kind in by_kind]

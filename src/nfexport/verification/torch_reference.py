@@ -47,7 +47,7 @@ class InFloat64(TorchFunctionMode):
     """Inside this mode every operator sees float64 where the model holds or asks for float32.
 
     Integer, boolean and half tensors stay as they are. Writing into a float32 buffer is lost, which no
-    model does in evaluation. Bit for bit the same as a copy of the module converted by .double()."""
+    model does in evaluation. The results are bit for bit those of a copy of the module converted by .double()."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

@@ -95,5 +95,5 @@ def bisect(
         if culprit.match.how == DIFFERS:
             # nearest in value first, then in direction: a factor or a shift may have moved it far
             likely = [step for step in (culprit.match.step, steps.nearest(actual)) if step is not None]
-            hints = next((said for step in likely if (said := hints_for(actual, step.exact))), [])
+            hints = next((found_hints for step in likely if (found_hints := hints_for(actual, step.exact))), [])
     return Bisection(case=case, batch=len(array), tensors=tuple(found), culprit=culprit, hints=tuple(hints))

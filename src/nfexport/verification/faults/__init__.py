@@ -38,7 +38,7 @@ def at_fault(mutant: onnx.ModelProto, fault: Fault) -> set[str]:
     """Return the nodes that a diagnosis of a model with this fault is right to name: the node with the fault, or
     those that were inserted, and their direct consumers."""
     own = "" if fault.inserted else fault.node
-    guilty = [node for node in mutant.graph.node if node.name == own or node.name.startswith(f"{INSERTED}_")]
-    tensors = {name for node in guilty for name in node.output}
+    changed = [node for node in mutant.graph.node if node.name == own or node.name.startswith(f"{INSERTED}_")]
+    tensors = {name for node in changed for name in node.output}
     readers = [node for node in mutant.graph.node if not tensors.isdisjoint(node.input)]
-    return {node.name for node in (*guilty, *readers)}
+    return {node.name for node in (*changed, *readers)}

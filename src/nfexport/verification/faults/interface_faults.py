@@ -62,7 +62,7 @@ def wrong_outputs(model: onnx.ModelProto) -> Iterator[Fault]:
         chains: dict[str, list[Link]] = {
             "a Softmax too many": [("Softmax", [""], {"axis": 1})],
             "two classes swapped": [("Gather", ["", order], {"axis": 1})],
-            "answers in float16": [("Cast", [""], {"to": 10}), ("Cast", [""], {"to": 1})],
+            "outputs in float16": [("Cast", [""], {"to": 10}), ("Cast", [""], {"to": 1})],
         }
         for kind, chain in chains.items():
             last = made[value.name]

@@ -59,8 +59,8 @@ def compare_with_source(
     cases: list[CaseResult] = []
     fed_with = list(_cases(source, new, done, front, seed))
     say("running the file as it was")
-    answers = reference.run([old_feeds for _, old_feeds, _, _ in fed_with])
-    for (name, _, new_feeds, batch), (expected, runs) in zip(fed_with, answers, strict=True):
+    references = reference.run([old_feeds for _, old_feeds, _, _ in fed_with])
+    for (name, _, new_feeds, batch), (expected, runs) in zip(fed_with, references, strict=True):
         say(f"comparing '{name}', batch {batch}")
         for given in cut_inputs:
             new_feeds[_renamed(done, given)] = expected[given]
