@@ -42,7 +42,7 @@ def broken(right: Path, kind: str, folder: Path, place: int = 0) -> Path:
     [
         ("BGR for RGB", "the file agrees if the channels of its input are reversed"),
         ("0..1 for 0..255", "the file agrees if its input is multiplied by 255"),
-        ("height for width", "the file agrees if height and width of its input change places"),
+        ("height for width", "the file agrees if height and width of its input are swapped"),
         ("one filter at half its strength", "1 of 68 weights are not the model's: 'stem.conv1.weight'"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_runtime_that_is_wrong_is_told_from_a_file_that_is(right: Path, monkey
     assert [report.passed for report in result.reports] == [True, False]
     assert result.diagnosis is not None
     assert result.diagnosis.findings == (
-        "tensor by tensor the file is right in ONNX Runtime, so reference is at fault",
+        "in ONNX Runtime every tensor of the file is right, so reference is at fault",
     )
 
 

@@ -47,7 +47,7 @@ PER_CHANNEL = np.linspace(0.98, 1.03, 24).reshape(1, -1, 1, 1)
         (changed(one_channel), "only 1 of 24 channels are wrong (3)"),
         (RIGHT * PER_CHANNEL, "each channel is off by a factor of its own, 0.98 to 1.03"),
         (RIGHT + PER_CHANNEL, "each channel is off by a constant of its own"),
-        (RIGHT.swapaxes(2, 3), "height and width are in each other's place"),
+        (RIGHT.swapaxes(2, 3), "height and width are swapped"),
     ],
 )
 def test_a_pattern_is_named(wrong: np.ndarray, sentence: str) -> None:
