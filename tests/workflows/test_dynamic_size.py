@@ -45,6 +45,6 @@ def test_networks_of_one_size_are_refused_with_the_reason(name: str, reason: str
 
 
 def test_nothing_is_written_for_them(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"the picture size of test_vit is fixed .* leave out --dynamic-size"):
+    with pytest.raises(RecipeError, match=r"the image size of test_vit is fixed .* leave out --dynamic-size"):
         nfexport.export("test_vit", tmp_path / "m.onnx", dynamic_size=True)
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from nfexport import __version__
-from nfexport import process as collector
+from nfexport import __version__, process
 from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {
@@ -33,6 +32,9 @@ COMMANDS = {
     "makefile": "Print the path of the make rules for other repositories.",
     "list": "List architectures and their trained weights.",
 }
+
+_NO_READER = 128 + signal.SIGPIPE
+"""What a shell reports of a process whose reader went away: 'nfexport list | head'."""
 
 _EPILOG = """\b
 Exit codes:
@@ -93,9 +95,11 @@ def nfexport() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code: the one place that exits."""
-    signal.signal(signal.SIGTERM, _terminate)
-    code = run(args)
-    collector.leave_all()
+    with process.signal_handled(signal.SIGTERM, _terminate):
+        code = run(args)
+    if code == _NO_READER:
+        process.abandon_standard_output()
+    process.skip_last_collection()
     sys.exit(code)
 
 
@@ -120,9 +124,7 @@ def run(args: list[str] | None = None) -> int:
         _complain("interrupted; nothing was written")
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # the reader went away ('nfexport list | head'); say nothing at exit either
-        sys.stdout = None
-        return 128 + signal.SIGPIPE
+        return _NO_READER
     return result if isinstance(result, int) else 0
 
 

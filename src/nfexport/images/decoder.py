@@ -7,11 +7,7 @@ Source: timm, data/dataset.py (ImageDataset, input_img_mode).
 
 from __future__ import annotations
 
-import contextlib
 import io
-import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from nfexport import process
 from nfexport.errors import ImageError
 
 MODES = {1: "L", 3: "RGB"}
@@ -35,7 +32,11 @@ def decode(source: Path | bytes, *, channels: int = 3) -> Image.Image:
     if channels not in MODES:
         raise ImageError(f"{name} has 1 or 3 channels, the file takes {channels}", fix="feed arrays instead")
     try:
-        with _QUIET(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        # Pillow warns of large images and of damaged EXIF
+        with (
+            process.warnings_ignored(),
+            Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture,
+        ):
             return picture.convert(MODES[channels])
     except FileNotFoundError as error:
         raise ImageError(f"there is no picture {name}", fix="check the path") from error
@@ -49,38 +50,6 @@ def decode(source: Path | bytes, *, channels: int = 3) -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ImageError(f"{name} cannot be decoded ({reason})", fix="fetch or convert it again") from error
-
-
-class _Quiet:
-    """Leaves Pillow's warnings out, of half-way sizes and of damaged EXIF, for as long as any thread decodes.
-
-    warnings.catch_warnings alone would not do: two threads that leave in the order in which they entered put
-    back each other's filters, and the process stays without warnings."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._caught: warnings.catch_warnings[None] | None = None
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            self._inside += 1
-            if self._caught is None:
-                self._caught = warnings.catch_warnings()
-                self._caught.__enter__()
-                warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside and self._caught is not None:
-                    self._caught.__exit__(None, None, None)
-                    self._caught = None
-
-
-_QUIET = _Quiet()
 
 
 def to_array(picture: Image.Image) -> NDArray[np.uint8]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 
+from nfexport import process
 from nfexport.errors import PassError
 from nfexport.quantization.calibration import Calibration
 from nfexport.quantization.int8 import Method
@@ -43,7 +40,12 @@ def quantised(
     marked.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     onnx.save(marked, source)
     try:
-        with _quiet(), _temporary_files_in(folder):
+        # it prints, logs to the root logger, and writes copies of the model into the folder of temporary files
+        with (
+            process.logging_disabled(),
+            process.standard_output_discarded(),
+            process.temporary_files_in(folder),
+        ):
             ort.quantize_static(
                 str(source),
                 str(target),
@@ -76,26 +78,3 @@ def _reader(pictures: Calibration) -> Any:
             return None if batch is None else {pictures.recipe.input_name: batch}
 
     return Reader()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser prints, and logs to the root logger: advice on models of another kind."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
-
-
-@contextlib.contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """The quantiser writes copies of the model into the system's temporary folder, which may be small."""
-    before = tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before

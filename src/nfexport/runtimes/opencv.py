@@ -6,11 +6,12 @@ the file declares is checked here. It takes images alone: one float32 input [bat
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from nfexport import process
 from nfexport.runtimes.session.declared import Declared, DeclaredSession, read, refused
 from nfexport.runtimes.session.protocol import Model, Runtime, Session, one_line
 
@@ -86,17 +87,11 @@ def reason(error: Exception) -> str:
     return one_line(CODE.sub(r"\1: ", str(error)))
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def _silent() -> AbstractContextManager[None]:
     """Keep OpenCV from logging to stderr what it raises anyway."""
     from cv2.utils import logging
 
-    before = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(before)
+    return process.setting(logging.getLogLevel, logging.setLogLevel, logging.LOG_LEVEL_SILENT)
 
 
 def _load() -> object:

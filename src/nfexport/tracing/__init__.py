@@ -7,14 +7,12 @@ opset that it can write; the passes bring it to the opset asked for.
 from __future__ import annotations
 
 import importlib
-import logging
-import warnings
 from typing import Any, Literal, Protocol, cast
 
 import onnx_ir as ir
 import torch
 
-from nfexport import __version__
+from nfexport import __version__, process
 from nfexport.errors import ExportError
 from nfexport.graph.meta_keys import PARAMETERS
 from nfexport.tracing.request import DYNAMO_FROM_OPSET, Exporter, TraceRequest
@@ -56,18 +54,14 @@ def trace(module: torch.nn.Module, request: TraceRequest, exporter: Exporter) ->
 
 def _trace_with(name: Exporter, module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     exporter = cast(_ExporterModule, importlib.import_module(f"nfexport.tracing.{name}"))
-    loggers = [logging.getLogger("torch.onnx"), logging.getLogger("onnxscript"), logging.getLogger("onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), traceable(module, constant_pads=True), torch.no_grad():
-        # exporters warn about tracing and about themselves; whether the file is right is verified, not guessed
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            return exporter.trace(module, request)
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    # exporters warn about tracing and about themselves; whether the file is right is verified, not guessed
+    with (
+        process.warnings_ignored(),
+        process.quiet_loggers("torch.onnx", "onnxscript", "onnx_ir"),
+        traceable(module, constant_pads=True),
+        torch.no_grad(),
+    ):
+        return exporter.trace(module, request)
 
 
 def _first_line(error: BaseException) -> str:

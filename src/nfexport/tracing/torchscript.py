@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 import torch
 
+from nfexport import process
 from nfexport.graph.meta_keys import STANDARDISED
 from nfexport.tracing.request import DYNAMO_FROM_OPSET, TraceRequest
 from nfexport.tracing.shared_weights import as_ir_tensor, is_large, named_tensors, standing_in
@@ -75,8 +76,8 @@ def _export(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     if request.batch == "dynamic":
         axes |= {name: {0: "batch"} for name in request.output_names}
     with (
-        _replaced("_jit_onnx_log", _silent),
-        _replaced("_jit_pass_onnx_graph_shape_type_inference", _without_large_parameters),
+        _wrapped("_jit_onnx_log", _silent),
+        _wrapped("_jit_pass_onnx_graph_shape_type_inference", _without_large_parameters),
     ):
         torch.onnx.export(
             module,
@@ -97,18 +98,10 @@ def _export(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
 
 
-@contextlib.contextmanager
-def _replaced(name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+def _wrapped(name: str, wrap: Callable[[Any], Any]) -> contextlib.AbstractContextManager[None]:
     """Until the block ends, let the exporter call wrap(function) for a function of torch's C++ part."""
     function = getattr(torch._C, name, None)
-    if function is None:
-        yield
-        return
-    setattr(torch._C, name, wrap(function))
-    try:
-        yield
-    finally:
-        setattr(torch._C, name, function)
+    return contextlib.nullcontext() if function is None else process.attribute(torch._C, name, wrap(function))
 
 
 def _silent(log: Any) -> Any:

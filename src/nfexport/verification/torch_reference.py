@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
+from nfexport import process
 from nfexport.verification.file_preprocessing import NetworkImages
 from nfexport.verification.random_rounding import RandomRounding
 from nfexport.verification.tolerance import UNIT
@@ -111,21 +112,10 @@ def _run(module: torch.nn.Module, image: torch.Tensor, names: Sequence[str]) -> 
 def in_float64() -> Iterator[None]:
     """Whatever torch computes inside is float64; masks and grids that a forward pass creates without naming a
     dtype are float64 too."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with InFloat64():
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextlib.contextmanager
-def in_float32() -> Iterator[None]:
-    """Products are float32's own: a yardstick taken with TF32 or bfloat16 would let wrong files pass."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
+    with process.setting(torch.get_default_dtype, torch.set_default_dtype, torch.float64), InFloat64():
         yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+
+
+def in_float32() -> contextlib.AbstractContextManager[None]:
+    """Products are float32's own: a yardstick taken with TF32 or bfloat16 would let wrong files pass."""
+    return process.setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")

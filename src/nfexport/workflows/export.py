@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nfexport import __version__
-from nfexport import process as collector
+from nfexport import __version__, process
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, VerificationFailed
 from nfexport.formats import openvino as openvino_ir
 from nfexport.graph.atomic_files import check_target, staged_files
@@ -152,7 +151,7 @@ def export(
     if quantize is not None:
         _check_int8(quantize, opset=opset, precision=precision, to=to)
     stages = Stages(progress)
-    with stages.stage("import"), collector.paused():
+    with stages.stage("import"), process.garbage_collection_paused():
         from nfexport import sources, tracing
         from nfexport.sources.model import heads
         from nfexport.sources.timm.standardised_layers import standardisations

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nfexport import process
 from nfexport.errors import OnnxFileError
 from nfexport.images.evaluate.predictions import Answers, Reading, rank
 from nfexport.images.preprocessor import Preprocessor, fill_colour, preprocessor_of
@@ -136,12 +137,8 @@ def one_thread_each(runners: Sequence[Runner]) -> Iterator[None]:
         return
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with process.setting(torch.get_num_threads, torch.set_num_threads, 1):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def pixels_for(runners: Sequence[Runner], picture: Image.Image) -> list[Pixels]:

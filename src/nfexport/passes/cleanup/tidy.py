@@ -7,11 +7,10 @@ they are forgotten, and inferred again. Idempotent.
 
 from __future__ import annotations
 
-import logging
-
 import onnx_ir as ir
 from onnx_ir.passes.common import IdentityEliminationPass, ShapeInferencePass
 
+from nfexport import process
 from nfexport.graph import edit
 from nfexport.passes.report import PassReport
 
@@ -37,14 +36,9 @@ def infer_shapes(model: ir.Model) -> None:
         for output in node.outputs:
             if output.shape is not None and not output.is_graph_output():
                 output.shape = ir.Shape([_known(dim, symbols) for dim in output.shape])
-    logger = logging.getLogger("onnx_ir")
-    level = logger.level
     # a graph on which inference fails is left as it is, and the checker says why in its own words
-    logger.setLevel(logging.CRITICAL)
-    try:
+    with process.quiet_loggers("onnx_ir"):
         ShapeInferencePass()(model)
-    finally:
-        logger.setLevel(level)
 
 
 def _known(dim: int | ir.SymbolicDim, symbols: set[str | None]) -> int | str | None:

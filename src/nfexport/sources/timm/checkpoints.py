@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickletools
 import sys
-import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nfexport import process
 from nfexport.errors import CheckpointError
 from nfexport.sources.timm.torchvision_operators import import_timm
 
@@ -73,8 +73,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             f"'{path}' does not have the name of a checkpoint", fix="pass a .safetensors, .pth or .pt file"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on pickle protocols, of files that are refused anyway
+        # torch warns about the pickle protocols of files that are refused anyway
+        with process.warnings_ignored():
             state = import_timm().models.load_state_dict(str(path), weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a damaged file
         raise _unreadable(path, error) from error

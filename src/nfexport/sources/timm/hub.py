@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+from nfexport import process
 from nfexport.errors import CheckpointError, WeightsUnreachable
 from nfexport.sources.timm.names import ResolvedName
 from nfexport.sources.timm.torchvision_operators import import_timm
@@ -92,14 +91,12 @@ def _offline_where_nobody_answers(repository: str | None) -> Iterator[None]:
     its cache or says that it failed. A weights file with an address of its own has no repository."""
     from huggingface_hub import constants
 
-    was, timeout = constants.HF_HUB_OFFLINE, socket.getdefaulttimeout()
-    constants.HF_HUB_OFFLINE = was or (repository is not None and not _answers(repository))
-    socket.setdefaulttimeout(_STALL)
-    try:
+    offline = constants.HF_HUB_OFFLINE or (repository is not None and not _answers(repository))
+    with (
+        process.attribute(constants, "HF_HUB_OFFLINE", offline),
+        process.setting(socket.getdefaulttimeout, socket.setdefaulttimeout, _STALL),
+    ):
         yield
-    finally:
-        constants.HF_HUB_OFFLINE = was
-        socket.setdefaulttimeout(timeout)
 
 
 def _answers(repository: str) -> bool:
@@ -118,25 +115,17 @@ def _answers(repository: str) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the client's retries and warnings from the terminal: what matters becomes one sentence."""
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
-    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub", "httpx", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    had_bars = not are_progress_bars_disabled()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if had_bars:
-                disable_progress_bars()
-            yield
-    finally:
-        if had_bars:
-            enable_progress_bars()
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with (
+        process.quiet_loggers("timm", "huggingface_hub", "httpx", "urllib3"),
+        process.warnings_ignored(),
+        process.setting(are_progress_bars_disabled, _disable_progress_bars, True),
+    ):
+        yield
+
+
+def _disable_progress_bars(disabled: bool) -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+    (disable_progress_bars if disabled else enable_progress_bars)()

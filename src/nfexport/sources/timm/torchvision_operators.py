@@ -13,7 +13,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from nfexport import process as collector
+from nfexport import process
 from nfexport.errors import MissingPackage
 
 _SCHEMAS = (
@@ -33,7 +33,7 @@ def import_timm() -> ModuleType:
     if "timm" in sys.modules:
         return sys.modules["timm"]
     try:
-        with collector.paused():
+        with process.garbage_collection_paused():
             _import_torchvision()
             return importlib.import_module("timm")
     except ModuleNotFoundError as error:
