@@ -118,7 +118,7 @@ def temporary_files_in(folder: Path) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def signal_handled(number: signal.Signals, handler: Callable[[int, Any], Any]) -> Iterator[None]:
-    """Let a signal have a handler until the block ends; do nothing outside the main thread, where Python allows none."""
+    """Let a signal have a handler until the block ends; do nothing outside the main thread, as Python allows none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
