@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
+from nfexport.graph.recognisers import label
 from nfexport.verification.diagnosis.file_tensors import Tensors
 from nfexport.verification.diagnosis.step_matches import DIFFERS, NOWHERE, SAME, SCALED, Match, Steps
 
@@ -90,7 +91,7 @@ def locate(
     found = [
         Located(
             position=index,
-            node=node.name or f"{node.op_type} → {name}",
+            node=label(node),
             operator=node.op_type,
             tensor=name,
             shape=tensors.values[name].shape,
