@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from nfexport.benchmark.feeds import draw, input_forms
+from nfexport.benchmark.feeds import draw_feeds, read_forms
 from nfexport.errors import InputError, OnnxFileError
 from tests.benchmark.files import write
 
@@ -22,32 +22,32 @@ def ir(folder: Path, shape: str) -> Path:
 
 def test_a_symbolic_batch_and_size_are_those_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", shape=("n", 3, "h", "w"))
-    assert input_forms(path, batch=4, size=(32, 48)) == {"x": ((4, 3, 32, 48), "float32")}
+    assert read_forms(path, batch=4, size=(32, 48)) == {"x": ((4, 3, 32, 48), "float32")}
 
 
 def test_a_size_that_nothing_tells_is_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", shape=("n", 3, "h", "w"))
     with pytest.raises(InputError, match="--size"):
-        input_forms(path, batch=1, size=None)
+        read_forms(path, batch=1, size=None)
 
 
 def test_a_fixed_batch_is_not_run_at_another(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", shape=(2, 3, 8, 8))
-    assert input_forms(path, batch=2, size=None)["x"][0] == (2, 3, 8, 8)
-    with pytest.raises(InputError, match=r"takes batches of 2 alone, not of 1.*--batch 2"):
-        input_forms(path, batch=1, size=None)
+    assert read_forms(path, batch=2, size=None)["x"][0] == (2, 3, 8, 8)
+    with pytest.raises(InputError, match=r"the batch size of .* is fixed to 2, not 1.*--batch 2"):
+        read_forms(path, batch=1, size=None)
 
 
 def test_bytes_are_fed_to_a_file_of_bytes(tmp_path: Path) -> None:
-    forms = input_forms(write(tmp_path / "m.onnx", dtype=TensorProto.UINT8), batch=1, size=None)
-    array = draw(forms)["x"]
+    forms = read_forms(write(tmp_path / "m.onnx", dtype=TensorProto.UINT8), batch=1, size=None)
+    array = draw_feeds(forms)["x"]
     assert array.dtype == np.uint8
     assert array.max() > 200
 
 
 def test_feeds_are_the_same_each_time() -> None:
     forms = {"x": ((2, 3), "float32"), "k": ((1,), "int64")}
-    first, second = draw(forms), draw(forms)
+    first, second = draw_feeds(forms), draw_feeds(forms)
     assert (first["x"] == second["x"]).all()
     assert first["x"].std() > 0
     assert first["k"].tolist() == [0]
@@ -55,19 +55,19 @@ def test_feeds_are_the_same_each_time() -> None:
 
 def test_an_ir_tells_its_inputs(tmp_path: Path) -> None:
     path = ir(tmp_path, "?,3,?,?")
-    assert input_forms(path, batch=3, size=(16, 24)) == {"image": ((3, 3, 16, 24), "uint8")}
+    assert read_forms(path, batch=3, size=(16, 24)) == {"image": ((3, 3, 16, 24), "uint8")}
     with pytest.raises(InputError, match="dim 2 of input 'image'"):
-        input_forms(path, batch=3, size=None)
+        read_forms(path, batch=3, size=None)
 
 
 def test_an_ir_of_a_fixed_batch_is_not_run_at_another(tmp_path: Path) -> None:
     path = ir(tmp_path, "1,3,8,8")
-    with pytest.raises(InputError, match="batches of 1 alone"):
-        input_forms(path, batch=2, size=None)
+    with pytest.raises(InputError, match="is fixed to 1, not 2"):
+        read_forms(path, batch=2, size=None)
 
 
 @pytest.mark.parametrize("text", ["no xml", "<net/>"])
 def test_another_xml_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.xml").write_text(text)
     with pytest.raises(OnnxFileError, match=r"m\.xml"):
-        input_forms(tmp_path / "m.xml", batch=1, size=None)
+        read_forms(tmp_path / "m.xml", batch=1, size=None)

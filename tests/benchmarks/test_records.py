@@ -1,9 +1,13 @@
 """A stopped run goes on."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from benchmarks.records import Records
 
 
-def test_what_was_measured_is_known_after_a_restart(tmp_path):
+def test_what_was_measured_is_known_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "suite.jsonl"
     Records(path).add({"kind": "export", "model": "a", "tool": "nfexport", "round": 0, "wall_s": 1.0})
     again = Records(path)
@@ -11,7 +15,7 @@ def test_what_was_measured_is_known_after_a_restart(tmp_path):
     assert not again.done(kind="export", model="a", tool="nfexport", round=1)
 
 
-def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path):
+def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "suite.jsonl"
     Records(path).add({"kind": "export", "model": "a", "tool": "nfexport", "round": 0})
     with path.open("a") as file:
@@ -19,7 +23,7 @@ def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path):
     assert len(Records(path).select()) == 1
 
 
-def test_of_two_records_of_one_measurement_the_later_counts(tmp_path):
+def test_of_two_records_of_one_measurement_the_later_counts(tmp_path: Path) -> None:
     records = Records(tmp_path / "suite.jsonl")
     for wall in (1.0, 2.0):
         records.add({"kind": "export", "model": "a", "tool": "nfexport", "round": 0, "wall_s": wall})

@@ -1,5 +1,10 @@
 """Ratios are of the same round, and tools that continue are counted with what they continue."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 from benchmarks.bars import bars
 from benchmarks.records import Records
@@ -19,7 +24,7 @@ MACHINE = {
 
 
 @pytest.fixture
-def records(tmp_path):
+def records(tmp_path: Path) -> Records:
     """Two rounds of three tools: the second round ran on a machine half as fast."""
     records = Records(tmp_path / "suite.jsonl")
     records.add({"kind": "machine", "machine": MACHINE})
@@ -37,39 +42,42 @@ def records(tmp_path):
     return records
 
 
-def latency(tool, loads, runs):
-    runs = {"1": runs}
-    return {"kind": "latency", "model": "nfnet_f0", "tool": f"{tool}/onnxruntime", "loads": loads, "runs": runs}
+def latency(tool: str, loads: list[float], runs: list[float]) -> dict[str, Any]:
+    name = f"{tool}/onnxruntime"
+    return {"kind": "latency", "model": "nfnet_f0", "tool": name, "loads": loads, "runs": {"1": runs}}
 
 
-def test_a_tool_that_continues_is_counted_from_the_start(records):
+def test_a_tool_that_continues_is_counted_from_the_start(records: Records) -> None:
     made = exports(records, "nfnet_f0")
     assert [figures["wall_s"] for figures in made["onnxsim"].rounds.values()] == [10, 20]
-    assert made["onnxsim"].spread("peak_bytes").median == 2000
+    peak = made["onnxsim"].spread("peak_bytes")
+    assert peak is not None
+    assert peak.median == 2000
 
 
-def test_ratios_are_of_the_same_round(records):
+def test_ratios_are_of_the_same_round(records: Records) -> None:
     made = exports(records, "nfnet_f0")
     over = made["onnxsim"].over(made["nfexport"], "wall_s")
+    assert over is not None
     # 10 / 2 and 20 / 4: medians of either alone, and the slow round against the quick one, would give a spread
     assert (over.low, over.median, over.high, over.count) == (5, 5, 5, 2)
 
 
-def test_a_round_that_one_of_them_failed_in_does_not_count(records):
+def test_a_round_that_one_of_them_failed_in_does_not_count(records: Records) -> None:
     record = {"kind": "export", "model": "nfnet_f0", "tool": "torchscript", "round": 1, "error": "out of memory"}
     records.add(record)
     made = exports(records, "nfnet_f0")
     assert list(made["torchscript"].rounds) == list(made["onnxsim"].rounds) == [0]
 
 
-def test_speedup_is_by_medians():
+def test_speedup_is_by_medians() -> None:
     slow, fast = latency("torchscript", [1.0], [0.3, 0.2, 9.0]), latency("nfexport", [0.5], [0.1, 0.1, 0.2])
     assert speedup(slow, fast, 1) == pytest.approx(3)
     assert speedup(slow, fast, None) == pytest.approx(2)
     assert speedup(slow, None, 1) is None
 
 
-def test_bars_say_what_is_met_and_what_was_not_measured(records):
+def test_bars_say_what_is_met_and_what_was_not_measured(records: Records) -> None:
     records.add(latency("torchscript", [1.0], [0.3]))
     records.add(latency("onnxsim", [0.5], [0.2]))
     records.add(latency("fastest", [0.5], [0.1]))
@@ -88,12 +96,12 @@ def test_bars_say_what_is_met_and_what_was_not_measured(records):
     assert found["nfnet_f0 file, away from its weights' bytes"].value == pytest.approx(0.1)
 
 
-def test_exponent_is_the_slope_of_the_logarithms():
+def test_exponent_is_the_slope_of_the_logarithms() -> None:
     assert exponent([1, 10, 100], [2, 200, 20000]) == pytest.approx(2)
     assert exponent([1, 10], [1, 10]) is None
 
 
-def test_the_page_holds_the_ratios_and_is_the_same_every_time(records):
+def test_the_page_holds_the_ratios_and_is_the_same_every_time(records: Records) -> None:
     first, second = (page(records, MACHINE, ["export"]) for _ in range(2))
     assert first == second
     assert "| TorchScript + onnxsim | 15.0 (10.0–20.0) |" in first

@@ -18,7 +18,7 @@ def test_quantise_verify_and_tell(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["quantize", plain, "-o", rounded, "--calibrate", "2", "--worst", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["products"], told["int8_products"], len(told["kept"])) == (34, 31, 3)
-    assert told["on_seeded"]["pictures"] == 9
+    assert told["on_seeded"]["images"] == 9
     asked = ["--quantize", "int8", "--calibrate", "2", "--worst", "1"]
     assert run([*SMALL, *asked, "-o", direct]) == 0
     assert "31 of 34 layers in int8, 3 kept in float" in capsys.readouterr().out
@@ -32,8 +32,8 @@ def test_quantise_verify_and_tell(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["quantize", "a.onnx", "-o", "b.onnx"], "pass --calibrate DIR, or N seeded pictures"),
-        ([*SMALL, "--quantize", "int8"], "pass --calibrate DIR, or N seeded pictures"),
+        (["quantize", "a.onnx", "-o", "b.onnx"], "pass --calibrate DIR, or N for seeded images"),
+        ([*SMALL, "--quantize", "int8"], "pass --calibrate DIR, or N for seeded images"),
         ([*SMALL, "--worst", "3"], "--worst is for int8; add --quantize int8"),
         ([*SMALL, "--keep-float", "a"], "--keep-float is for int8; add --quantize int8"),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import nfexport
 
-NETWORK = {"image_size": 32, "fold_ws": True, "opset": 13, "num_classes": 20}
+NETWORK: dict[str, Any] = {"image_size": 32, "fold_ws": True, "opset": 13, "num_classes": 20}
 
 
 @pytest.fixture(scope="package")

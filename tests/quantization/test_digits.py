@@ -23,13 +23,13 @@ def test_int8_agrees_with_float_on_99_of_100_digits(digits: Path, tmp_path: Path
     nfexport.export("test_nfnet", plain, checkpoint=weights, num_classes=10, image_size=32, fold_ws=True)
     others = []
     for group in sorted((digits / "pictures").iterdir()):
-        pictures = sorted(group.iterdir())
+        images = sorted(group.iterdir())
         (tmp_path / "known" / group.name).mkdir(parents=True)
-        for picture in pictures[:CALIBRATING]:
-            shutil.copy(picture, tmp_path / "known" / group.name)
-        others += pictures[CALIBRATING:]
+        for image in images[:CALIBRATING]:
+            shutil.copy(image, tmp_path / "known" / group.name)
+        others += images[CALIBRATING:]
     result = nfexport.quantize(plain, rounded, calibrate=tmp_path / "known")
-    assert result.on_calibration.pictures == 10 * CALIBRATING
+    assert result.on_calibration.images == 10 * CALIBRATING
     form = preprocessor_of(result.recipe)
     batch = form.batch([form.read(path) for path in others])
     answers = [

@@ -1,4 +1,4 @@
-"""What a user of int8 relies on: what is written, what stays in float, what is refused."""
+"""What users of int8 rely on: the written file, the layers that stay in float, the refusals."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_an_export_writes_what_quantising_the_float_file_writes(
     assert result.recipe == quantised.recipe
 
 
-def test_a_folder_of_pictures_and_names_of_layers(plain: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
+def test_a_folder_of_images_and_names_of_layers(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
     folder.mkdir()
     dice = np.random.default_rng(0)
     for number in range(3):
@@ -95,7 +95,7 @@ def test_a_folder_of_pictures_and_names_of_layers(plain: Path, tmp_path: Path) -
     result = nfexport.quantize(plain, tmp_path / "a.onnx", calibrate=folder, keep_float=["/stages.3*"])
     in_float = {name for name, dtype in weight_types(result.path).items() if dtype == onnx.TensorProto.FLOAT}
     assert in_float == {FIRST, LAST, *(name for name in weight_types(plain) if name.startswith("/stages.3"))}
-    assert result.on_calibration.pictures == 3
+    assert result.on_calibration.images == 3
     assert result.calibration["pictures"] == 3
     before = result.calibration["sha256"]
     Image.fromarray(dice.integers(0, 256, (80, 90, 3), dtype=np.uint8)).save(folder / "1.png")
@@ -105,33 +105,37 @@ def test_a_folder_of_pictures_and_names_of_layers(plain: Path, tmp_path: Path) -
 def test_what_is_refused(quantised: nfexport.QuantizeResult, plain: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     unfolded, old, half = (tmp_path / f"{name}.onnx" for name in ("unfolded", "old", "half"))
-    nfexport.export("test_nfnet", unfolded, verify=False, **NETWORK | {"fold_ws": False})
+    nfexport.export("test_nfnet", unfolded, verify=False, **(NETWORK | {"fold_ws": False}))
     with pytest.raises(PassError, match=r"25 convolutions of .* compute their weight.*; export with --fold-ws"):
         nfexport.quantize(unfolded, out, calibrate=1)
     nfexport.surgery(plain, old, opset=11, verify=False)
-    with pytest.raises(RecipeError, match=r"needs opset 13, not 11; carry it there: nfexport surgery .* --opset 13"):
+    with pytest.raises(
+        RecipeError, match=r"needs opset 13 or later, not 11; convert it: nfexport surgery .* --opset 13"
+    ):
         nfexport.quantize(old, out, calibrate=1)
     nfexport.surgery(plain, half, precision="fp16", verify=False)
     with pytest.raises(RecipeError, match="is fp16 already; start from the float32 file"):
         nfexport.quantize(half, out, calibrate=1)
     with pytest.raises(RecipeError, match="is int8 already"):
         nfexport.quantize(quantised.path, out, calibrate=1)
-    with pytest.raises(InputError, match=r"no Conv, Gemm or MatMul named '/stem/conv9'; name one such as /stem/conv"):
+    with pytest.raises(
+        InputError, match=r"no Conv, Gemm or MatMul named '/stem/conv9'; pass a name such as /stem/conv"
+    ):
         nfexport.quantize(plain, out, calibrate=1, keep_float=["/stem/conv9"])
     with pytest.raises(RecipeError, match="none of the 34 layers is left to quantise"):
         nfexport.quantize(plain, out, calibrate=1, keep_float=["*"])
     with pytest.raises(ImageError, match="there is no file or folder 'nowhere'"):
         nfexport.quantize(plain, out, calibrate="nowhere")
-    with pytest.raises(InputError, match="0 pictures show no range"):
+    with pytest.raises(InputError, match="the number of calibration images must be at least 1, not 0"):
         nfexport.quantize(plain, out, calibrate=0)
     foreign = onnx.load(plain)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
-    with pytest.raises(OnnxFileError, match="has no recipe, so nobody knows which pictures it takes"):
+    with pytest.raises(OnnxFileError, match="has no recipe, so its preprocessing is unknown"):
         nfexport.quantize(tmp_path / "foreign.onnx", out, calibrate=1)
     with pytest.raises(PassError, match=r"the file is int8, .* do it to the float file, and quantise the outcome"):
         nfexport.surgery(quantised.path, out, strip=True)
-    with pytest.raises(RecipeError, match="needs opset 13, not 11; pass --opset 13"):
+    with pytest.raises(RecipeError, match="needs opset 13 or later, not 11; pass --opset 13"):
         nfexport.export("test_nfnet", out, opset=11, quantize=nfexport.Int8(calibrate=1))
     with pytest.raises(RecipeError, match="cannot be both int8 and fp16"):
         nfexport.export("test_nfnet", out, precision="fp16", quantize=nfexport.Int8(calibrate=1))

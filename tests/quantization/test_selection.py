@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import parser
 
-from nfexport.quantization.noise import worst
+from nfexport.quantization.noise import noisiest
 from nfexport.quantization.selection import FIRST, LAST, NAMED, kept_in_float, quantisable
 
 HEAD = """
@@ -62,6 +62,6 @@ def test_reasons_are_told() -> None:
 
 def test_the_worst_are_those_asked_for_or_those_too_noisy() -> None:
     noises = {"quiet": 1e-4, "loud": 0.02, "louder": 0.5, "middling": 9e-3}
-    assert worst(noises, 3) == ["louder", "loud", "middling"]
-    assert worst(noises) == ["louder", "loud"]
-    assert worst(noises, 0) == []
+    assert noisiest(noises, 3) == ["louder", "loud", "middling"]
+    assert noisiest(noises) == ["louder", "loud"]
+    assert noisiest(noises, 0) == []

@@ -19,7 +19,7 @@ from nfexport.recipe.recipe import PassStep
 from nfexport.verification.weight_check import check_weights
 
 
-def test_it_passes_on_other_pictures_too(quantised: nfexport.QuantizeResult) -> None:
+def test_it_passes_on_other_images_too(quantised: nfexport.QuantizeResult) -> None:
     for seed in (0, 1):
         result = nfexport.verify(quantised.path, seed=seed)
         assert result.passed
@@ -37,7 +37,8 @@ def damage(path: Path, target: Path, change: Callable[[onnx.ModelProto], None]) 
 
 
 def tensor(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
-    return next(entry for entry in model.graph.initializer if entry.name == name)
+    found: onnx.TensorProto = next(entry for entry in model.graph.initializer if entry.name == name)
+    return found
 
 
 def scaled(name: str, factor: float) -> Callable[[onnx.ModelProto], None]:
@@ -73,7 +74,7 @@ FAULTS = {
 def test_a_damaged_file_fails(fault: str, quantised: nfexport.QuantizeResult, tmp_path: Path) -> None:
     result = nfexport.verify(damage(quantised.path, tmp_path / "bad.onnx", FAULTS[fault]))
     assert not result.passed
-    assert any("a node or a number was changed since it was quantised" in text for text in result.disagreements)
+    assert any("a node or a number has changed since the file was quantised" in text for text in result.disagreements)
 
 
 def test_the_weights_are_compared_with_the_model_itself(quantised: nfexport.QuantizeResult) -> None:

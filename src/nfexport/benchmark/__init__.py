@@ -1,4 +1,4 @@
-"""How fast files run here: each in each runtime, in a process of its own, their inferences interleaved.
+"""Latency of files on this machine: each in each runtime, in a process of its own, with interleaved inferences.
 
-Import nfexport.benchmark.measurement for bench(); it needs neither torch nor a recipe in the files.
+nfexport.benchmark.measurement has bench(); it needs neither torch nor a recipe in the files.
 """

@@ -1,4 +1,4 @@
-"""What a measurement found, as values."""
+"""The result of a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nfexport.benchmark.machine import Machine
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Quartiles of a sample: half of it lies between low and high."""
+    """The quartiles of a sample: half of it lies between low and high."""
 
     low: float
     median: float
@@ -21,7 +21,7 @@ class Spread:
 
     @classmethod
     def of(cls, sample: Sequence[float]) -> Spread:
-        """Return the quartiles of one number or more, interpolated."""
+        """Return the interpolated quartiles of at least one number."""
         if len(sample) == 1:
             return cls(low=sample[0], median=sample[0], high=sample[0])
         low, median, high = statistics.quantiles(sample, n=4, method="inclusive")
@@ -30,12 +30,12 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timing:
-    """One file in one runtime at one batch.
+    """The timing of one file in one runtime at one batch size.
 
-    wall and cpu are milliseconds an inference, by the clock and of processor time over all threads; speed is
-    how many times as fast it is as the first of its batch, from the ratios of rounds: the two ran one after
-    the other, so what slows the machine for a while cancels out. cpu_speed is the same of processor time: with
-    one thread it holds on a machine that has other work, too."""
+    wall and cpu are milliseconds per inference: wall time, and processor time over all threads. speed is the speed-up
+    over the first file of the batch size, from the ratios of single rounds: the two ran one after the other, so a
+    temporary slow-down of the machine cancels out. cpu_speed is the same for processor time, which with one
+    thread is reliable on a busy machine too."""
 
     file: Path
     runtime: str
@@ -48,8 +48,8 @@ class Timing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A file in a runtime: seconds to load it into a fresh process, and the most memory in bytes that the
-    process held until the end, None where the system does not tell."""
+    """A file loaded in a runtime: the seconds that loading took in a fresh process, and the peak memory of that
+    process in bytes, None where the system does not report it."""
 
     file: Path
     runtime: str
@@ -60,7 +60,7 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A file that a runtime did not take, or could not run at one batch (None: at any), and why."""
+    """A file that a runtime does not load, or does not run at one batch size (None: at any), and the reason."""
 
     file: Path
     runtime: str
@@ -70,7 +70,8 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """threads are those asked for, None if each runtime chose; runs are timed inferences of each."""
+    """The timings of all files. threads is the number asked for, None for each runtime's default; runs is the number
+    of timed inferences of each file."""
 
     machine: Machine
     threads: int | None
@@ -96,11 +97,11 @@ def _plain(entry: Loaded | Timing | Refused) -> dict[str, Any]:
 
 
 Sample = tuple[Sequence[float], Sequence[float]]
-"""Milliseconds by the clock and of processor time, by round."""
+"""Milliseconds of wall time and of processor time, by round."""
 
 
-def timing(file: Path, runtime: str, batch: int, own: Sample, first: Sample) -> Timing:
-    """Return the figures of one sample next to the first's."""
+def make_timing(file: Path, runtime: str, batch: int, own: Sample, first: Sample) -> Timing:
+    """Return the timing of one sample, with its speed-up over the first."""
     return Timing(
         file=file,
         runtime=runtime,
@@ -113,5 +114,5 @@ def timing(file: Path, runtime: str, batch: int, own: Sample, first: Sample) -> 
 
 
 def _ratios(first: Sequence[float], own: Sequence[float]) -> Spread:
-    # a clock too coarse for a short inference tells 0
+    # a coarse clock reads 0 for a short inference
     return Spread.of([a / b if b else 1.0 for a, b in zip(first, own, strict=True)])

@@ -1,10 +1,10 @@
-"""The process that holds one file in one runtime, and runs it when it is told to.
+"""The process that holds one file in one runtime, and runs it on request.
 
-    python -m nfexport.benchmark.child FILE RUNTIME THREADS        THREADS 0: as the runtime likes
+    python -m nfexport.benchmark.child FILE RUNTIME THREADS        THREADS 0: the runtime's default
 
-It speaks JSON, a line a message, on what its standard output was when it started; what a runtime prints goes
-to standard error. It says what it loaded, and answers {"feed": forms}, {"run": true} and {"peak": true}. A
-runtime's refusal is {"refused": reason}.
+Requests on standard input and replies on standard output are JSON, one message per line; whatever a runtime prints
+goes to standard error. The first reply reports the loaded file; then the process answers {"feed": forms},
+{"run": true} and {"peak": true}. {"refused": reason} is the reply where the runtime fails.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from nfexport.benchmark.feeds import draw
+from nfexport.benchmark.feeds import draw_feeds
 from nfexport.errors import NfexportError
 from nfexport.runtimes import Session, open_session
 from nfexport.runtimes import load as load_runtime
@@ -25,43 +25,45 @@ BLOCK = 1 << 20
 
 
 def main(file: str, runtime: str, threads: str) -> None:
-    """Load the file, then answer until the input ends."""
+    """Load the file, then answer requests until the input ends.
+
+    Replaces the standard output of the process, which runs nothing else, for good."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
         try:
             session, seconds = load(Path(file), runtime, int(threads))
         except NfexportError as error:
-            _say(out, {"refused": error.problem})
+            _send(out, {"refused": error.problem})
             return
-        _say(out, {"seconds": seconds, "version": session.version})
+        _send(out, {"seconds": seconds, "version": session.version})
         feeds: dict[str, Any] = {}
         for line in sys.stdin:
-            asked = json.loads(line)
-            if "feed" in asked:
-                feeds = draw({name: (tuple(shape), dtype) for name, (shape, dtype) in asked["feed"].items()})
+            request = json.loads(line)
+            if "feed" in request:
+                feeds = draw_feeds({name: (tuple(shape), dtype) for name, (shape, dtype) in request["feed"].items()})
             try:
-                _say(out, answer(session, feeds, asked))
+                _send(out, answer(session, feeds, request))
             except (RuntimeError, NfexportError) as error:
-                _say(out, {"refused": str(error)})
+                _send(out, {"refused": str(error)})
 
 
 def load(file: Path, runtime: str, threads: int) -> tuple[Session, float]:
-    """Return the file in the runtime, and the seconds that loading took: neither its import nor the disk's."""
+    """Return the file in the runtime, and the seconds of loading it, without import of the runtime and disk reads."""
     try:
         load_runtime(runtime)
         with file.open("rb") as stream:
             while stream.read(BLOCK):
                 pass
     except (NfexportError, OSError):
-        pass  # open_session says what is wrong
+        pass  # open_session reports it
     started = time.perf_counter()
     session = open_session(file, runtime=runtime, threads=threads or None)
     return session, time.perf_counter() - started
 
 
-def answer(session: Session, feeds: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """Do what is asked: run once untimed to have threads and caches ready, and once timed, in milliseconds."""
-    if "peak" in asked:
+def answer(session: Session, feeds: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Answer a request: the peak memory, or one timed inference, in milliseconds, after one that warms up."""
+    if "peak" in request:
         return {"peak": peak_memory()}
     session.run(feeds)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -70,7 +72,7 @@ def answer(session: Session, feeds: dict[str, Any], asked: dict[str, Any]) -> di
 
 
 def peak_memory() -> int | None:
-    """Return the most memory in bytes that this process ever held; None where the system does not tell."""
+    """Return the peak memory of this process in bytes; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -79,7 +81,7 @@ def peak_memory() -> int | None:
     return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
-def _say(out: IO[str], message: dict[str, Any]) -> None:
+def _send(out: IO[str], message: dict[str, Any]) -> None:
     out.write(json.dumps(message) + "\n")
     out.flush()
 

@@ -1,4 +1,4 @@
-"""The other side of child.py: start processes that hold a file each, talk to them, and end them."""
+"""The other side of child.py: start processes that hold one file each, send requests to them, and end them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from nfexport.benchmark.feeds import Form
 
 
 class RefusalError(Exception):
-    """Why a runtime does not take a file, or does not run it, in words for a report."""
+    """A runtime does not load a file, or does not run it; the text is the reason, for a report."""
 
 
 class Child:
-    """A file in a runtime, in a process of its own. version and seconds are what loading it told.
+    """A file in a runtime, in a process of its own.
 
-    Raises RefusalError if the runtime does not take the file."""
+    version is that of the runtime, seconds the time that loading took. Raises RefusalError if the runtime does not
+    load the file."""
 
     def __init__(self, file: Path, runtime: str, threads: int | None) -> None:
         self.file = file
@@ -36,12 +37,12 @@ class Child:
             encoding="utf-8",
         )
         try:
-            told = self._hear()
+            reply = self._receive()
         except BaseException:
             self.close()
             raise
-        self.version: str = told["version"]
-        self.seconds: float = told["seconds"]
+        self.version: str = reply["version"]
+        self.seconds: float = reply["seconds"]
 
     def __enter__(self) -> Child:
         return self
@@ -52,17 +53,17 @@ class Child:
         self.close()
 
     def feed(self, forms: Mapping[str, Form]) -> None:
-        """Let it run inputs of these forms from now on, and warm up. Raises RefusalError if it cannot."""
-        self._ask({"feed": forms})
+        """Set the shapes and types of the inputs, and warm up. Raises RefusalError if the runtime fails."""
+        self._request({"feed": forms})
 
     def run(self) -> tuple[float, float]:
-        """Run once, timed: milliseconds by the clock, and of processor time. Raises RefusalError."""
-        told = self._ask({"run": True})
-        return told["wall"], told["cpu"]
+        """Return the milliseconds of one inference: wall time and processor time. Raises RefusalError."""
+        reply = self._request({"run": True})
+        return reply["wall"], reply["cpu"]
 
     def peak_memory(self) -> int | None:
-        """Return the most memory in bytes that it has held."""
-        peak: int | None = self._ask({"peak": True})["peak"]
+        """Return the peak memory of the process in bytes."""
+        peak: int | None = self._request({"peak": True})["peak"]
         return peak
 
     def close(self) -> None:
@@ -77,24 +78,24 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(self, message: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except OSError as error:
             raise RefusalError(self._ended()) from error
-        return self._hear()
+        return self._receive()
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RefusalError(self._ended())
-        told: dict[str, Any] = json.loads(line)
-        if "refused" in told:
-            raise RefusalError(told["refused"])
-        return told
+        reply: dict[str, Any] = json.loads(line)
+        if "refused" in reply:
+            raise RefusalError(reply["refused"])
+        return reply
 
     def _ended(self) -> str:
         code = self._process.wait()

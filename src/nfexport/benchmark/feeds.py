@@ -1,7 +1,6 @@
-"""What a file is fed when it is timed: seeded numbers of the shape that it declares, or that was asked for.
+"""Inputs for timing a file: seeded numbers of the shapes that it declares.
 
-A first dim that is symbolic is the batch; a symbolic height and width are those asked for, or of the recipe
-that the file carries. OpenVINO's IR tells its inputs in its .xml.
+A symbolic first dim is the batch; symbolic height and width are those asked for, or those of the recipe in the file.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from nfexport.inspection import openvino_ir
 from nfexport.inspection.cost.input_sizes import fix_sizes
 from nfexport.recipe.metadata import read_recipe
 
-PIXEL = 256
+BYTES = 256
 
 Form = tuple[tuple[int, ...], str]
-"""The shape and numpy's name of the element type of one input."""
+"""The shape of one input, and NumPy's name of its element type."""
 
 
-def input_forms(path: Path, *, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
-    """Return the form of each input of a file at this batch and size (height, width).
+def read_forms(path: Path, *, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
+    """Return shape and type of each input of an ONNX file or an IR, at this batch and size (height, width).
 
-    Raises OnnxFileError if the file cannot be read; InputError if it fixes another batch or size than asked,
-    or has a dim that nothing tells."""
+    Raises OnnxFileError if the file cannot be read; InputError if its batch or size is fixed to another value,
+    or a dim is unknown."""
     return _ir_forms(path, batch, size) if openvino_ir.is_ir(path) else _onnx_forms(path, batch, size)
 
 
-def draw(forms: Mapping[str, Form], seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Return arrays of these forms: normal numbers, and bytes from 0 to 255; other integers are 0."""
+def draw_feeds(forms: Mapping[str, Form], seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Return arrays of these shapes and types: floats are normally distributed, bytes uniform, other integers 0."""
     generator = np.random.default_rng(seed)
     return {name: _array(generator, shape, np.dtype(dtype)) for name, (shape, dtype) in forms.items()}
 
@@ -44,7 +43,7 @@ def _array(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dty
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
     if dtype == np.uint8:
-        return generator.integers(0, PIXEL, shape).astype(dtype)
+        return generator.integers(0, BYTES, shape).astype(dtype)
     return np.zeros(shape, dtype)
 
 
@@ -95,6 +94,6 @@ def _size_of(
 def _check_batch(path: Path, fixed: int, asked: int) -> None:
     if fixed != asked:
         raise InputError(
-            f"{path} takes batches of {fixed} alone, not of {asked}",
+            f"the batch size of {path} is fixed to {fixed}, not {asked}",
             fix=f"pass --batch {fixed}, or export the file with --batch dynamic",
         )

@@ -1,4 +1,4 @@
-"""What a measurement ran on: the processor, how many cores, the system and Python."""
+"""The machine that a measurement ran on: its processor, cores, system and Python."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CPUINFO = Path("/proc/cpuinfo")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine:
-    """processor is its name, as far as the system tells it; cores are those that this process may use; vectors
-    is the widest vector unit that the system names, None if it names none."""
+    """processor is its name, or its architecture where the system does not report a name; cores are those that this
+    process may use; vectors is the widest vector extension that the system reports, None if it reports none."""
 
     processor: str
     cores: int
@@ -23,7 +23,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Describe the machine that this runs on."""
+    """Return a description of this machine."""
     lines = _cpuinfo()
     flags = set(next((line for name, line in lines if name == "flags"), "").split())
     names = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}

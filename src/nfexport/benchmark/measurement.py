@@ -1,8 +1,8 @@
-"""Time files against one another: all of a batch in turns, one inference each, in rotating order.
+"""Time files against one another: in turns, one inference each, in rotating order.
 
-A machine is never as fast as a minute ago. What runs in turns is slowed down alike, so the ratio of two
-files in one round says more than the ratio of their medians. Each file is in a process of its own: its load
-time and memory are its own, and another's thread pool does not spin on its cores for long.
+The speed of a machine varies from minute to minute. Files that run in turns are slowed down alike, so the ratio of
+two files in one round is more reliable than the ratio of their medians. Each file has a process of its own, so that
+its load time and memory are measured alone, and the thread pool of another file does not occupy its cores.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfexport.benchmark.bench_result import BenchResult, Loaded, Refused, Timing, timing
+from nfexport.benchmark.bench_result import BenchResult, Loaded, Refused, Timing, make_timing
 from nfexport.benchmark.children import Child, RefusalError
-from nfexport.benchmark.feeds import Form, input_forms
+from nfexport.benchmark.feeds import Form, read_forms
 from nfexport.benchmark.machine import this_machine
 from nfexport.errors import InputError, OnnxFileError
 from nfexport.inspection.openvino_ir import is_ir
@@ -23,8 +23,8 @@ from nfexport.runtimes import runtimes as known_runtimes
 
 RUNTIMES = ("onnxruntime",)
 PAUSE = 0.06
-"""Seconds between two processes' turns: ONNX Runtime's threads were measured to spin for 26 ms after their last work,
-and would take a core from whoever comes next."""
+"""Seconds between the turns of two processes: the threads of ONNX Runtime spin for 26 ms (measured) after their last
+work, and would occupy the cores of the next process."""
 
 
 def bench(
@@ -37,12 +37,12 @@ def bench(
     runs: int = 20,
     progress: Progress | None = None,
 ) -> BenchResult:
-    """Time each file in each runtime (see nfexport.runtimes) at each batch.
+    """Time each file in each runtime (see nfexport.runtimes) at each batch size.
 
-    Files are ONNX, any producer's, or OpenVINO's IR (.xml) for the runtime 'openvino'. size is height and width
-    where a file leaves them free, by default those of its recipe. threads are what each runtime may use for
-    one inference, None for its own choice. Results are in the order asked; the first that runs is what the
-    others are compared with, at each batch.
+    Files are ONNX files from any producer, or OpenVINO's IR (.xml) for the runtime 'openvino'. size is height and
+    width where a file leaves them free, by default those of its recipe. threads is the number that each runtime may
+    use for one inference, None for its default. Results are in the order of the arguments; at each batch size, the
+    others are compared with the first that runs.
     Raises InputError for an unknown runtime or numbers below 1, OnnxFileError if a file is missing or damaged,
     and InputError if nothing can be timed."""
     paths = [Path(file) for file in files]
@@ -50,16 +50,13 @@ def bench(
     stages = Stages(progress)
     refused: list[Refused] = []
     with contextlib.ExitStack() as stack:
-        children: list[Child] = []
         with stages.stage("load"):
-            for path in paths:
-                for runtime in runtimes:
-                    try:
-                        if is_ir(path) and runtime != "openvino":
-                            raise RefusalError("OpenVINO's IR runs in OpenVINO alone")
-                        children.append(stack.enter_context(Child(path, runtime, threads)))
-                    except RefusalError as error:
-                        refused.append(Refused(file=path, runtime=runtime, batch=None, reason=str(error)))
+            children = [
+                child
+                for path in paths
+                for runtime in runtimes
+                if (child := _start(path, runtime, threads, refused, stack)) is not None
+            ]
         timings: list[Timing] = []
         for batch in batches:
             with stages.stage(f"batch {batch}"):
@@ -68,18 +65,9 @@ def bench(
             first = refused[0]
             raise InputError(
                 f"nothing could be timed: {first.runtime} with {first.file}: {first.reason.rstrip('.')}",
-                fix="name a file that the runtime takes, at a batch and size that it takes",
+                fix="pass a file, a batch size and an image size that the runtime supports",
             )
-        loaded = tuple(
-            Loaded(
-                file=child.file,
-                runtime=child.runtime,
-                version=child.version,
-                seconds=child.seconds,
-                peak_memory=child.peak_memory(),
-            )
-            for child in children
-        )
+        loaded = tuple(_describe(child) for child in children)
     return BenchResult(
         machine=this_machine(),
         threads=threads,
@@ -87,6 +75,29 @@ def bench(
         loaded=loaded,
         timings=tuple(timings),
         refused=tuple(refused),
+    )
+
+
+def _start(
+    path: Path, runtime: str, threads: int | None, refused: list[Refused], stack: contextlib.ExitStack
+) -> Child | None:
+    """Return the file in the runtime, which ends with the stack; a refusal is added to the list instead."""
+    try:
+        if is_ir(path) and runtime != "openvino":
+            raise RefusalError("only OpenVINO runs an IR")
+        return stack.enter_context(Child(path, runtime, threads))
+    except RefusalError as error:
+        refused.append(Refused(file=path, runtime=runtime, batch=None, reason=str(error)))
+        return None
+
+
+def _describe(child: Child) -> Loaded:
+    return Loaded(
+        file=child.file,
+        runtime=child.runtime,
+        version=child.version,
+        seconds=child.seconds,
+        peak_memory=child.peak_memory(),
     )
 
 
@@ -98,40 +109,47 @@ def _measure(
     refused: list[Refused],
     stages: Stages,
 ) -> list[Timing]:
-    ready: list[Child] = []
-    for child in children:
-        try:
-            child.feed(_forms(child.file, batch, size))
-            ready.append(child)
-        except RefusalError as error:
-            refused.append(Refused(file=child.file, runtime=child.runtime, batch=batch, reason=str(error)))
+    ready = [child for child in children if _feed(child, batch, size, refused)]
     wall: list[list[float]] = [[] for _ in ready]
     cpu: list[list[float]] = [[] for _ in ready]
     for number in range(runs):
         stages.progress.step(f"{number + 1} of {runs}")
         for place in range(len(ready)):
-            # rotated, so that nobody always runs behind the same neighbour
+            # rotated, so that no file always follows the same one
             index = (place + number) % len(ready)
             time.sleep(PAUSE)
-            try:
-                milliseconds, processor = ready[index].run()
-            except RefusalError as error:
-                child = ready[index]
-                raise InputError(
-                    f"{child.file} stopped in {child.runtime} at batch {batch}: {str(error).rstrip('.')}",
-                    fix="leave it out, or pass a smaller --batch",
-                ) from error
+            milliseconds, processor = _run(ready[index], batch)
             wall[index].append(milliseconds)
             cpu[index].append(processor)
     return [
-        timing(child.file, child.runtime, batch, (wall[index], cpu[index]), (wall[0], cpu[0]))
+        make_timing(child.file, child.runtime, batch, (wall[index], cpu[index]), (wall[0], cpu[0]))
         for index, child in enumerate(ready)
     ]
 
 
+def _feed(child: Child, batch: int, size: tuple[int, int] | None, refused: list[Refused]) -> bool:
+    """Give a child its inputs, and return whether it runs; a refusal is added to the list."""
+    try:
+        child.feed(_forms(child.file, batch, size))
+    except RefusalError as error:
+        refused.append(Refused(file=child.file, runtime=child.runtime, batch=batch, reason=str(error)))
+        return False
+    return True
+
+
+def _run(child: Child, batch: int) -> tuple[float, float]:
+    try:
+        return child.run()
+    except RefusalError as error:
+        raise InputError(
+            f"{child.file} stopped in {child.runtime} at batch {batch}: {str(error).rstrip('.')}",
+            fix="leave it out, or pass a smaller --batch",
+        ) from error
+
+
 def _forms(file: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
     try:
-        return input_forms(file, batch=batch, size=size)
+        return read_forms(file, batch=batch, size=size)
     except OnnxFileError:
         raise
     except InputError as error:
@@ -144,9 +162,13 @@ def _check(
     for name in runtimes:
         if name not in known_runtimes():
             raise InputError(f"there is no runtime '{name}'", fix=f"use one of {', '.join(known_runtimes())}")
-    for what, number in (("a batch", min(batches)), ("runs", runs), ("threads", 1 if threads is None else threads)):
+    for what, number in (
+        ("the batch size", min(batches)),
+        ("runs", runs),
+        ("threads", 1 if threads is None else threads),
+    ):
         if number < 1:
-            raise InputError(f"{what} of {number} cannot be timed", fix="pass a number from 1 up")
+            raise InputError(f"{what} must be at least 1, not {number}", fix="pass a larger number")
     for path in paths:
         if not path.is_file():
-            raise OnnxFileError(f"there is no file {path}", fix="check the path")
+            raise OnnxFileError(f"'{path}' does not exist", fix="check the path")

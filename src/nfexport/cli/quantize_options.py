@@ -1,4 +1,4 @@
-"""Options of int8: the same words at export and on a finished file."""
+"""The options of int8, the same for export and quantize."""
 
 from __future__ import annotations
 
@@ -16,35 +16,41 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 METHODS = ("minmax", "entropy", "percentile")
 
 
-class PicturesType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
-    """Pictures to calibrate with: a folder, or a number of seeded ones."""
+class ImagesType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
+    """Calibration images: a folder, or a number of seeded ones."""
 
     name = "DIR|N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Path:
+        """Return a number of images, or the path of a folder."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
         return int(value) if value.isdecimal() else Path(value)
 
 
-def calibrating(function: Function) -> Function:
-    """Add how a file is quantised; the command gets calibrate, keep_float, keep_worst and calibration_method."""
+def quantize_options(function: Function) -> Function:
+    """Add the options of int8; the command gets calibrate, keep_float, keep_worst and calibration_method."""
     options = [
-        click.option("--calibrate", type=PicturesType(), help="int8: a folder of pictures, or N seeded ones."),
         click.option(
-            "--keep-float", metavar="NAME", multiple=True, help="int8: a layer that stays in float; * is any text."
+            "--calibrate", type=ImagesType(), help="int8: a folder of images to calibrate with, or N seeded ones."
+        ),
+        click.option(
+            "--keep-float",
+            metavar="NAME",
+            multiple=True,
+            help="int8: a layer that stays in float; * matches any characters.",
         ),
         click.option(
             "--worst",
             "keep_worst",
             type=click.IntRange(min=0),
             metavar="K",
-            help="int8: so many layers with most noise stay in float. [default: those with over 1 % of noise]",
+            help="int8: keep the K noisiest layers in float. [default: those with more than 1 % of noise]",
         ),
         click.option(
             "--calibration-method",
             type=click.Choice(METHODS),
-            help="int8: how a range is taken from the pictures. [default: minmax]",
+            help="int8: how a range is taken from the images. [default: minmax]",
         ),
     ]
     for option in reversed(options):
@@ -52,10 +58,10 @@ def calibrating(function: Function) -> Function:
     return function
 
 
-def int8_asked(form: str | None, options: dict[str, Any]) -> Int8 | None:
-    """Take what `calibrating` added out of the options of an export, and return what is asked of int8.
+def take_int8_options(form: str | None, options: dict[str, Any]) -> Int8 | None:
+    """Remove the options of int8 from those of an export, and return them as one value; None for a float file.
 
-    Raises RecipeError for options of int8 where nobody asks for it, and for int8 without pictures."""
+    Raises RecipeError for options of int8 without --quantize int8, and for int8 without images."""
     from nfexport.errors import RecipeError
     from nfexport.quantization.int8 import Int8
 
@@ -70,7 +76,8 @@ def int8_asked(form: str | None, options: dict[str, Any]) -> Int8 | None:
         return None
     if "calibrate" not in named:
         raise RecipeError(
-            "nothing shows how large the tensors get in int8", fix="pass --calibrate DIR, or N seeded pictures"
+            "int8 needs images to take the range of each tensor from",
+            fix="pass --calibrate DIR, or N for seeded images",
         )
     if "calibration_method" in named:
         named["method"] = named.pop("calibration_method")

@@ -1,4 +1,4 @@
-"""Print what a measurement found: a table for each batch, the fastest marked."""
+"""Print the result of a measurement: a table for each batch size, with the fastest marked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = ("CPU ms", "by CPU time")
 
 
 def show_bench(result: BenchResult, console: Console) -> None:
-    """Print one table for each batch, what was refused, and what it ran on."""
+    """Print one table for each batch size, the refusals, and the machine."""
     loaded = {(entry.file, entry.runtime): entry for entry in result.loaded}
     names = _names([entry.file for entry in result.loaded])
     for batch in dict.fromkeys(timing.batch for timing in result.timings):
@@ -28,7 +28,7 @@ def show_bench(result: BenchResult, console: Console) -> None:
         table = Table(box=None, pad_edge=False)
         table.add_column(f"batch {batch}", overflow="fold")
         table.add_column("runtime", no_wrap=True)
-        headers = ["ms", "times as fast", "load s", "MB"] + (["quartiles", *CPU] if console.verbose else [])
+        headers = ["ms", "speed-up", "load s", "MB"] + (["quartiles", *CPU] if console.verbose else [])
         for header in headers:
             table.add_column(header, justify="right", no_wrap=True)
         for timing in timings:
@@ -51,17 +51,17 @@ def show_bench(result: BenchResult, console: Console) -> None:
 
 def _show_conditions(result: BenchResult, console: Console) -> None:
     machine = result.machine
-    threads = "threads as the runtime likes" if result.threads is None else f"threads: {result.threads}"
+    threads = "the runtime's default threads" if result.threads is None else f"threads: {result.threads}"
     versions = dict.fromkeys(f"{entry.runtime} {entry.version}" for entry in result.loaded)
     vectors = f", {machine.vectors}" if machine.vectors else ""
     console.out.print(
-        f"[dim]{result.runs} inferences each, in turns; medians (quartiles); {threads}; {', '.join(versions)}; "
+        f"[dim]{result.runs} interleaved inferences each; medians (quartiles); {threads}; {', '.join(versions)}; "
         f"{machine.cores} cores of {escape(machine.processor)}{vectors}, {machine.system}, Python {machine.python}[/]"
     )
 
 
 def _names(files: Sequence[Path]) -> dict[Path, str]:
-    """Return each file's name, or its path where two have one name."""
+    """Return the name of each file, or its path where two have the same name."""
     count = Counter(file.name for file in dict.fromkeys(files))
     return {file: file.name if count[file.name] == 1 else str(file) for file in files}
 

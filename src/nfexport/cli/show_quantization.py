@@ -1,4 +1,4 @@
-"""Print what a quantisation made."""
+"""Print the result of a quantisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_quantization(result: QuantizeResult, console: Console) -> None:
-    """Print the int8 file, what stays in float, and how far it is from the float file."""
+    """Print the int8 file, the layers that stay in float, and the distance from the float file."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
@@ -26,27 +26,27 @@ def show_quantization(result: QuantizeResult, console: Console) -> None:
 
 
 def add_quantization(table: Table, result: QuantizeResult, *, verbose: bool) -> None:
-    """Add rows on the int8 form of a file to a table of facts."""
+    """Add rows about the int8 form of a file to a table of facts."""
     table.add_row("int8", result.summary)
     for name, reason in result.kept.items():
         table.add_row("in float", f"{escape(name)}: {reason}")
     table.add_row("float → int8", f"{result.size_before:,} → {result.facts.total_size:,} bytes")
-    table.add_row("calibrated", f"{_pictures(result)}, {result.method}")
+    table.add_row("calibrated", f"{_images(result)}, {result.method}")
     for what, found in (
-        ("pictures of the calibration", result.on_calibration),
-        ("seeded pictures", result.on_seeded),
+        ("calibration images", result.on_calibration),
+        ("seeded images", result.on_seeded),
     ):
-        table.add_row("against float", f"{_agreement(found)} on {found.pictures} {what}")
+        table.add_row("against float", f"{_agreement(found)} on {found.images} {what}")
     if verbose:
         for name, noise in sorted(result.noise.items(), key=lambda pair: -pair[1]):
             table.add_row("noise", f"{noise:.1e} {escape(name)}")
 
 
-def _pictures(result: QuantizeResult) -> str:
+def _images(result: QuantizeResult) -> str:
     given = result.calibration
     if given["source"] == "seeded":
-        return f"on {given['pictures']} seeded pictures; a folder of real ones gives better ranges"
-    return f"on {given['pictures']} pictures of a folder"
+        return f"on {given['pictures']} seeded images; a folder of real ones gives better ranges"
+    return f"on {given['pictures']} images of a folder"
 
 
 def _agreement(found: Agreement) -> str:

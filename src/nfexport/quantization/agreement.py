@@ -1,4 +1,4 @@
-"""How far an int8 file is from the float one, on pictures that both are given."""
+"""How far an int8 file is from the float file on the same images."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from nfexport.verification.tolerance import output_range, per_image, root_mean_s
 
 Array = NDArray[Any]
 TINY = 1e-300
-"""Stands for no power at all, which has no logarithm."""
+"""Stands for a power of 0, which has no logarithm."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """int8 against float, on so many pictures.
+    """The outputs of an int8 file against those of the float file, on a number of images.
 
-    top1 and top5 are the fractions of pictures whose best class, or set of five best, agrees, None without
-    scores of classes. rms_mean and rms_max are root mean squares of the error of a picture's output, relative to
-    its range, the mean and the worst of all pictures and outputs; sqnr_db is the power of the float outputs
-    over that of the error, in decibels."""
+    top1 and top5 are the fractions of images whose best class, or set of five best, agrees, None without
+    class scores. rms_mean and rms_max are the mean and the largest root mean square of the error, relative to the
+    range of the output, over all images and outputs; sqnr_db is the power of the float outputs over that of the
+    error, in decibels."""
 
-    pictures: int
+    images: int
     top1: float | None
     top5: float | None
     rms_mean: float
@@ -37,10 +37,10 @@ class Agreement:
     sqnr_db: float
 
 
-def agreement(
+def measure_agreement(
     exact: Session, rounded: Session, input_name: str, outputs: Iterable[Output], batches: Iterable[Array]
 ) -> Agreement:
-    """Run both files on the same batches and compare; indices of a top-k are left out."""
+    """Run both files on the same batches and compare their outputs; the indices of a TopK are left out."""
     compared = [output for output in outputs if output.kind != "topk-indices"]
     scores = next((output.name for output in compared if output.kind in ("logits", "probs")), None)
     errors: list[NDArray[np.float64]] = []
@@ -61,7 +61,7 @@ def agreement(
                 shares.append(np.full(len(batch), np.nan if share is None else share))
     every = np.concatenate(errors)
     return Agreement(
-        pictures=count,
+        images=count,
         top1=_mean(best[1]),
         top5=_mean(best[5]),
         rms_mean=float(every.mean()),

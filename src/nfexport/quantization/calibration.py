@@ -1,4 +1,4 @@
-"""The pictures that show how large each tensor gets: a folder of one's own, or seeded ones."""
+"""Calibration images, from which the range of each tensor is taken: a folder of images, or seeded ones."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from nfexport.verification.file_preprocessing import FilePreprocessing
 from nfexport.verification.input_cases import ORDER, draw
 
 MOST = 512
-"""Pictures taken of a folder, evenly spaced in the order of their paths: more change no range to speak of."""
+"""Images used of a folder, evenly spaced in the order of their paths: more hardly change a range."""
 
 FIRST = 100
-"""Number of the first seeded picture: the verifier's have smaller ones, and are none of those calibrated with."""
+"""Number of the first seeded image: those of the verifier have smaller numbers, so none is used for calibration."""
 
 Array = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Pictures for a file: those of a folder by their paths, or `seeded` of the verifier's nine kinds in turn, the
-    next nine of another size where the file takes any."""
+    """Calibration images of a file: those at `paths`, or `seeded` images of the verifier's nine kinds in turn, the
+    next nine of another size if the file accepts any."""
 
     recipe: Recipe
     paths: tuple[Path, ...] = ()
@@ -40,12 +40,12 @@ class Calibration:
     seed: int = 0
 
     @property
-    def pictures(self) -> int:
-        """How many there are."""
+    def count(self) -> int:
+        """The number of images."""
         return len(self.paths) or self.seeded
 
     def params(self) -> dict[str, Any]:
-        """Return what a recipe keeps: how many, and which seed or the sha256 of the files' contents, in order."""
+        """Return what the recipe records: the number of images, and the seed or the sha256 of the files' contents."""
         if not self.paths:
             return {"source": "seeded", "pictures": self.seeded, "seed": self.seed}
         total = hashlib.sha256()
@@ -54,41 +54,43 @@ class Calibration:
         return {"source": "folder", "pictures": len(self.paths), "sha256": total.hexdigest()}
 
     def batches(self) -> Iterator[Array]:
-        """Yield the tensors for the file's input, of its fixed batch or of one picture each. A last batch that
-        is not full repeats its last picture. Raises ImageError, which names the file."""
+        """Yield tensors for the input of the file, of its fixed batch size or of one image each.
+
+        The last batch repeats its last image until it is full. Raises ImageError, which names the image file."""
         size = 1 if self.recipe.batch == "dynamic" else self.recipe.batch
         singles = self._read() if self.paths else self._drawn()
         while batch := list(itertools.islice(singles, size)):
             yield np.concatenate(batch + batch[-1:] * (size - len(batch)))
 
     def _read(self) -> Iterator[Array]:
-        form: Preprocessor = preprocessor_of(self.recipe)
+        preprocessor: Preprocessor = preprocessor_of(self.recipe)
         for path in self.paths:
-            yield form.batch([form.read(path)])
+            yield preprocessor.batch([preprocessor.read(path)])
 
     def _drawn(self) -> Iterator[Array]:
-        form = served_form(self.recipe)
-        sizes = form.source_sizes() or (self.recipe.image_size,)
+        preprocessing = file_preprocessing(self.recipe)
+        sizes = preprocessing.source_sizes() or (self.recipe.image_size,)
         network = network_preprocessing(self.recipe)
         for index in range(self.seeded):
-            picture = draw(
+            image = draw(
                 ORDER[index % len(ORDER)],
                 FIRST + index,
                 seed=self.seed,
                 shape=(self.recipe.in_channels, *sizes[index // len(ORDER) % len(sizes)]),
                 preprocessing=network,
             )
-            yield form.from_network(picture[None])
+            yield preprocessing.from_network(image[None])
 
 
-def calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) -> Calibration:
-    """Return the pictures for a file: of a folder, or as many seeded ones as the number says.
+def make_calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) -> Calibration:
+    """Return the calibration images of a file; given is a folder, or a number of seeded images.
 
-    Raises InputError for a number below 1, ImageError for a folder without pictures."""
+    Raises InputError for a number below 1, ImageError for a folder without images."""
     if isinstance(given, int):
         if given < 1:
             raise InputError(
-                f"{given} pictures show no range", fix="pass --calibrate N with N from 1 up, or a folder"
+                f"the number of calibration images must be at least 1, not {given}",
+                fix="pass --calibrate N, or a folder",
             )
         return Calibration(recipe=recipe, seeded=given, seed=seed)
     paths = list(find_images([given]))
@@ -96,11 +98,11 @@ def calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) -> Ca
     return Calibration(recipe=recipe, paths=tuple(paths[::step]))
 
 
-def served_form(recipe: Recipe) -> FilePreprocessing:
-    """Return what the file does to a picture before its network."""
+def file_preprocessing(recipe: Recipe) -> FilePreprocessing:
+    """Return the preprocessing that is part of the file."""
     return FilePreprocessing(steps=front_steps(recipe), image_size=recipe.image_size)
 
 
 def network_preprocessing(recipe: Recipe) -> Preprocessing:
-    """Return what the network itself wants of a picture."""
+    """Return the preprocessing that the network itself expects."""
     return networks_part(recipe.preprocessing, front_steps(recipe))

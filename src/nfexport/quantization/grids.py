@@ -1,4 +1,4 @@
-"""The Q and DQ nodes of an int8 graph: what each one says, and what a number becomes on its way through.
+"""The Q and DQ nodes of an int8 graph: their scales and zero points, and how they round a number.
 
 q = clip(round(x / s) + z),    x' = s · (q − z)
 """
@@ -22,7 +22,7 @@ QUANTIZE_LINEAR, DEQUANTIZE_LINEAR = "QuantizeLinear", "DequantizeLinear"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The numbers that an integer type stands for: scale s and zero point z, one or one for each entry of axis."""
+    """The numbers that an integer type represents: scale s and zero point z, one each, or one per entry of axis."""
 
     scale: NDArray[np.float64]
     zero: NDArray[np.int64]
@@ -31,17 +31,17 @@ class Grid:
     axis: int | None = None
 
     def along(self, values: Array, rank: int) -> Array:
-        """Return one of the two in a shape that broadcasts against a tensor of this rank."""
+        """Return the scale or the zero point in a shape that broadcasts against a tensor of this rank."""
         if self.axis is None or values.ndim == 0:
             return values.reshape(())
         return values.reshape([-1 if index == self.axis else 1 for index in range(rank)])
 
     def steps(self, rank: int) -> Array:
-        """Return s, to broadcast against a tensor of this rank."""
+        """Return s in a shape that broadcasts against a tensor of this rank."""
         return self.along(self.scale, rank)
 
     def dequantise(self, stored: Array) -> NDArray[np.float64]:
-        """Return x' of integers."""
+        """Return x' of the integers q."""
         zero = self.along(self.zero, stored.ndim)
         return np.asarray((stored.astype(np.float64) - zero) * self.steps(stored.ndim))
 
@@ -53,21 +53,23 @@ class Grid:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the largest x' there is, of a grid with one scale."""
+        """The least and the largest x' of a grid with one scale."""
         low, high = ((end - self.zero) * self.scale for end in (self.lowest, self.highest))
         return float(np.min(low)), float(np.max(high))
 
 
 class Grids:
-    """Every Q and DQ node of a graph, by the names of tensors."""
+    """The Q and DQ nodes of a graph, by the names of their tensors."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.stored: Mapping[str, onnx.TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
         self.producer = {name: node for node in model.graph.node for name in node.output}
 
     def behind(self, name: str) -> tuple[str, Grid] | None:
-        """Return what a DQ node's output stands for: the float tensor that was quantised, or the integers that
-        are stored, and their grid; None for a tensor of another kind."""
+        """Return the source of a DQ node's output and its grid: the name of the float tensor that was quantised, or
+        of the stored integers; None for any other tensor.
+
+        Raises PassError for a tensor that was not quantised, or with another scale."""
         node = self.producer.get(name)
         if node is None or node.op_type != DEQUANTIZE_LINEAR:
             return None
@@ -76,14 +78,14 @@ class Grids:
         if source in self.stored:
             return source, self.grid(node, onnx.helper.tensor_dtype_to_np_dtype(self.stored[source].data_type))
         if quantiser is None or quantiser.op_type != QUANTIZE_LINEAR:
-            raise PassError(f"'{name}' is dequantised from nothing that was quantised", fix="report the file")
+            raise PassError(f"'{name}' is dequantised, but was not quantised", fix="report the file")
         grid = self.grid(quantiser)
         if list(quantiser.input[1:]) != list(node.input[1:]):
             raise PassError(f"'{name}' is quantised by one scale and dequantised by another", fix="report the file")
         return quantiser.input[0], grid
 
     def grid(self, node: onnx.NodeProto, dtype: np.dtype[Any] | None = None) -> Grid:
-        """Return the grid that a Q or DQ node names."""
+        """Return the grid of a Q or DQ node; dtype is that of its integers where it has no zero point."""
         scale = numpy_helper.to_array(self.stored[node.input[1]])
         zero = numpy_helper.to_array(self.stored[node.input[2]]) if len(node.input) > 2 else np.zeros((), dtype)
         limits = np.iinfo(zero.dtype if dtype is None else dtype)

@@ -1,4 +1,4 @@
-"""What an int8 graph is, in one number, so that a graph that was changed since is told from it."""
+"""The digest of an int8 graph, by which a later change of the graph is noticed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ QUANTIZE = "quantize"
 
 def graph_digest(model: onnx.ModelProto) -> str:
     """Return the sha256 of a graph, in hexadecimal: opsets, inputs, outputs, nodes in order, and the numbers of
-    every initializer. Names of nodes, doc strings, shapes in between and metadata do not count, nor does where
-    the weights are stored; those of external data have to be loaded."""
+    every initializer. Node names, doc strings, intermediate shapes and metadata do not count, nor does where the
+    weights are stored; external data has to be loaded."""
     graph = model.graph
     total = hashlib.sha256()
 
@@ -59,12 +59,12 @@ def _numbers(tensor: onnx.TensorProto) -> bytes:
 
 
 def step_of(recipe: Recipe) -> PassStep | None:
-    """Return the step that quantised a file, None for a float one."""
+    """Return the step that quantised a file, None for a float file."""
     return next((step for step in recipe.surgery if step.name == QUANTIZE), None)
 
 
 def disagreements(path: Path, recipe: Recipe) -> tuple[str, ...]:
-    """Say whether the graph of an int8 file is another one than was quantised; nothing for a float file."""
+    """Return a sentence if the graph of an int8 file is not the one that was quantised; nothing for a float file."""
     step = step_of(recipe)
     if step is None:
         return ()
@@ -74,5 +74,5 @@ def disagreements(path: Path, recipe: Recipe) -> tuple[str, ...]:
         return ()
     return (
         f"graph: the recipe says {claimed[:12]}… (sha256), the file has {found[:12]}…: "
-        "a node or a number was changed since it was quantised",
+        "a node or a number has changed since the file was quantised",
     )

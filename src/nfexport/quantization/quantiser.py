@@ -1,4 +1,4 @@
-"""ONNX Runtime's own quantiser, quiet and without a trace of its own in the outcome."""
+"""Run ONNX Runtime's own quantiser, without its output and its temporary files."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from nfexport.quantization.int8 import Method
 from nfexport.quantization.selection import FOLLOWERS, PRODUCTS
 
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
-"""Tells the quantiser that the graph needs no preparation: BatchNormalization is folded, shapes are known."""
+"""Metadata that tells the quantiser to skip its preparation: BatchNormalization is folded, shapes are known."""
 
 
-def quantised(
-    model: onnx.ModelProto, nodes: Sequence[str], pictures: Calibration, *, method: Method, folder: Path
+def run_quantiser(
+    model: onnx.ModelProto, nodes: Sequence[str], images: Calibration, *, method: Method, folder: Path
 ) -> onnx.ModelProto:
-    """Return a copy of the model in which these nodes compute in int8: QDQ form, weights int8 with a scale for
-    each output channel, activations uint8 with a scale for each tensor, biases int32.
+    """Return a copy of the model in which these nodes compute in int8: QDQ form, weights int8 with a scale per
+    output channel, activations uint8 with a scale per tensor, biases int32.
 
-    folder is for the quantiser's own files, which are gone afterwards.
-    Raises PassError with the quantiser's reason if it cannot."""
+    folder holds the quantiser's own files. Raises PassError with the quantiser's reason if it fails."""
     from onnxruntime import quantization as ort
 
     methods = {
@@ -49,7 +48,7 @@ def quantised(
             ort.quantize_static(
                 str(source),
                 str(target),
-                _reader(pictures),
+                _reader(images),
                 quant_format=ort.QuantFormat.QDQ,
                 op_types_to_quantize=[*PRODUCTS, *FOLLOWERS],
                 nodes_to_quantize=list(nodes),
@@ -60,21 +59,21 @@ def quantised(
             )
     except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise PassError(
-            f"ONNX Runtime's quantiser stopped: {' '.join(str(error).split()).rstrip('.')} ({type(error).__name__})",
+            f"ONNX Runtime's quantiser failed: {' '.join(str(error).split()).rstrip('.')} ({type(error).__name__})",
             fix="keep the node that it names in float with --keep-float, or leave the file in float",
         ) from error
     return onnx.load(target)
 
 
-def _reader(pictures: Calibration) -> Any:
+def _reader(images: Calibration) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
         def __init__(self) -> None:
-            self._batches = pictures.batches()
+            self._batches = images.batches()
 
         def get_next(self) -> dict[str, Any] | None:
             batch = next(self._batches, None)
-            return None if batch is None else {pictures.recipe.input_name: batch}
+            return None if batch is None else {images.recipe.input_name: batch}
 
     return Reader()

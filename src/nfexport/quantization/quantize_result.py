@@ -1,4 +1,4 @@
-"""What a quantisation made, as a value."""
+"""The result of a quantisation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nfexport.recipe.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizeResult:
-    """The int8 file, what of it stays in float and why, and how far it is from the float file.
+    """The int8 file, the layers that stay in float and why, and the distance from the float file.
 
-    int8_products of `products` layers that multiply compute in int8. kept maps the others to the reason; noise
-    is the relative noise power of each layer when all but the first, the last and the named compute in int8.
-    on_calibration is measured on the pictures that the ranges come from, which flatters, on_seeded on the
-    verifier's. bound is the rms error, relative to the output's range, that verify allows. Sizes in bytes."""
+    int8_products of `products` layers (Conv, Gemm, MatMul) compute in int8. kept maps the names of the others to the
+    reason; noise is the relative noise power of each layer when all but the first, the last and the named layers
+    compute in int8. on_calibration is measured on the calibration images, which is optimistic, on_seeded on those of
+    the verifier. bound is the rms error, relative to the range of the output, that verify allows. Sizes in bytes."""
 
     source: Path
     path: Path
@@ -39,7 +39,7 @@ class QuantizeResult:
 
     @property
     def summary(self) -> str:
-        """Say in a few words what computes in int8."""
+        """The numbers of layers in int8 and in float, in a few words."""
         return f"{self.int8_products} of {self.products} layers in int8, {len(self.kept)} kept in float"
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Which nodes compute in int8.
+"""Select the nodes that compute in int8.
 
-Products (Conv, Gemm, MatMul) do, but for the first, which sees the picture, the last, which gives the scores,
-those that a user names, and the worst by error. Nodes between them follow where ONNX Runtime has an int8 kernel
-for them, all that they read comes from int8 nodes, and one of those reads them; so Gelu, Softmax and
-normalisations stay in float whole.
+Products (Conv, Gemm, MatMul) do, except the first, which reads the image, the last, which computes the scores,
+those that the user names, and those with the most noise. A node between them follows if ONNX Runtime has an int8
+kernel for it, all of its inputs come from int8 nodes, and an int8 node reads its output; so Gelu, Softmax and
+normalisations stay in float as a whole.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FOLLOWERS = (
     *("AveragePool", "GlobalAveragePool", "MaxPool"),
     *("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"),
 )
-"""Operators with an int8 kernel in ONNX Runtime's CPU provider, or that move numbers only."""
+"""Operators with an int8 kernel in ONNX Runtime's CPU provider, and operators that only move values."""
 
 FIRST, LAST, NAMED = "the first layer", "the last layer", "named by the user"
 LEFT = "its weight is the left factor, for which there is no int8 kernel; pass --no-multiply-gates"
 
 
 def products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the nodes that multiply, in order. Raises OnnxFileError if there is none."""
+    """Return the Conv, Gemm and MatMul nodes, in order. Raises OnnxFileError if there are none."""
     found = [node for node in graph.node if node.op_type in PRODUCTS and not node.domain]
     if not found:
         raise OnnxFileError("the file has no Conv, Gemm or MatMul to quantise", fix="leave it in float")
@@ -38,9 +38,9 @@ def products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def kept_in_float(graph: onnx.GraphProto, patterns: Sequence[str] = ()) -> dict[str, str]:
-    """Return the products that stay in float by name, each with the reason.
+    """Return the products that stay in float, by name, each with the reason.
 
-    patterns name nodes, with * for any characters. Raises InputError for one that names no product."""
+    patterns name nodes; * matches any characters. Raises InputError for one that matches no product."""
     found = products(graph)
     names = [node.name for node in found]
     stored = {tensor.name for tensor in graph.initializer}
@@ -52,7 +52,7 @@ def kept_in_float(graph: onnx.GraphProto, patterns: Sequence[str] = ()) -> dict[
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3)
             raise InputError(
                 f"there is no Conv, Gemm or MatMul named '{pattern}'",
-                fix=f"name one such as {', '.join(near or names[:3])}; * stands for any characters",
+                fix=f"pass a name such as {', '.join(near or names[:3])}; * matches any characters",
             )
         for name in matching:
             kept.setdefault(name, NAMED)
@@ -60,7 +60,7 @@ def kept_in_float(graph: onnx.GraphProto, patterns: Sequence[str] = ()) -> dict[
 
 
 def quantisable(graph: onnx.GraphProto, kept: Mapping[str, str]) -> list[str]:
-    """Return the names of the nodes that shall compute in int8, in order."""
+    """Return the names of the nodes to compute in int8, in order; kept are the products that stay in float."""
     stored = {tensor.name for tensor in graph.initializer}
     last = products(graph)[-1].name
     passing: set[str] = set()
@@ -75,11 +75,11 @@ def quantisable(graph: onnx.GraphProto, kept: Mapping[str, str]) -> list[str]:
         computed = [name for name in node.input if name and name not in stored]
         if node.op_type in FOLLOWERS and not (computed and passing.issuperset(computed)):
             continue
-        # a product that is kept in float hands on a tensor like any other: what reads it rounds it
+        # the output of a product that stays in float is rounded by the node that reads it
         passing.update(node.output)
         if node.name not in kept:
             chosen[node.name] = node
-    # what only float nodes read would be rounded for nothing
+    # rounding what only float nodes read would gain nothing
     read = set[str]()
     for name, node in reversed(list(chosen.items())):
         if node.op_type in FOLLOWERS and not read.intersection(node.output):

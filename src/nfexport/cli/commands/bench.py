@@ -16,15 +16,16 @@ class BatchesType(click.ParamType):  # type: ignore[type-arg]  # generic from cl
     name = "N,M"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the batch sizes."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
         parts = value.split(",")
         if not all(part.strip().isdecimal() for part in parts):
-            self.fail(f"'{value}' is no list of batch sizes; pass numbers, such as 1,8", param, ctx)
+            self.fail(f"'{value}' is not a list of batch sizes; pass numbers, such as 1,8", param, ctx)
         return tuple(int(part) for part in parts)
 
 
-@click.command(name="bench", short_help="Time ONNX files against one another, here.")
+@click.command(name="bench", short_help="Time ONNX files against one another on this machine.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--runtime",
@@ -33,12 +34,14 @@ class BatchesType(click.ParamType):  # type: ignore[type-arg]  # generic from cl
     default=("onnxruntime",),
     show_default=True,
     metavar="NAME",
-    help="A runtime such as openvino, several times for several.",
+    help="A runtime, such as openvino; can be repeated.",
 )
 @click.option("--batch", "batches", type=BatchesType(), default="1", show_default=True, help="Batch sizes.")
-@click.option("--size", type=SizeType(), help="Picture size where a file leaves it free. [default: its recipe's]")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one inference. [default: the runtime's]")
-@click.option("--runs", type=click.IntRange(min=1), default=20, show_default=True, help="Timed inferences of each.")
+@click.option("--size", type=SizeType(), help="Image size where the file leaves it free. [default: the recipe's]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads per inference. [default: the runtime's]")
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=20, show_default=True, help="Timed inferences of each file."
+)
 @reporting
 def command(
     files: tuple[Path, ...],
@@ -51,10 +54,10 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Time FILEs in each runtime, on this machine, in turns, and compare them with the first.
+    """Time FILEs in each runtime on this machine, with interleaved inferences, and compare them with the first.
 
-    FILEs are ONNX files, whoever made them, or OpenVINO's IR (.xml). Each is loaded into a process of its
-    own and fed seeded numbers. Prints medians and quartiles.
+    FILEs are ONNX files from any producer, or OpenVINO's IR (.xml). Each is loaded into a process of its own and gets
+    seeded numbers as inputs. Prints medians and quartiles.
     """
     from nfexport.benchmark.measurement import bench
     from nfexport.cli.console import Console, print_json
@@ -62,7 +65,7 @@ def command(
     from nfexport.errors import EXIT_OK, InputError
 
     if isinstance(size, str):
-        raise InputError(f"a file knows no --size {size}", fix="pass a number of pixels, or HxW")
+        raise InputError(f"--size {size} is not a size of a file", fix="pass a number of pixels, or HxW")
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
         result = bench(

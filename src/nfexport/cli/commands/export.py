@@ -17,7 +17,7 @@ from nfexport.cli.pass_options import (
     network_overrides,
     speed_options,
 )
-from nfexport.cli.quantize_options import calibrating, int8_asked
+from nfexport.cli.quantize_options import quantize_options, take_int8_options
 from nfexport.recipe.opsets import DEFAULT_OPSET
 
 
@@ -75,7 +75,7 @@ from nfexport.recipe.opsets import DEFAULT_OPSET
     help="Names of the classes for the recipe: one a line, or JSON. [default: timm's]",
 )
 @click.option("--quantize", type=click.Choice(["int8"]), help="Write the int8 form of the file; see --calibrate.")
-@calibrating
+@quantize_options
 @writing
 @reporting
 def command(
@@ -101,7 +101,7 @@ def command(
     from nfexport.images.labels import read_labels
     from nfexport.workflows.export import export
 
-    int8 = int8_asked(quantize, options)
+    int8 = take_int8_options(quantize, options)
     features = [] if feature_levels is None else ["features"]
     asked: list[Any] = [*outputs, *features, *(EMBEDDINGS[form] for form in embeddings)]
     console = Console(quiet=quiet or as_json, verbose=verbose)

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from nfexport.cli.options import reporting
-from nfexport.cli.quantize_options import calibrating
+from nfexport.cli.quantize_options import quantize_options
 
 
 @click.command(name="quantize", short_help="Write an int8 form of a folded file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--out", "target", type=click.Path(path_type=Path), required=True, help="File to write.")
-@calibrating
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of seeded pictures.")
+@quantize_options
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the seeded images.")
 @reporting
 def command(
     file: Path,
@@ -29,10 +29,10 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Write an int8 form of FILE, a float32 file of nfexport's whose weights are folded.
+    """Write an int8 form of FILE, a float32 file that nfexport exported with folded weights.
 
-    Static and per channel, by ONNX Runtime's quantiser, in QDQ form. The first and the last layer stay in float,
-    and the worst by error. The outcome is proven to be FILE but for rounding; how far it is off is shown.
+    Static and per channel, by ONNX Runtime's quantiser, as a QDQ graph. The first and the last layer stay in float,
+    and the noisiest. The int8 graph is proven to equal FILE except for rounding, and its error is shown.
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_quantization import show_quantization
@@ -40,7 +40,10 @@ def command(
     from nfexport.quantization.operation import quantize
 
     if calibrate is None:
-        raise RecipeError("nothing shows how large the tensors get", fix="pass --calibrate DIR, or N seeded pictures")
+        raise RecipeError(
+            "int8 needs images to take the range of each tensor from",
+            fix="pass --calibrate DIR, or N for seeded images",
+        )
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
         result = quantize(
