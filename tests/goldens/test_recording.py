@@ -174,6 +174,23 @@ def test_what_stops_half_way_leaves_the_old_golden(small: Path, monkeypatch: pyt
     assert sorted((path.name, path.stat().st_size) for path in small.parent.rglob("*")) == before
 
 
+def test_an_interrupt_between_the_renames_keeps_the_old_golden(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = golden_of(small)
+    replace = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        moved = replace(path, target)
+        if path == golden:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record_golden(small, trust=True, force=True, seed=3)
+    assert sorted(path.name for path in small.parent.iterdir()) == ["small.golden", "small.onnx"]
+    assert read_manifest(golden).seed == 0
+
+
 def test_without_a_recipe_only_trust_records(small: Path, tmp_path: Path) -> None:
     edit(small, drop_metadata)
     with pytest.raises(OnnxFileError, match=r"has no recipe, so there is no model .* pass --trust"):

@@ -48,8 +48,8 @@ def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside the target; on success it takes the target's place, whole, on any error it is
-    removed and what was there before stays.
+    """Yield a new folder next to the target; on success it takes the target's place, whole. On any error, an
+    interrupt between the two renames included, it is removed, and what was there before stays.
 
     Raises OutputError if the disk is full or the folder around it cannot be written."""
     target = target.resolve()  # a link stays a link, and '.' has a name
@@ -60,18 +60,15 @@ def staged_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             # a folder cannot be renamed onto another that holds something
             target.replace(former)
-        try:
-            partial.replace(target)
-        except OSError:
-            if former.exists():
-                former.replace(target)
-            raise
+        partial.replace(target)
     except OSError as error:
         raise OutputError(
             f"'{target}' cannot be written ({error.strerror or error})",
             fix="free some space, or name another folder with -o",
         ) from error
     finally:
+        if former.exists() and not target.exists():
+            former.replace(target)
         for leftover in (partial, former):
             shutil.rmtree(leftover, ignore_errors=True)
 
