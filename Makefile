@@ -8,7 +8,7 @@ JOBS ?= 2
 PEERS ?= .venv-peers
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
-.PHONY: export test test-slow sweep mutations bench bench-int8 cards check format clean help
+.PHONY: export test test-slow sweep mutations bench bench-int8 cards goldens check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,13 @@ cards: $(VENV)/.ready         ## write the model cards of the presets again, int
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for card in $(CARDS); do \
 		name=$${card%.*} && $(BIN)/nfexport preset export "$$name" --no-verify -q -o "$$folder/$$name.onnx" && \
 		$(BIN)/nfexport card "$$folder/$$name.onnx" --style "$${card##*.}" -q -o "docs/cards/$$name.md" || exit 1; \
+	done
+
+goldens: $(VENV)/.ready       ## export the models of golden/ and examples/downstream, and record those that differ again
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for flags in golden/*.flags examples/downstream/models/*.flags; do \
+		file="$$folder/$$(basename "$${flags%.flags}").onnx" && golden="$${flags%.flags}.golden" && echo "$$golden" && \
+		$(BIN)/nfexport $$(sed '/^[[:space:]]*#/d' "$$flags") --no-verify -q -o "$$file" && \
+		$(BIN)/nfexport golden check "$$file" --golden "$$golden" --update -q || exit 1; \
 	done
 
 check: $(VENV)/.ready         ## linter, formatter and type checker

@@ -19,6 +19,7 @@ SIZE = 64
 
 
 def main() -> None:
+    """Export the deeper network, and print its figures."""
     times, file = int(sys.argv[1]), Path(sys.argv[2])
     result = nfexport.export(register(times), file, opset=11, fold_ws=True, image_size=SIZE, verify=False)
     facts = {"seconds": dict(result.seconds), "nodes": result.facts.node_count, "bytes": result.facts.total_size}

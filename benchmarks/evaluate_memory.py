@@ -1,8 +1,8 @@
-"""Memory, use of the cores and speed of `nfexport evaluate` on a folder of many pictures.
+"""Memory, use of the cores and speed of `nfexport evaluate` on a folder of many images.
 
-    python benchmarks/evaluate_memory.py [--pictures 50000] [--workers N] [-o benchmarks/results/evaluate.json]
+    python benchmarks/evaluate_memory.py [--images 50000] [--workers N] [-o benchmarks/results/evaluate.json]
 
-Draws 300 pictures of 320×240, and links or copies them as JPEG files into 125 class folders of a temporary
+Draws 300 images of 320×240, and links or copies them as JPEG files into 125 class folders of a temporary
 folder; exports test_nfnet with seeded weights at its own size; runs `nfexport evaluate` in a process of its own
 with no limit on threads, and reads what the system says of that process when it has ended: the peak of its
 resident memory, and its CPU time over wall-clock time × cores. Nothing else should run meanwhile.
@@ -30,8 +30,9 @@ HEIGHT, WIDTH = 240, 320
 
 
 def main() -> int:
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, nargs="+", default=[5_000, 50_000])
+    parser.add_argument("--images", type=int, nargs="+", default=[5_000, 50_000])
     parser.add_argument("--workers", type=int)
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/evaluate.json"))
     options = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> int:
         )
         drawn = draw(folder / "drawn")
         results = []
-        for count in options.pictures:
+        for count in options.images:
             root = folder / "val"
             fill(root, drawn, count)
             results.append(measure(model, root, options.workers))
@@ -57,7 +58,7 @@ def main() -> int:
 
 
 def draw(folder: Path) -> list[Path]:
-    """Write pictures with smooth shades, edges and noise: JPEG files of about 40 kB."""
+    """Write images with smooth shades, edges and noise: JPEG files of about 40 kB."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -72,7 +73,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def fill(root: Path, drawn: list[Path], count: int) -> None:
-    """Make a class folder tree of so many pictures, hard links where the file system has them."""
+    """Write a tree of class folders with this number of images, as hard links where the file system supports them."""
     for index in range(CLASSES):
         (root / str(index)).mkdir(parents=True)
     for number in range(count):
@@ -100,12 +101,12 @@ def measure(model: Path, root: Path, workers: int | None) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0))
     kilo = 1 if platform.system() == "Linux" else 1024
     return {
-        "pictures": result["pictures"],
+        "images": result["pictures"],
         "peak_rss_mb": round(usage.ru_maxrss / kilo * 1024 / 1e6, 1),
         "cpu_utilisation": round(cpu / (wall * cores), 3),
         "wall_seconds": round(wall, 1),
         "cpu_seconds": round(cpu, 1),
-        "pictures_per_second": result["timing"]["pictures_per_second"],
+        "images_per_second": result["timing"]["pictures_per_second"],
         "load_average_after": [round(value, 1) for value in os.getloadavg()],
     }
 

@@ -78,7 +78,7 @@ def measure(of: Subject, pairs: Sequence[Pair], *, python: str, threads: int) ->
 
 
 def _groups(of: Subject, pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """The processes that are alive together; each group has a GEMM to compare with."""
+    """Return the processes that are alive together; each group has a GEMM to compare with."""
     if not of.big:
         return [[*pairs, ("gemm", "gemm", "")]]
     runtimes = list(dict.fromkeys(runtime for _, runtime, _ in pairs))
@@ -104,7 +104,7 @@ def _run(served: Sequence[Served], of: Subject, batch: int) -> None:
     asked = [one for one in served if not (one.runtime == "compiled" and batch != of.batches[0])]
     for one in asked:
         one.ask(do="run", batch=batch, times=1)  # warm up
-    # a batch takes as long as its pictures
+    # a batch takes as long as its images
     times, asks = (of.runs, of.asks) if batch == 1 else (1, (of.asks + 1) // 2)
     for _ in range(asks):
         for one in asked:

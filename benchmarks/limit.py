@@ -14,6 +14,7 @@ from benchmarks.peers import subject
 
 
 def main() -> None:
+    """Time the steps, and print them."""
     options = subject.options(__doc__)
     ends = [time.perf_counter()]
     subject.import_timm()

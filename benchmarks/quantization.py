@@ -4,7 +4,7 @@
 
 The digits network (examples/digits/train.py, trained here unless --digits names a folder that it wrote) is
 calibrated on the first digits of each class that it never saw, and measured on the others. Other networks have
-seeded weights and are calibrated and compared on seeded pictures: their scores lie close together, so top-1
+seeded weights and are calibrated and compared on seeded images: their scores lie close together, so top-1
 says less of them than the error does. One thread, interleaved inferences, medians.
 """
 
@@ -35,11 +35,12 @@ OUTPUT = Path(__file__).parent / "results" / "quantization.json"
 CALIBRATING = 10
 """Digits of each class to calibrate with."""
 SEEDED = 18
-"""Seeded pictures to calibrate with: each of the nine kinds twice."""
+"""Seeded images to calibrate with: each of the nine kinds twice."""
 THREADS = 1
 
 
 def main() -> int:
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--digits", type=Path)
@@ -84,8 +85,8 @@ def measure_digits(digits: Path, folder: Path, rounds: int) -> dict[str, Any]:
     targets = np.array([int(path.parent.name) for path in paths])
     exact = session(plain).run(None, {"input": batch})[0]
     variants: dict[str, dict[str, Any]] = {
-        f"{method}, {source}, worst {worst}": {"calibrate": pictures, "method": method, "keep_worst": worst}
-        for source, pictures in (("pictures", known), ("seeded", SEEDED))
+        f"{method}, {source}, worst {worst}": {"calibrate": images, "method": method, "keep_worst": worst}
+        for source, images in (("images", known), ("seeded", SEEDED))
         for method in ("minmax", "entropy", "percentile")
         for worst in ((0, 2, 8) if method == "minmax" else (0,))
     }
@@ -106,7 +107,7 @@ def measure_digits(digits: Path, folder: Path, rounds: int) -> dict[str, Any]:
             files["int8"] = path
     times = latencies(files, batch[:1], rounds)
     return {
-        "pictures": {"calibration": len(list(known.rglob("*.png"))), "measured": len(paths)},
+        "images": {"calibration": len(list(known.rglob("*.png"))), "measured": len(paths)},
         "float": {"top1": float((exact.argmax(1) == targets).mean()), "bytes": plain.stat().st_size},
         "int8": found,
         "milliseconds": times,
@@ -114,14 +115,14 @@ def measure_digits(digits: Path, folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def split(pictures: Path, folder: Path) -> tuple[Path, Path]:
-    """Copy the first pictures of each class into one folder and the others into another."""
+def split(images: Path, folder: Path) -> tuple[Path, Path]:
+    """Copy the first images of each class into one folder and the others into another."""
     known, unseen = folder / "known", folder / "unseen"
-    for group in sorted(path for path in pictures.iterdir() if path.is_dir()):
-        for number, picture in enumerate(sorted(group.iterdir())):
+    for group in sorted(path for path in images.iterdir() if path.is_dir()):
+        for number, image in enumerate(sorted(group.iterdir())):
             target = (known if number < CALIBRATING else unseen) / group.name
             target.mkdir(parents=True, exist_ok=True)
-            shutil.copy(picture, target)
+            shutil.copy(image, target)
     return known, unseen
 
 
@@ -133,8 +134,8 @@ def measure(model: str, folder: Path, rounds: int) -> dict[str, Any]:
     result = nfexport.quantize(plain, rounded, calibrate=SEEDED)
     seconds = time.perf_counter() - started
     size = exported.recipe.image_size
-    picture = np.random.default_rng(0).standard_normal((1, 3, *size)).astype(np.float32)
-    times = latencies({"float": plain, "int8": rounded}, picture, rounds)
+    image = np.random.default_rng(0).standard_normal((1, 3, *size)).astype(np.float32)
+    times = latencies({"float": plain, "int8": rounded}, image, rounds)
     return {
         "model": model,
         "size": size[0],
@@ -149,21 +150,22 @@ def measure(model: str, folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def latencies(files: dict[str, Path], picture: np.ndarray, rounds: int) -> dict[str, float]:
+def latencies(files: dict[str, Path], image: np.ndarray, rounds: int) -> dict[str, float]:
     """Return medians in milliseconds of interleaved inferences."""
     sessions = {name: session(path) for name, path in files.items()}
     times: dict[str, list[float]] = {name: [] for name in files}
     for opened in sessions.values():
-        opened.run(None, {"input": picture})
+        opened.run(None, {"input": image})
     for _ in range(rounds):
         for name, opened in sessions.items():
             started = time.perf_counter()
-            opened.run(None, {"input": picture})
+            opened.run(None, {"input": image})
             times[name].append(1000 * (time.perf_counter() - started))
     return {name: round(statistics.median(values), 3) for name, values in times.items()}
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
+    """Return a file in ONNX Runtime, with one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.log_severity_level = 4

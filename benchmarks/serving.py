@@ -26,10 +26,11 @@ from typing import Any
 GEMM_SIZE = 2048
 
 Infer = Callable[[int], Any]
-"""Runs one batch of this many pictures."""
+"""Runs one batch of this many images."""
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runtime", choices=OPENERS)
     parser.add_argument("subject")
@@ -54,7 +55,7 @@ def main() -> None:
                 assert infer is not None, "nothing is loaded"
                 infer(request["batch"])
                 answer = {"seconds": [_timed(infer, request["batch"]) for _ in range(request["times"])]}
-        except Exception as error:  # whatever a runtime raises is its answer
+        except Exception as error:  # noqa: BLE001 (whatever a runtime raises is its answer)
             lines = str(error).strip().splitlines()
             answer = {"error": f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]}
         answers.write(json.dumps(answer) + "\n")
@@ -67,17 +68,17 @@ def _timed(infer: Infer, batch: int) -> float:
     return time.perf_counter() - started
 
 
-def _pictures(size: int) -> Callable[[int], Any]:
+def _images(size: int) -> Callable[[int], Any]:
     import numpy as np
 
     drawn: dict[int, Any] = {}
 
-    def pictures(batch: int) -> Any:
+    def images(batch: int) -> Any:
         if batch not in drawn:
             drawn[batch] = np.random.default_rng(batch).standard_normal((batch, 3, size, size)).astype(np.float32)
         return drawn[batch]
 
-    return pictures
+    return images
 
 
 def _onnxruntime(size: int, threads: int) -> Callable[[str], Infer]:
@@ -86,12 +87,12 @@ def _onnxruntime(size: int, threads: int) -> Callable[[str], Infer]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    pictures = _pictures(size)
+    images = _images(size)
 
     def open_file(file: str) -> Infer:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        return lambda batch: session.run(None, {name: pictures(batch)})
+        return lambda batch: session.run(None, {name: images(batch)})
 
     return open_file
 
@@ -102,14 +103,14 @@ def _openvino(size: int, threads: int) -> Callable[[str], Infer]:
     core = openvino.Core()
     # float32 arithmetic: some processors would take bfloat16 by default
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    pictures = _pictures(size)
+    images = _images(size)
 
     def open_file(file: str) -> Infer:
         model = core.read_model(file)
-        # a picture's size is fixed; the batch stays as the file has it
+        # a image's size is fixed; the batch stays as the file has it
         model.reshape([-1, 3, size, size])
         request = core.compile_model(model, "CPU", hints).create_infer_request()
-        return lambda batch: request.infer({0: pictures(batch)})
+        return lambda batch: request.infer({0: images(batch)})
 
     return open_file
 
@@ -121,14 +122,14 @@ def _torch(size: int, threads: int) -> Callable[[str], Infer]:
     import torch
 
     torch.set_num_threads(threads)
-    pictures = _pictures(size)
+    images = _images(size)
 
     def build(name: str) -> Infer:
         model = subject.create(name)
 
         def infer(batch: int) -> Any:
             with torch.inference_mode():
-                return model(torch.from_numpy(pictures(batch)))
+                return model(torch.from_numpy(images(batch)))
 
         return infer
 

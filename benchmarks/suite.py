@@ -29,6 +29,7 @@ Job = Callable[[], None]
 
 
 def main() -> int:
+    """Run what has not been measured yet."""
     options = _options()
     if options.fresh:
         options.output.unlink(missing_ok=True)
@@ -207,7 +208,7 @@ class Suite:
 
 
 def _parts(file: Path) -> list[Path]:
-    """The file, and OpenVINO's weights or external data beside it, as far as they are there."""
+    """Return the file, and OpenVINO's weights or external data next to it, if they exist."""
     return [path for path in (file, file.with_suffix(".bin"), Path(f"{file}.data")) if path.exists()]
 
 
@@ -216,7 +217,7 @@ def _bytes(file: Path) -> int:
 
 
 def _told(stdout: str) -> dict[str, Any]:
-    """What the export of nfexport, limit.py and depth.py say of themselves."""
+    """Return the figures that nfexport, limit.py and depth.py print."""
     told = json.loads(stdout)
     facts = told.get("file", told)
     names = {"parameters": "parameters", "nodes": "nodes", "node_count": "nodes", "gains": "gains"}

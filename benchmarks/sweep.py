@@ -26,6 +26,7 @@ OTHERS = ("efficientnet_b0", "resnet50", "convnext_atto", "vit_tiny_patch16_224"
 
 
 def main() -> int:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="*")
     parser.add_argument("--largest", type=float, default=110.0)
@@ -81,10 +82,12 @@ def export(name: str, opset: int, *, fold: bool) -> dict[str, Any]:
 
 
 def folded(result: dict[str, Any]) -> int:
+    """Return the number of convolutions whose weight was folded."""
     return next((r["changed"] for r in result["passes"] if r["name"] == "fold-ws"), 0)
 
 
 def describe(name: str, results: dict[int, dict[str, Any]]) -> str:
+    """Return the results of one architecture on a line."""
     parts = []
     for opset, result in results.items():
         if "error" in result:
@@ -97,6 +100,7 @@ def describe(name: str, results: dict[int, dict[str, Any]]) -> str:
 
 
 def table(rows: list[Any], opsets: list[int], left_out: list[str]) -> str:
+    """Return the page of docs/coverage.md."""
     head = ["architecture", "size", "parameters", "after folding", "folded"]
     for opset in opsets:
         head += [f"nodes, opset {opset}", "largest error", "of what is allowed"]

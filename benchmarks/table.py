@@ -47,6 +47,7 @@ file: times are added, of the peaks the larger counts.
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="?", type=Path, default=Path("benchmarks/results/suite.jsonl"))
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/benchmarks.md"))

@@ -1,13 +1,14 @@
 """OpenVINO's own way: openvino.convert_model from the torch model, openvino.save_model to FILE (.xml) and .bin.
 
 Weights stay float32, as in all other files; save_model would by default halve them. The batch is left dynamic,
-the picture has a fixed size. --opset means nothing here.
+the image has a fixed size. --opset means nothing here.
 """
 
 from benchmarks.peers import subject
 
 
 def main() -> None:
+    """Export as the tool does by default."""
     options = subject.options(__doc__)
     model = subject.create(options.model)
     import openvino

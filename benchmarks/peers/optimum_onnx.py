@@ -12,6 +12,7 @@ from benchmarks.peers import subject
 
 
 def main() -> None:
+    """Export as the tool does by default."""
     options = subject.options(__doc__)
     model = subject.create(options.model, exportable=True)
     from optimum.exporters.onnx import onnx_export_from_model

@@ -7,6 +7,7 @@ from benchmarks.peers import subject
 
 
 def main() -> None:
+    """Export as the tool does by default."""
     options = subject.options(__doc__)
     model = subject.create(options.model, exportable=True)
     from timm.utils.onnx import onnx_export

@@ -1,4 +1,4 @@
-"""pytest --nfexport-goldens DIR: every golden below DIR is a test, that its file is still what was recorded.
+"""pytest --nfexport-goldens DIR: every golden below DIR is a test that its file is still the one that was recorded.
 
 pytest loads this at each start, in every project where nfexport is installed: it imports nothing heavy, and
 does nothing without the option.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the plugin."""
     group = parser.getgroup("nfexport", "goldens of ONNX files")
     group.addoption(
         "--nfexport-goldens",
@@ -30,23 +31,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--nfexport-models",
         metavar="DIR",
-        help="Where the ONNX files are. [default: beside their goldens, or the copy in a golden]",
+        help="The folder of the ONNX files. [default: next to their goldens, or the copy in a golden]",
     )
     group.addoption(
         "--nfexport-numbers-only",
         action="store_true",
-        help="Let other operators, weights and recipes pass, as 'nfexport golden check' does.",
+        help="Ignore changed operators, weights and recipes, as 'nfexport golden check' does.",
     )
 
 
 class ReasonsError(Exception):
-    """A file that is not what was recorded, or a golden that cannot be used: one line for each reason."""
+    """A file that differs from its golden, or a golden that cannot be used: one line for each reason."""
 
 
 class GoldenFolder(pytest.Collector):
     """The goldens below one folder."""
 
     def collect(self) -> Iterator[pytest.Item]:
+        """Yield a test for each golden."""
         from nfexport.goldens.layout import find_goldens
 
         try:
@@ -58,29 +60,32 @@ class GoldenFolder(pytest.Collector):
 
 
 class GoldenItem(pytest.Item):
-    """One golden: passes if its file is what was recorded."""
+    """The test of one golden."""
 
     def runtest(self) -> None:
+        """Raise ReasonsError if the file differs from its golden, or the golden cannot be used."""
         models = self.config.getoption("nfexport_models")
         numbers_only = self.config.getoption("nfexport_numbers_only")
         try:
-            outcome = check_one(self.path, None if models is None else Path(models), numbers_only=numbers_only)
+            result = check_one(self.path, None if models is None else Path(models), numbers_only=numbers_only)
         except NfexportError as error:
             raise ReasonsError(str(error)) from error
-        if not outcome.passed:
-            raise ReasonsError("\n".join(f"{outcome.file}: {change}" for change in outcome.changes))
+        if not result.passed:
+            raise ReasonsError("\n".join(f"{result.file}: {change}" for change in result.changes))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return the reasons alone, without a traceback."""
         if isinstance(excinfo.value, ReasonsError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
+        """Return the golden as the place of the test."""
         return self.path, None, f"golden {self.name}"
 
 
 def check_one(golden: Path, models: Path | None, *, numbers_only: bool) -> GoldenCheck:
-    """Check a golden's file, which lies in models, beside the golden, or in it.
+    """Check the file of a golden, which is in models, next to the golden, or in it.
 
     Raises GoldenError and OnnxFileError as nfexport.goldens.golden_check.check_golden does."""
     from nfexport.goldens.golden_check import check_golden
@@ -92,6 +97,7 @@ def check_one(golden: Path, models: Path | None, *, numbers_only: bool) -> Golde
 
 
 def pytest_report_collectionfinish(items: list[pytest.Item]) -> str:
+    """Return a line with the number of goldens."""
     # pytest's own count is taken before they are added
     count = sum(isinstance(item, GoldenItem) for item in items)
     return f"and {count} goldens" if count else ""
@@ -99,7 +105,7 @@ def pytest_report_collectionfinish(items: list[pytest.Item]) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the tests
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the goldens to what was collected, wherever they lie."""
+    """Add the goldens to the collected tests, wherever their folders are."""
     for given in config.getoption("nfexport_goldens"):
         path = config.invocation_params.dir / given
         name = Path(given).as_posix()

@@ -1,8 +1,10 @@
-"""A file against its golden: each kind of change told apart, each bad golden refused in one sentence."""
+"""A file against its golden: each kind of change has its line, each bad golden is refused in one sentence."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,9 @@ import nfexport
 from nfexport.cli import run
 from nfexport.errors import EXIT_INPUT, EXIT_OK, EXIT_VERIFICATION, GoldenError, InputError
 from nfexport.goldens import golden_check
+from nfexport.goldens.fingerprint import fingerprint
 from nfexport.goldens.golden_check import check_golden
+from nfexport.runtimes import open_session
 from nfexport.workflows.golden import record_golden
 from tests.goldens.changed import (
     WEIGHT,
@@ -43,10 +47,10 @@ def change_manifest(file: Path, /, **fields: Any) -> None:
 
 
 def test_the_file_that_was_recorded_passes(small: Path) -> None:
-    outcome = check_golden(small)
-    assert outcome.passed
-    assert outcome.excess is not None
-    assert 0 < outcome.excess <= 1
+    result = check_golden(small)
+    assert result.passed
+    assert result.excess is not None
+    assert 0 < result.excess <= 1
 
 
 @pytest.mark.parametrize(
@@ -56,20 +60,20 @@ def test_the_file_that_was_recorded_passes(small: Path) -> None:
         (scale_weight(1.003), {"weights", "numbers"}, "times what is allowed"),
         (scale_weight(float("nan")), {"weights", "numbers"}, "3000 of 3000 values are not finite"),
         (drop_metadata, {"recipe"}, "the file has none"),
-        (rename_node, {"operators"}, "as many of each, but with other names, connections or attributes"),
+        (rename_node, {"operators"}, "the same numbers, but different names, connections or attributes"),
         (insert_identity, {"operators"}, "Identity 0 → 1"),
         (raise_opset, {"opset"}, "ai.onnx was 11, and is 12"),
         (rename_output, {"interface", "operators"}, "the outputs were 'output' float32 [batch, 1000], and are"),
-        (fix_batch, {"interface", "numbers"}, "not compared, as the file takes other inputs"),
+        (fix_batch, {"interface", "numbers"}, "not compared, because the inputs of the file differ"),
     ],
 )
 def test_each_kind_of_change_is_told_apart(
     small: Path, change: Callable[[onnx.ModelProto], None], kinds: set[str], words: str
 ) -> None:
     edit(small, change)
-    outcome = check_golden(small)
-    assert {found.kind for found in outcome.changes} == kinds
-    assert any(words in found.text for found in outcome.changes), outcome.changes
+    result = check_golden(small)
+    assert {found.kind for found in result.changes} == kinds
+    assert any(words in found.text for found in result.changes), result.changes
 
 
 @pytest.mark.parametrize(
@@ -87,9 +91,9 @@ def test_numbers_only_lets_pass_what_leaves_numbers_and_interface_alone(
     small: Path, change: Callable[[onnx.ModelProto], None], passes: bool
 ) -> None:
     edit(small, change)
-    outcome = check_golden(small, numbers_only=True)
-    assert outcome.passed is passes
-    assert outcome.forgiven or not passes
+    result = check_golden(small, numbers_only=True)
+    assert result.passed is passes
+    assert result.forgiven or not passes
 
 
 def test_a_recipe_that_changed_says_in_which_field(small: Path) -> None:
@@ -122,8 +126,6 @@ def corrupt(path: Path) -> None:
 
 def break_values(file: Path) -> None:
     """A tensor that is damaged, and a manifest that was mended to fit."""
-    import hashlib
-
     path = golden_of(file) / "test_data_set_0" / "output_0.pb"
     path.write_bytes(b"\xff" * 40)
     manifest = json.loads((golden_of(file) / "manifest.json").read_text())
@@ -142,31 +144,43 @@ def other_shape(file: Path) -> None:
     [
         (
             lambda f: shutil.rmtree(golden_of(f)),
-            "there is no golden of '.*'; record one with 'nfexport golden record",
+            "the golden of '.*', does not exist; record one with 'nfexport golden record",
         ),
         (
             lambda f: (golden_of(f) / "manifest.json").unlink(),
-            "is no golden: it has no manifest.json; record it again",
+            "is not a golden: it has no manifest.json; record it again",
         ),
         (lambda f: (golden_of(f) / "manifest.json").write_text("{"), r"manifest.json' is not JSON \("),
-        (lambda f: (golden_of(f) / "manifest.json").write_bytes(b"\xff"), "manifest.json' cannot be read"),
+        (lambda f: (golden_of(f) / "manifest.json").write_bytes(b"\xff"), r"manifest.json' is not JSON \("),
         (
             lambda f: (golden_of(f) / "manifest.json").write_text("{}"),
             "is not the manifest of a golden; name another",
         ),
         (lambda f: change_manifest(f, format=9), "has format 9, this nfexport reads 1; update nfexport"),
-        (lambda f: change_manifest(f, mood="good"), "does not have the fields of format 1"),
-        (lambda f: change_manifest(f, data_sets=[]), "there is nothing to compare in data_sets"),
-        (lambda f: change_manifest(f, operators=[]), "operators is no object"),
-        (lambda f: change_manifest(f, interface={"inputs": [1], "outputs": []}), "an entry without name, dtype"),
-        (lambda f: corrupt(golden_of(f) / "test_data_set_1" / "output_0.pb"), "is not what was recorded: its sha256"),
-        (lambda f: corrupt(golden_of(f) / "test_data_set_0" / "input_0.pb"), "input_0.pb' is not what was recorded"),
+        (
+            lambda f: change_manifest(f, mood="good"),
+            r"does not have the fields of format 1 \(object contains unknown field `mood`",
+        ),
+        (lambda f: change_manifest(f, data_sets=[]), r"`array` of length >= 1 - at `\$.data_sets`"),
+        (lambda f: change_manifest(f, operators=[]), r"expected `object`, got `array` - at `\$.operators`"),
+        (
+            lambda f: change_manifest(f, interface={"inputs": [1], "outputs": []}),
+            r"expected `object`, got `int` - at `\$.interface.inputs\[0\]`",
+        ),
+        (
+            lambda f: corrupt(golden_of(f) / "test_data_set_1" / "output_0.pb"),
+            "is not the file that was recorded: its sha256",
+        ),
+        (
+            lambda f: corrupt(golden_of(f) / "test_data_set_0" / "input_0.pb"),
+            "input_0.pb' is not the file that was recorded",
+        ),
         (
             lambda f: (golden_of(f) / "test_data_set_1" / "output_0.pb").unlink(),
             "incomplete: '.*output_0.pb' is miss",
         ),
         (lambda f: shutil.rmtree(golden_of(f) / "test_data_set_2"), "incomplete: '.*input_0.pb' is missing; fetch"),
-        (break_values, "output_0.pb' holds no tensor"),
+        (break_values, "output_0.pb' does not hold a tensor"),
         (other_shape, r"holds float32 \[3, 1000\] where the manifest says float32 \[3, 10\]"),
     ],
 )
@@ -192,7 +206,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(child, (*at, key))
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # pictures of infinite size
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # images of infinite size
 @pytest.mark.parametrize("nonsense", [None, -1, "x", float("inf")])
 def test_nonsense_anywhere_in_a_manifest_is_an_error_or_a_result_and_never_a_traceback(
     compact: Path, nonsense: Any, monkeypatch: pytest.MonkeyPatch
@@ -200,7 +214,7 @@ def test_nonsense_anywhere_in_a_manifest_is_an_error_or_a_result_and_never_a_tra
     small = compact
     path = golden_of(small) / "manifest.json"
     text = path.read_text()
-    session, facts = golden_check.open_session(small), golden_check.fingerprint(small)
+    session, facts = open_session(small), fingerprint(small)
     monkeypatch.setattr(golden_check, "open_session", lambda *_, **__: session)
     monkeypatch.setattr(golden_check, "fingerprint", lambda _: facts)
     refused = 0
@@ -219,12 +233,106 @@ def test_nonsense_anywhere_in_a_manifest_is_an_error_or_a_result_and_never_a_tra
     assert refused > 20
 
 
-def test_a_limit_that_lets_everything_pass_is_no_limit(small: Path) -> None:
-    manifest = json.loads((golden_of(small) / "manifest.json").read_text())
-    manifest["data_sets"][0]["outputs"][0]["max_abs"][1] = float("inf")
-    change_manifest(small, **manifest)
-    with pytest.raises(GoldenError, match="'output' has inf for a limit"):
+def change_first_output(file: Path, /, **fields: Any) -> None:
+    manifest = json.loads((golden_of(file) / "manifest.json").read_text())
+    manifest["data_sets"][0]["outputs"][0] |= fields
+    change_manifest(file, **manifest)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"max_abs": [1e-6, 1e301, 1e-6]},
+            r"expected `float` <= 1e\+300 - at `\$.data_sets\[0\].outputs\[0\].max_abs",
+        ),
+        ({"max_abs": [1e-6, -1.0, 1e-6]}, "expected `float` >= 0.0"),
+        ({"max_abs": [float("inf")] * 3}, "is not JSON"),
+        ({"max_abs": [1.0] * 2}, "'output' has 2 limits for 3 images"),
+        ({"max_abs": None}, "'output' has only one of the limits max_abs and rms"),
+        ({"dtype": "bool"}, "'output' has limits, but no numbers to compare"),
+        ({"choices": [[[1], [2]]] * 3}, "choices for 2 places, which are not those of its shape"),
+        ({"sha256": None}, "the output 'output' has no sha256"),
+        ({"file": "../../../secret.pb"}, "a string is not of the expected form - at"),
+        ({"name": "a\x1b]0;b\x07"}, "a string is not of the expected form - at"),
+    ],
+)
+def test_a_tensor_that_could_pass_anything_or_reach_elsewhere_is_refused(
+    small: Path, fields: dict[str, Any], words: str
+) -> None:
+    change_first_output(small, **fields)
+    with pytest.raises(GoldenError, match=words) as caught:
         check_golden(small)
+    assert not re.search(r"[\x00-\x1f]", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"file": "/etc/passwd"}, "a string is not of the expected form - at `\\$.file`"),
+        ({"file": ".."}, "a string is not of the expected form - at `\\$.file`"),
+        ({"tolerance": "5 times\nnfexport: passed"}, "a string is not of the expected form - at `\\$.tolerance`"),
+        ({"seed": 2**70}, "expected `int` <= "),
+        ({"seed": True}, "expected `int`, got `bool`"),
+        ({"versions": {"torch\x1b[2J": "2"}}, "a string is not of the expected form - at `key` in"),
+        ({"\x1b[2J": 1}, r"unknown field `\?\[2J`"),
+        ({"reference": "faith"}, "invalid enum value 'faith'"),
+    ],
+)
+def test_strings_and_numbers_of_a_manifest_are_checked(small: Path, fields: dict[str, Any], words: str) -> None:
+    change_manifest(small, **fields)
+    with pytest.raises(GoldenError, match=words) as caught:
+        check_golden(small)
+    assert not re.search(r"[\x00-\x1f]", str(caught.value))
+
+
+def test_a_manifest_nested_10_000_levels_deep_is_one_sentence(small: Path) -> None:
+    (golden_of(small) / "manifest.json").write_text("[" * 10_000 + "]" * 10_000)
+    with pytest.raises(GoldenError, match="is nested too deeply"):
+        check_golden(small)
+
+
+@pytest.mark.parametrize("recipe", [{"passes": 5}, {"passes": [5]}, {"passes": [{"params": 3}]}, {"weights": [1]}])
+def test_a_recipe_of_any_shape_in_a_manifest_is_only_compared(small: Path, recipe: dict[str, Any]) -> None:
+    change_manifest(small, recipe={"architecture": "test_nfnet", **recipe})
+    assert "recipe" in {change.kind for change in check_golden(small).changes}
+
+
+def test_names_from_a_file_and_a_golden_reach_the_terminal_without_control_characters(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hostile(proto: onnx.ModelProto) -> None:
+        before, after = proto.graph.initializer[0].name, "\x1b]0;INJECTED\x07"
+        proto.graph.initializer[0].name = after
+        for node in proto.graph.node:
+            node.input[:] = [after if name == before else name for name in node.input]
+
+    edit(small, hostile)
+    recipe = json.loads((golden_of(small) / "manifest.json").read_text())["recipe"]
+    change_manifest(small, recipe=recipe | {"labels": "\x1b[2J"})
+    run(["golden", "check", str(small)])
+    captured = capsys.readouterr()
+    assert "INJECTED" in captured.err
+    assert "labels was ?[2J" in captured.err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", captured.out + captured.err)
+
+
+def test_values_in_another_file_are_not_read(small: Path) -> None:
+    (small.parent / "secret").write_bytes(bytes(12_000))
+    proto = onnx.TensorProto(name="output", data_type=1, dims=[3, 1000], data_location=onnx.TensorProto.EXTERNAL)
+    proto.external_data.add(key="location", value=str(small.parent / "secret"))
+    content = proto.SerializeToString()
+    (golden_of(small) / "test_data_set_0" / "output_0.pb").write_bytes(content)
+    change_first_output(small, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(GoldenError, match=r"does not hold a tensor \(its values are in another file"):
+        check_golden(small)
+
+
+def test_inputs_of_gigabytes_are_not_drawn(compact: Path) -> None:
+    subject = json.loads((golden_of(compact) / "manifest.json").read_text())["subject"]
+    change_manifest(compact, subject=subject | {"image_size": [65_536, 65_536]})
+    with pytest.raises(GoldenError, match="a batch has more than 268,435,456 elements"):
+        check_golden(compact)
 
 
 def test_a_runtime_that_is_not_there_is_bad_input(small: Path) -> None:
@@ -282,7 +390,7 @@ def test_update_leaves_a_golden_that_fits(small: Path, capsys: pytest.CaptureFix
     assert golden_of(small).stat().st_ino == before
     edit(small, rename_node)
     assert run(["golden", "check", "--update", "--numbers-only", str(small)]) == EXIT_OK
-    assert "operators: as many of each" in capsys.readouterr().err
+    assert "operators: the same numbers" in capsys.readouterr().err
     assert check_golden(small).passed
 
 
@@ -291,7 +399,7 @@ def test_update_mends_a_damaged_golden_but_records_no_wrong_file(
 ) -> None:
     corrupt(golden_of(small) / "test_data_set_0" / "output_0.pb")
     assert run(["golden", "check", "--update", "-q", str(small)]) == EXIT_OK
-    assert "is not what was recorded" in capsys.readouterr().err
+    assert "is not the file that was recorded" in capsys.readouterr().err
     assert check_golden(small).passed
     before = (golden_of(small) / "manifest.json").read_bytes()
     edit(small, scale_weight(1.01))
@@ -304,9 +412,9 @@ def test_update_keeps_the_form_of_the_golden(small: Path) -> None:
     record_golden(small, force=True, compact=True, seed=5)
     edit(small, rename_node)
     assert run(["golden", "check", "--update", "-q", str(small)]) == EXIT_OK
-    outcome = check_golden(small)
-    assert outcome.manifest.compact
-    assert outcome.manifest.seed == 5
+    result = check_golden(small)
+    assert result.manifest.compact
+    assert result.manifest.seed == 5
     assert not (golden_of(small) / "model.onnx").exists()
 
 

@@ -1,4 +1,4 @@
-"""What an ONNX file is, apart from what it computes: read once, without loading it."""
+"""The facts of an ONNX file apart from its numbers: read once, without loading it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.goldens.manifest import Weight
+from nfexport.goldens.manifest import Interface, Value, Weight
 from nfexport.graph import counts, proto_graphs
 from nfexport.graph.external_data import check_digest, external_files, recorded
 from nfexport.graph.header import read_header
@@ -22,11 +22,11 @@ from nfexport.recipe.metadata import RECIPE_KEY, read_recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """The facts that a golden holds a file to; fields as in Manifest.
+    """The facts that a golden records of a file; fields as in Manifest.
 
-    recipe_problem says why there is no recipe where the file has one that cannot be read."""
+    recipe_problem is the reason where the file has a recipe that cannot be read."""
 
-    interface: Mapping[str, tuple[Mapping[str, Any], ...]]
+    interface: Interface
     opset_imports: Mapping[str, int]
     operators: Mapping[str, int]
     nodes_sha256: str
@@ -46,10 +46,10 @@ class Fingerprint:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Return the facts of an ONNX file, any producer's. Weights are hashed where they lie, not loaded.
+    """Return the facts of an ONNX file from any producer. Weights are hashed where they are stored, not loaded.
 
-    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data, or lies beside
-    other weights than it was written with."""
+    Raises OnnxFileError if the file is missing, not an ONNX file, damaged, or lacks its external data, or if that is
+    not the data it was written with."""
     digests: dict[int, str] = {}
     model = read_header(path, lambda index, values: digests.__setitem__(index, hashlib.sha256(values).hexdigest()))
     graph = model.graph
@@ -59,16 +59,16 @@ def fingerprint(path: Path) -> Fingerprint:
         check_digest(path, record)
     nodes = hashlib.sha256()
     for node in graph.node:
-        # a Constant's value is a weight, and told apart as one
+        # the value of a Constant is compared as a weight
         whole = "\0".join(node.output).encode() if node.op_type == "Constant" else None
         nodes.update(whole or node.SerializeToString(deterministic=True))
     stored = {tensor.name for tensor in graph.initializer}
     recipe, digest, problem = _recipe(metadata)
     return Fingerprint(
-        interface={
-            "inputs": _values(value for value in graph.input if value.name not in stored),
-            "outputs": _values(graph.output),
-        },
+        interface=Interface(
+            inputs=tuple(_value(value) for value in graph.input if value.name not in stored),
+            outputs=tuple(map(_value, graph.output)),
+        ),
         opset_imports={entry.domain: entry.version for entry in model.opset_import},
         operators=counts.operator_counts(graph),
         nodes_sha256=nodes.hexdigest(),
@@ -80,17 +80,12 @@ def fingerprint(path: Path) -> Fingerprint:
     )
 
 
-def _values(values: Any) -> tuple[Mapping[str, Any], ...]:
-    found = []
-    for value in values:
-        shape = shape_of(value)
-        dtype = dtype_name(value.type.tensor_type.elem_type)
-        found.append({"name": value.name, "dtype": dtype, "shape": None if shape is None else list(shape)})
-    return tuple(found)
+def _value(value: onnx.ValueInfoProto) -> Value:
+    return Value(name=value.name, dtype=dtype_name(value.type.tensor_type.elem_type), shape=shape_of(value))
 
 
 def _weights(graph: onnx.GraphProto, digests: Mapping[int, str], path: Path) -> dict[str, Weight]:
-    """Initializers, and the values of Constant nodes; those of subgraphs are in the digest of their node."""
+    """Return initializers and the values of Constant nodes; those of subgraphs are in the digest of their node."""
     found: dict[str, Weight] = {}
     for index, tensor in enumerate(graph.initializer):
         found[tensor.name] = _weight(tensor, digests.get(index) or _digest(tensor, path))

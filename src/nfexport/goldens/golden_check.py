@@ -1,4 +1,4 @@
-"""Hold a file to its golden, without torch: what it is, and what it computes."""
+"""Check a file against its golden, without torch: its facts, and the numbers that it computes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from numpy.typing import NDArray
 
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, GoldenError
 from nfexport.goldens import layout
-from nfexport.goldens.data_sets import load
+from nfexport.goldens.data_sets import load_data_sets
 from nfexport.goldens.fingerprint import Fingerprint, fingerprint
 from nfexport.goldens.limits import judge
 from nfexport.goldens.manifest import DataSet, Manifest, read_manifest
+from nfexport.goldens.vocabulary import printable
 from nfexport.runtimes import Session, open_session
 
 Array = NDArray[Any]
 Kind = Literal["interface", "opset", "operators", "weights", "recipe", "numbers"]
 WITHOUT_NUMBERS: tuple[Kind, ...] = ("operators", "weights", "recipe")
-"""Changes that can leave the numbers what they were: --numbers-only lets them pass."""
+"""Changes that need not change the numbers: --numbers-only ignores them."""
 
 NAMED = 5
-"""Weights, or fields of the recipe, that are named before the rest is counted."""
+"""The number of weights, or fields of the recipe, that are listed by name."""
 
 LONGEST = 80
-"""Characters of a value of the recipe that are shown."""
+"""The number of characters shown of a value of the recipe."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
-    """One respect in which the file is not what was recorded, in one line."""
+    """One difference between the file and its golden, as a line that can be printed: names in it come from files."""
 
     kind: Kind
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", printable(self.text))
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}"
@@ -43,8 +47,10 @@ class Change:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GoldenCheck:
-    """What a check found. excess is the largest error in units of what is allowed, None where nothing could be
-    run; forgiven are the changes that were not to count."""
+    """The result of a check.
+
+    changes are the differences, forgiven those that numbers_only ignores. excess is the largest error, as a multiple
+    of what is allowed, None if the file was not run."""
 
     file: Path
     folder: Path
@@ -56,10 +62,12 @@ class GoldenCheck:
 
     @property
     def passed(self) -> bool:
+        """Whether no change counts."""
         return not self.changes
 
     @property
     def exit_code(self) -> int:
+        """The exit code of the command."""
         return EXIT_OK if self.passed else EXIT_VERIFICATION
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,33 +92,33 @@ def check_golden(
     runtime: str = "onnxruntime",
     numbers_only: bool = False,
 ) -> GoldenCheck:
-    """Hold an ONNX file to its golden: interface, opset, operators, weights, recipe, and the numbers.
+    """Check an ONNX file against its golden: interface, opset, operators, weights, recipe, and numbers.
 
-    folder defaults to the file's name with '.golden' for its suffix. With numbers_only, other operators,
-    weights or recipes do not count as long as the numbers are within their limits. What differs is a result
-    that has not passed. Raises GoldenError if the golden is missing, damaged or of another model,
-    OnnxFileError if the file cannot be read, InputError or MissingPackage for a runtime that is not there."""
+    folder defaults to the file's name with the suffix '.golden'. With numbers_only, changed operators, weights and
+    recipes are ignored as long as the numbers are within their limits. A difference is a result that has not passed,
+    not an exception. Raises GoldenError if the golden is missing, damaged or of another model, OnnxFileError if the
+    file cannot be read, InputError or MissingPackage for a runtime that is not available."""
     file = Path(file)
     place = layout.default_folder(file) if folder is None else Path(folder)
     facts = fingerprint(file)
     if not place.is_dir():
         raise GoldenError(
-            f"there is no golden of '{file}' at '{place}'",
-            fix=f"record one with 'nfexport golden record {file}', or name it with --golden",
+            f"'{place}', the golden of '{file}', does not exist",
+            fix=f"record one with 'nfexport golden record {file}', or name another folder with --golden",
         )
     manifest = read_manifest(place)
     _check_same_model(file, place, manifest, facts)
-    batches = load(place, manifest)
+    batches = load_data_sets(place, manifest)
     found = list(compare_facts(manifest, facts))
     worst: float | None = None
     where = runtime
-    if manifest.interface["inputs"] == facts.interface["inputs"]:
+    if manifest.interface.inputs == facts.interface.inputs:
         session = open_session(file, runtime=runtime)
         where = f"{session.runtime} {session.version}"
         worst, numbers = _run(session, batches)
         found += numbers
     else:
-        found.append(Change(kind="numbers", text="not compared, as the file takes other inputs"))
+        found.append(Change(kind="numbers", text="not compared, because the inputs of the file differ"))
     forgiven = [change for change in found if numbers_only and change.kind in WITHOUT_NUMBERS]
     return GoldenCheck(
         file=file,
@@ -135,24 +143,19 @@ def _check_same_model(file: Path, place: Path, manifest: Manifest, facts: Finger
 
 
 def compare_facts(manifest: Manifest, facts: Fingerprint) -> Iterator[Change]:
-    """Yield what the file is that it was not, one line each; the numbers are another matter."""
+    """Yield the differences between a file and its golden, without the numbers."""
     for end in ("inputs", "outputs"):
-        was, now = (tuple(_describe(entry) for entry in side.interface[end]) for side in (manifest, facts))
+        was, now = (", ".join(map(str, getattr(side.interface, end))) for side in (manifest, facts))
         if was != now:
-            yield Change(kind="interface", text=f"the {end} were {', '.join(was)}, and are {', '.join(now)}")
+            yield Change(kind="interface", text=f"the {end} were {was}, and are {now}")
     for domain in sorted({*manifest.opset_imports, *facts.opset_imports}):
         before, after = manifest.opset_imports.get(domain), facts.opset_imports.get(domain)
         if before != after:
             name = domain or "ai.onnx"
-            yield Change(kind="opset", text=f"{name} was {before or 'not there'}, and is {after or 'not there'}")
+            yield Change(kind="opset", text=f"{name} was {before or 'absent'}, and is {after or 'absent'}")
     yield from _operators(manifest, facts)
     yield from _weights(manifest, facts)
     yield from _recipe(manifest, facts)
-
-
-def _describe(entry: Mapping[str, Any]) -> str:
-    shape = "?" if entry["shape"] is None else ", ".join(map(str, entry["shape"]))
-    return f"'{entry['name']}' {entry['dtype']} [{shape}]"
 
 
 def _operators(manifest: Manifest, facts: Fingerprint) -> Iterator[Change]:
@@ -164,7 +167,7 @@ def _operators(manifest: Manifest, facts: Fingerprint) -> Iterator[Change]:
     if parts:
         yield Change(kind="operators", text=", ".join(parts))
     elif manifest.nodes_sha256 != facts.nodes_sha256:
-        yield Change(kind="operators", text="as many of each, but with other names, connections or attributes")
+        yield Change(kind="operators", text="the same numbers, but different names, connections or attributes")
 
 
 def _weights(manifest: Manifest, facts: Fingerprint) -> Iterator[Change]:
@@ -202,13 +205,14 @@ def _short(value: Any) -> str:
 
 
 def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe by dotted names; passes as a list of names, and the parameters of each."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
-        if key == "passes":
-            flat[key] = [step["name"] for step in value]
-            flat |= {f"passes.{step['name']}": step["params"] for step in value if step["params"]}
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             flat |= {f"{key}.{name}": part for name, part in value.items()}
+        elif key == "passes" and isinstance(value, list) and all(isinstance(step, Mapping) for step in value):
+            flat[key] = [step.get("name") for step in value]
+            flat |= {f"passes.{step.get('name')}": step["params"] for step in value if step.get("params")}
         else:
             flat[key] = value
     return flat
@@ -217,7 +221,7 @@ def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _run(
     session: Session, batches: list[tuple[DataSet, dict[str, Array], dict[str, Array]]]
 ) -> tuple[float, list[Change]]:
-    """Return the largest error in units of what is allowed, and one line for each output that is off."""
+    """Return the largest error as a multiple of what is allowed, and one line for each output beyond its limits."""
     worst = 0.0
     faults: dict[str, list[tuple[float, str]]] = {}
     for data_set, inputs, outputs in batches:
@@ -228,7 +232,7 @@ def _run(
             return np.inf, [Change(kind="numbers", text=text)]
         for tensor in data_set.outputs:
             if tensor.name not in actual:
-                continue  # told as a change of the interface
+                continue  # reported as a change of the interface
             ratio, reason = judge(actual[tensor.name], outputs[tensor.name], tensor)
             worst = max(worst, ratio)
             if reason:

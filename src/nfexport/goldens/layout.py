@@ -1,4 +1,4 @@
-"""Where things lie in a golden, and where goldens and their files lie on a disk.
+"""The paths of the files in a golden, and of goldens and their ONNX files.
 
 NAME.golden/manifest.json
 NAME.golden/test_data_set_0/input_0.pb, output_0.pb, …      as onnx.backend.test reads them
@@ -16,18 +16,18 @@ SUFFIX = ".golden"
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 RUNNER = "data.json"
-"""What onnx's loader reads the tolerance from."""
+"""The file that onnx's loader reads the tolerance from."""
 
 DATA_SET = "test_data_set_"
 
 
 def default_folder(file: Path) -> Path:
-    """Return the golden of a file: beside it, with another suffix."""
+    """Return the golden of a file: next to it, with the suffix '.golden'."""
     return file.with_suffix(SUFFIX)
 
 
 def foreign_entries(folder: Path) -> list[str]:
-    """Return the names in a folder that are no part of a golden, sorted."""
+    """Return the names in a folder that are not part of a golden, sorted."""
     own = (MANIFEST, MODEL, RUNNER)
     return sorted(
         entry.name for entry in folder.iterdir() if entry.name not in own and not entry.name.startswith(DATA_SET)
@@ -50,15 +50,14 @@ def find_goldens(root: Path) -> Iterator[Path]:
 
 
 def find_file(golden: Path, name: str, models: Path | None = None) -> Path:
-    """Return the ONNX file that a golden is of: the one of that name, in models or beside the golden, else the
-    copy in the golden.
+    """Return the ONNX file of a golden: the one of that name, in models or next to the golden, else the copy in it.
 
-    Raises GoldenError if there is none of them."""
+    Raises GoldenError if none of them exists."""
     places = [(models or golden.parent) / name, golden / MODEL]
     for place in places:
         if place.is_file():
             return place
     raise GoldenError(
-        f"there is neither '{places[0]}' nor '{places[1]}' to check against the golden",
-        fix="build the file first, or say where the files are",
+        f"neither '{places[0]}' nor '{places[1]}' exists to check against the golden",
+        fix="build the file first, or pass the folder of the files",
     )

@@ -1,8 +1,8 @@
-"""From a reference to what a golden keeps of it: an output in the file's own type, and how far off is too far.
+"""Expected outputs and their limits: from a reference to what a golden stores, and the comparison with it.
 
-The expected output is rounded to the type that the file gives. What that costs is added to both limits, so
-that nothing that the verifier accepts can fail against the golden: for the largest error and for the root
-mean square alike, |actual − rounded| ≤ |actual − expected| + |expected − rounded|.
+The expected output is rounded to the element type of the file. The error of that rounding is added to both limits, so
+that whatever the verifier accepts passes the check too: for the largest error and for the root mean square,
+|actual − rounded| ≤ |actual − expected| + |expected − rounded|.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ from nfexport.verification.tolerance import (
 
 Array = NDArray[Any]
 Expected = tuple[Tensor, Array]
-"""An output as the manifest has it, with its numbers; file and sha256 are filled in when it is written."""
+"""An output as in the manifest, and its numbers; file and sha256 are set when it is written."""
 
-NOT_YET = ""
-
-
+PENDING = ""
 Rule = Float32Tolerance | Int8Tolerance
 
 
@@ -52,24 +50,23 @@ def expect_indices(
     dtype: np.dtype[Any],
     k: int,
 ) -> Expected:
-    """Return the k best classes of scores, [batch, classes] in float64, with the classes that may stand in the
-    place of each: those that rounding cannot tell apart from it."""
+    """Return the k best classes of scores, [batch, classes] in float64, each with the classes that may take its
+    place: those whose scores differ by no more than rounding."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     best = np.take_along_axis(scores, order, axis=1)
     limits = rule.limits(best, measure([-np.sort(-run, axis=1)[:, :k] for run in runs], best))
     choices = tuple(
         tuple(
-            tuple(np.flatnonzero(np.abs(scores[picture] - best[picture, place]) <= limit).tolist())
-            for place in range(k)
+            tuple(np.flatnonzero(np.abs(scores[image] - best[image, place]) <= limit).tolist()) for place in range(k)
         )
-        for picture, limit in enumerate(limits.max_abs)
+        for image, limit in enumerate(limits.max_abs)
     )
     indices = order.astype(dtype)
     return _tensor(name, indices, choices=choices), indices
 
 
 def expect_exactly(name: str, array: Array) -> Expected:
-    """Return an output of whole numbers, or of none, that has to be met as it is."""
+    """Return an output that has to be equal: integers, or an empty tensor."""
     return _tensor(name, array), array
 
 
@@ -78,15 +75,14 @@ def _tensor(name: str, array: Array, **rule: Any) -> Tensor:
         name=name,
         dtype=str(array.dtype),
         shape=array.shape,
-        file=NOT_YET,
+        file=PENDING,
         values_sha256=digest(array),
         **rule,
     )
 
 
 def judge(actual: Array, expected: Array, tensor: Tensor) -> tuple[float, str]:
-    """Return the error in units of what is allowed, 1 at most where it is within the limits, and the reason
-    where it is not: an empty text if all is well."""
+    """Return the error as a multiple of what is allowed, and the reason if it is above 1, else an empty text."""
     if actual.shape != expected.shape:
         return np.inf, f"its shape is {list(actual.shape)} instead of {list(expected.shape)}"
     if actual.dtype.kind in "fc" and not np.isfinite(actual).all():
@@ -106,11 +102,11 @@ def judge(actual: Array, expected: Array, tensor: Tensor) -> tuple[float, str]:
 
 def _judge_indices(actual: Array, tensor: Tensor) -> tuple[float, str]:
     assert tensor.choices is not None
-    for picture, (row, places) in enumerate(zip(actual.tolist(), tensor.choices, strict=True)):
+    for image, (row, places) in enumerate(zip(actual.tolist(), tensor.choices, strict=True)):
         if len(set(row)) != len(row):
-            return np.inf, f"picture {picture} names a class twice"
+            return np.inf, f"image {image} names a class twice"
         for place, (index, allowed) in enumerate(zip(row, places, strict=False)):
             if index not in allowed:
                 wanted = " or ".join(map(str, allowed))
-                return np.inf, f"picture {picture} has class {index} at place {place} instead of {wanted}"
+                return np.inf, f"image {image} has class {index} at place {place} instead of {wanted}"
     return 0.0, ""

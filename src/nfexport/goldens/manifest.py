@@ -1,101 +1,165 @@
-"""The manifest of a golden, as a value and as JSON. Standard library only.
+"""The manifest of a golden, as a value and as JSON.
 
-It holds no time, no path and no host name: the same file recorded with the same versions gives the same bytes.
+It holds no time, no path and no host name: the same file recorded with the same versions gives the same bytes. It is
+read field by field: a manifest with an unknown field, a wrong type or a value out of range is refused.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from nfexport.errors import GoldenError
 from nfexport.goldens.layout import MANIFEST
+from nfexport.goldens.vocabulary import (
+    DataFile,
+    DataFolder,
+    Digest,
+    DType,
+    FileName,
+    Limit,
+    Natural,
+    Pixels,
+    Positive,
+    Text,
+    printable,
+)
+from nfexport.recipe.recipe import PassStep, Preprocessing
 
-GOLDEN_FORMAT = 1
+GOLDEN_FORMAT: Literal[1] = 1
 """Version of the manifest's layout; raised when a reader of the old layout would misread the new one."""
 
-KIND = "nfexport golden"
+KIND: Literal["nfexport golden"] = "nfexport golden"
 AGAIN = "record it again with 'nfexport golden record --force'"
 
 Reference = Literal["pytorch", "onnxruntime"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Weight:
+class Weight(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stored tensor: sha256 is that of its values, little-endian, in row-major order."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str
+    dtype: DType
+    shape: tuple[Natural, ...]
+    sha256: Digest
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tensor:
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One input or output of a file; shape has numbers and names of dims, None where the file has no shape."""
+
+    name: Text
+    dtype: DType
+    shape: tuple[int | Text, ...] | None
+
+    def __str__(self) -> str:
+        shape = "?" if self.shape is None else ", ".join(map(str, self.shape))
+        return f"'{self.name}' {self.dtype} [{shape}]"
+
+
+class Interface(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The inputs and outputs of a file, in order."""
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input or output of a data set.
 
     sha256 is that of the file, values_sha256 that of the numbers; sha256 is None where the file is left out
-    and its numbers are drawn anew. An output has limits: max_abs and rms, absolute, one number for each
-    picture; or choices, for the indices of a TopK: for each picture and place, the classes that may stand
-    there. One with neither has to be met exactly."""
+    and its numbers are drawn anew. An output has limits: max_abs and rms, absolute, one number per image; or choices,
+    for the indices of a TopK: for each image and place, the classes that may stand there. An output with neither has
+    to be equal."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    file: str
-    values_sha256: str
-    sha256: str | None = None
-    max_abs: tuple[float, ...] | None = None
-    rms: tuple[float, ...] | None = None
-    choices: tuple[tuple[tuple[int, ...], ...], ...] | None = None
+    name: Text
+    dtype: DType
+    shape: tuple[Natural, ...]
+    file: DataFile
+    values_sha256: Digest
+    sha256: Digest | None = None
+    max_abs: tuple[Limit, ...] | None = None
+    rms: tuple[Limit, ...] | None = None
+    choices: tuple[tuple[tuple[Natural, ...], ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the limits fit the shape: one number per image, or one set of classes per index."""
+        if (self.max_abs is None) != (self.rms is None):
+            raise ValueError(f"'{self.name}' has only one of the limits max_abs and rms")
+        rules = [rule for rule in (self.max_abs, self.rms, self.choices) if rule is not None]
+        if rules and (not self.shape or 0 in self.shape or not self.dtype.startswith(("float", "int", "uint"))):
+            raise ValueError(f"'{self.name}' has limits, but no numbers to compare")
+        for rule in rules:
+            if len(rule) != self.shape[0]:
+                raise ValueError(f"'{self.name}' has {len(rule)} limits for {self.shape[0]} images")
+        for places in self.choices or ():
+            if self.shape[1:] != (len(places),):
+                raise ValueError(
+                    f"'{self.name}' has choices for {len(places)} places, which are not those of its shape"
+                )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataSet:
-    """One batch: case says what the pictures are."""
+class DataSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One batch of inputs with its expected outputs; case names the kinds of its images."""
 
-    folder: str
-    case: str
-    batch: int
+    folder: DataFolder
+    case: Text
+    batch: Positive
     inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    outputs: Annotated[tuple[Tensor, ...], msgspec.Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if an output has no file."""
+        for tensor in self.outputs:
+            if tensor.sha256 is None:
+                raise ValueError(f"the output '{tensor.name}' has no sha256")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """Everything that a golden says of its file.
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What determines the inputs, next to the seed: fields as in nfexport.verification's ModelUnderTest."""
 
-    reference is what the expected outputs come from: PyTorch in float64, or the file itself in ONNX Runtime.
-    interface has the inputs and outputs as name, dtype and shape; recipe is the file's, None if it has none.
-    subject, with seed, determines the inputs, None where they cannot be drawn anew. weights_sha256 is the
-    digest of all of weights; nodes_sha256 that of the nodes, in their order."""
+    input_name: Text
+    batch: Positive | Literal["dynamic"]
+    image_size: tuple[Pixels, Pixels]
+    in_channels: Positive
+    preprocessing: Preprocessing
+    steps: tuple[PassStep, ...]
+    other_sizes: tuple[tuple[Pixels, Pixels], ...]
+    weights_kept: bool
 
-    file: str
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The contents of a golden.
+
+    reference is the source of the expected outputs: PyTorch in float64, or the file itself in ONNX Runtime. recipe is
+    the recipe of the file, None if it has none. subject, with seed, determines the inputs, None where they cannot be
+    drawn anew. weights_sha256 is the digest of all weights; nodes_sha256 that of the nodes, in order."""
+
+    file: FileName
     reference: Reference
-    seed: int
-    recipe_sha256: str | None
+    seed: Natural
+    recipe_sha256: Digest | None
     recipe: Mapping[str, Any] | None
-    interface: Mapping[str, tuple[Mapping[str, Any], ...]]
-    opset_imports: Mapping[str, int]
-    operators: Mapping[str, int]
-    nodes_sha256: str
-    weights_sha256: str
-    weights: Mapping[str, Weight]
-    tolerance: str
-    data_sets: tuple[DataSet, ...]
-    subject: Mapping[str, Any] | None
-    versions: Mapping[str, str]
-    kind: str = KIND
-    format: int = GOLDEN_FORMAT
+    interface: Interface
+    opset_imports: Mapping[Text, int]
+    operators: Mapping[Text, Natural]
+    nodes_sha256: Digest
+    weights_sha256: Digest
+    weights: Mapping[Text, Weight]
+    tolerance: Text
+    data_sets: Annotated[tuple[DataSet, ...], msgspec.Meta(min_length=1)]
+    subject: InputSpec | None
+    versions: Mapping[Text, Text]
+    kind: Literal["nfexport golden"] = KIND
+    format: Literal[1] = GOLDEN_FORMAT
 
     @property
     def model_name(self) -> str | None:
         """The architecture that the file is of; None for a file without a recipe."""
-        return None if self.recipe is None else str(self.recipe.get("architecture"))
+        return None if self.recipe is None else printable(str(self.recipe.get("architecture")))
 
     @property
     def compact(self) -> bool:
@@ -104,116 +168,67 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return it for people and for git: sorted keys, a line for each entry, innermost values on one line."""
-        raw = dataclasses.asdict(self)
+        raw = msgspec.to_builtins(self)
         for data_set in raw["data_sets"]:
             for end in ("inputs", "outputs"):
                 data_set[end] = [{k: v for k, v in tensor.items() if v is not None} for tensor in data_set[end]]
         return _layout(raw, "") + "\n"
 
     @classmethod
-    def from_json(cls, text: str, source: Path) -> Manifest:
+    def from_json(cls, text: str | bytes, source: Path) -> Manifest:
         """Read what to_json wrote; source names it in messages.
 
-        Raises GoldenError if it is no manifest, is of a newer format, or lacks or adds a field."""
+        Raises GoldenError if it is not a manifest, is of another format, or has a field that is missing, unknown,
+        of another type or out of range."""
         try:
-            raw = json.loads(text)
-        except ValueError as error:
-            raise GoldenError(f"'{source}' is not JSON ({error})", fix=AGAIN) from error
-        if not isinstance(raw, dict) or raw.get("kind") != KIND:
-            raise GoldenError(f"'{source}' is not the manifest of a golden", fix="name another folder with --golden")
-        if raw.get("format") != GOLDEN_FORMAT:
+            raw = msgspec.json.decode(text)
+            if not isinstance(raw, dict) or raw.get("kind") != KIND:
+                raise GoldenError(
+                    f"'{source}' is not the manifest of a golden", fix="name another folder with --golden"
+                )
+            if raw.get("format") != GOLDEN_FORMAT:
+                found = printable(str(raw.get("format"))[:20])
+                raise GoldenError(
+                    f"'{source}' has format {found}, this nfexport reads {GOLDEN_FORMAT}",
+                    fix=f"update nfexport, or {AGAIN}",
+                )
+            return msgspec.convert(raw, cls)
+        except msgspec.ValidationError as error:
             raise GoldenError(
-                f"'{source}' has format {raw.get('format')!r}, this nfexport reads {GOLDEN_FORMAT}",
-                fix=f"update nfexport, or {AGAIN}",
-            )
-        try:
-            raw["weights"] = {
-                name: Weight(**{**weight, "shape": tuple(weight["shape"])}) for name, weight in raw["weights"].items()
-            }
-            raw["data_sets"] = tuple(_data_set(entry) for entry in raw["data_sets"])
-            raw["interface"] = {end: tuple(raw["interface"][end]) for end in ("inputs", "outputs")}
-            manifest = cls(**raw)
-            _check(manifest)
-            return manifest
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise GoldenError(
-                f"'{source}' does not have the fields of format {GOLDEN_FORMAT} ({error})", fix=AGAIN
+                f"'{source}' does not have the fields of format {GOLDEN_FORMAT} ({_reason(error)})", fix=AGAIN
             ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise GoldenError(f"'{source}' is not JSON ({error})", fix=AGAIN) from error
+        except RecursionError as error:
+            raise GoldenError(f"'{source}' is nested too deeply", fix=AGAIN) from error
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a golden. Raises GoldenError as from_json does, and if there is none."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise GoldenError(f"'{folder}' is no golden: it has no {MANIFEST}", fix=AGAIN)
+        raise GoldenError(f"'{folder}' is not a golden: it has no {MANIFEST}", fix=AGAIN)
     try:
-        return Manifest.from_json(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise GoldenError(f"'{path}' cannot be read ({error})", fix=AGAIN) from error
+        return Manifest.from_json(path.read_bytes(), path)
+    except OSError as error:
+        raise GoldenError(f"'{path}' cannot be read ({error.strerror})", fix=AGAIN) from error
 
 
-def _check(manifest: Manifest) -> None:
-    """Raise ValueError where a value cannot be what its field is for."""
-    for field in ("interface", "opset_imports", "operators", "weights"):
-        if not isinstance(getattr(manifest, field), dict):
-            raise ValueError(f"{field} is no object")
-    for field in ("recipe", "subject"):
-        if not isinstance(getattr(manifest, field), (dict, NoneType)):
-            raise ValueError(f"{field} is no object")
-    if not isinstance(manifest.file, str) or not isinstance(manifest.seed, int):
-        raise ValueError("file is no name, or seed no whole number")
-    for entry in (*manifest.interface["inputs"], *manifest.interface["outputs"]):
-        if not isinstance(entry, dict) or not entry.keys() >= {"name", "dtype", "shape"}:
-            raise ValueError("interface has an entry without name, dtype and shape")
-        if not isinstance(entry["shape"], (list, NoneType)):
-            raise ValueError("interface has a shape that is no list")
-    if not manifest.data_sets or not all(data_set.outputs for data_set in manifest.data_sets):
-        raise ValueError("there is nothing to compare in data_sets")
-    for data_set in manifest.data_sets:
-        if not isinstance(data_set.folder, str):
-            raise ValueError("data_sets has a folder that is no name")
-        for tensor in (*data_set.inputs, *data_set.outputs):
-            if not isinstance(tensor.name, str) or not isinstance(tensor.file, str):
-                raise ValueError("data_sets has a tensor without name and file")
-        for tensor in data_set.outputs:
-            _check_limits(tensor)
-
-
-def _check_limits(tensor: Tensor) -> None:
-    pictures = tensor.shape[0] if tensor.shape else 1
-    for rule in (tensor.max_abs, tensor.rms, tensor.choices):
-        if rule is not None and len(rule) != pictures:
-            raise ValueError(f"'{tensor.name}' has {len(rule)} limits for {pictures} pictures")
-    for limit in (*(tensor.max_abs or ()), *(tensor.rms or ())):
-        if not isinstance(limit, (int, float)) or not 0 <= limit < math.inf:
-            raise ValueError(f"'{tensor.name}' has {limit!r} for a limit")
-    if (tensor.max_abs is None) != (tensor.rms is None):
-        raise ValueError(f"'{tensor.name}' has one of two limits")
-    if tensor.sha256 is None:
-        raise ValueError(f"'{tensor.name}' has no sha256")
-
-
-def _data_set(raw: Mapping[str, Any]) -> DataSet:
-    ends = {end: tuple(_tensor(entry) for entry in raw[end]) for end in ("inputs", "outputs")}
-    return DataSet(**{**raw, **ends})
-
-
-def _tensor(raw: Mapping[str, Any]) -> Tensor:
-    lists = {key: tuple(raw[key]) for key in ("shape", "max_abs", "rms") if key in raw}
-    if "choices" in raw:
-        lists["choices"] = tuple(tuple(tuple(place) for place in picture) for picture in raw["choices"])
-    return Tensor(**{**raw, **lists})
+def _reason(error: msgspec.ValidationError) -> str:
+    """Return what msgspec says of a value, without regular expressions, and fit to be printed."""
+    text = re.sub(r"Expected `str` matching regex '.*' - at", "a string is not of the expected form - at", str(error))
+    return printable(text[:1].lower() + text[1:])
 
 
 def _layout(value: Any, indent: str) -> str:
-    """JSON in which mappings of mappings stand on lines of their own, and short ones on one."""
+    """Return JSON in which mappings of mappings stand on lines of their own, and short ones on one."""
     flat = json.dumps(value, sort_keys=True, ensure_ascii=True)
-    if len(indent) + len(flat) <= 140 or not isinstance(value, (dict, list, tuple)):
+    if len(indent) + len(flat) <= 140 or not isinstance(value, Mapping | list | tuple):
         return flat
     deeper = indent + " "
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         parts = [f"{json.dumps(key)}: {_layout(value[key], deeper)}" for key in sorted(value)]
     else:
         parts = [_layout(entry, deeper) for entry in value]
-    first, last = "{}" if isinstance(value, dict) else "[]"
+    first, last = "{}" if isinstance(value, Mapping) else "[]"
     return f"{first}\n{deeper}" + f",\n{deeper}".join(parts) + f"\n{indent}{last}"

@@ -1,4 +1,4 @@
-"""What a recording gives, before it is written: batches with their expected outputs, and where those come from."""
+"""A recording before it is written: batches with their expected outputs, and the reference of those."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nfexport.goldens.limits import Expected
-from nfexport.goldens.manifest import Reference
+from nfexport.goldens.manifest import InputSpec, Reference
 
 Array = NDArray[Any]
 
@@ -30,5 +30,5 @@ class Recorded:
     reference: Reference
     batches: list[RecordedBatch]
     tolerance: str
-    subject: dict[str, Any] | None
+    subject: InputSpec | None
     summary: str

@@ -1,7 +1,7 @@
-"""A golden of a file that has no model to be held against: what ONNX Runtime makes of it is taken for right.
+"""The reference of a file without a model: the results of ONNX Runtime are taken for right.
 
-The yardstick is surgery's: the same file without the runtime's optimisations, and with its weights off by a
-unit in the last place.
+The limits are those of surgery: they are measured on the same file without the runtime's optimisations, and with its
+weights changed by a unit in the last place.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Array = NDArray[Any]
 
 
 def run_itself(file: Path, *, seed: int) -> Recorded:
-    """Run the file on seeded pictures, or on seeded numbers where it takes no pictures.
+    """Return the results of a file on seeded images, or on seeded numbers if its input is not an image.
 
-    Raises OnnxFileError if it cannot be read or run, or nothing is known of an input, and VerificationFailed
-    if it gives numbers that are not finite."""
+    Raises OnnxFileError if it cannot be read or run, or the shape of an input is unknown, and VerificationFailed
+    if an output is not finite."""
     model = read_model(file)
     rule = default_tolerance("float32")
     reference = FileReference(model, unit=rule.unit, widen=False)
@@ -44,8 +44,8 @@ def run_itself(file: Path, *, seed: int) -> Recorded:
                 continue
             if not np.isfinite(array).all():
                 raise VerificationFailed(
-                    f"'{file}' gives values that are not finite in '{name}', on '{case}'",
-                    fix="nothing was recorded; such a file cannot be held to anything",
+                    f"the output '{name}' of '{file}' is not finite on '{case}'",
+                    fix="nothing was recorded; record a file whose outputs are finite",
                 )
             others = [run[name] for run in runs[1:]]
             outputs.append(expect_values(name, array.astype(np.float64), others, rule, array.dtype))
@@ -53,14 +53,14 @@ def run_itself(file: Path, *, seed: int) -> Recorded:
     return Recorded(
         reference="onnxruntime",
         batches=batches,
-        tolerance=f"{rule.factor:g} times what rounding costs the file",
+        tolerance=f"{rule.factor:g} times the error of rounding in the file",
         subject=None,
         summary="not compared with any model: ONNX Runtime's own results were recorded",
     )
 
 
 def _cases(model: ir.Model, seed: int) -> list[tuple[str, int, dict[str, Array]]]:
-    """Return what each batch is made of, its size, and what it feeds."""
+    """Return the name, the size and the inputs of each batch."""
     source = feeds.image_input(model)
     if source is None:
         first = next((value.shape for value in model.graph.inputs if value.shape is not None), None)

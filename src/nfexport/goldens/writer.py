@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from nfexport import __version__
@@ -22,7 +23,7 @@ from nfexport.graph.atomic_files import check_target, staged_folder, write_files
 
 Array = NDArray[Any]
 SMALL = 5_000_000
-"""Bytes below which a golden gets a copy of its file, so that other runners of ONNX's layout find it."""
+"""Bytes below which a golden gets a copy of its file, for other runners of ONNX's test layout."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class GoldenResult:
             "golden": str(self.folder),
             "size": self.size,
             "summary": self.summary,
-            "manifest": dataclasses.asdict(self.manifest),
+            "manifest": msgspec.to_builtins(self.manifest),
         }
 
 
@@ -121,7 +122,7 @@ def write_golden(
 
 
 def _data_set(index: int, batch: RecordedBatch, files: dict[str, bytes], *, compact: bool) -> DataSet:
-    """Describe a data set, and put the bytes of its files where they are collected."""
+    """Return the description of a data set, and add the bytes of its files to those to be written."""
     folder = f"{layout.DATA_SET}{index}"
     inputs = [
         Tensor(
@@ -135,7 +136,7 @@ def _data_set(index: int, batch: RecordedBatch, files: dict[str, bytes], *, comp
         for place, (name, array) in enumerate(batch.inputs.items())
     ]
     outputs = [
-        dataclasses.replace(
+        msgspec.structs.replace(
             tensor,
             file=f"output_{place}.pb",
             sha256=_put(files, f"{folder}/output_{place}.pb", tensor.name, array),
@@ -151,6 +152,6 @@ def _put(files: dict[str, bytes], path: str, name: str, array: Array) -> str:
 
 
 def _versions(reference: Reference) -> dict[str, str]:
-    # '2.13.0+cpu' and '2.13.0' compute alike
+    # 2.13.0+cpu computes the same as 2.13.0
     names = ("numpy", "onnx", "onnxruntime", *(("timm", "torch") if reference == "pytorch" else ()))
     return {name: importlib.metadata.version(name).partition("+")[0] for name in names}

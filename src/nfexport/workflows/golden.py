@@ -9,7 +9,7 @@ import numpy as np
 
 from nfexport.errors import GoldenError, OnnxFileError, VerificationFailed
 from nfexport.goldens import layout
-from nfexport.goldens.data_sets import subject_to_dict
+from nfexport.goldens.data_sets import input_spec
 from nfexport.goldens.fingerprint import Fingerprint, fingerprint
 from nfexport.goldens.limits import expect_indices, expect_values
 from nfexport.goldens.manifest import read_manifest
@@ -90,10 +90,10 @@ def _run_pytorch(
 ) -> Recorded:
     if facts.recipe is None and facts.recipe_problem is None:
         raise OnnxFileError(
-            f"'{file}' has no recipe, so there is no model to record it against",
-            fix="pass --trust to record what ONNX Runtime makes of it",
+            f"'{file}' has no recipe, so there is no model to compare it with",
+            fix="pass --trust to record the results of ONNX Runtime",
         )
-    dtypes = {entry["name"]: np.dtype(entry["dtype"]) for entry in facts.interface["outputs"]}
+    dtypes = {value.name: np.dtype(value.dtype) for value in facts.interface.outputs}
     batches: list[RecordedBatch] = []
     subjects: list[ModelUnderTest] = []
 
@@ -124,6 +124,6 @@ def _run_pytorch(
         reference="pytorch",
         batches=batches,
         tolerance=result.report.tolerance,
-        subject=subject_to_dict(subjects[0]),
+        subject=input_spec(subjects[0]),
         summary=result.report.summary(),
     )

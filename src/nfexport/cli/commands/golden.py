@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from nfexport.goldens.writer import GoldenResult
 
 
-@click.group(name="golden", short_help="Record what a file is and computes, and check it without torch.")
+@click.group(name="golden", short_help="Record the facts and outputs of a file, and check them without torch.")
 def command() -> None:
-    """Record what a file is and what it has to compute, against PyTorch; check it later, without torch."""
+    """Record the facts and expected outputs of a file against PyTorch, and check them later without torch."""
 
 
 @command.command(name="record", short_help="Verify a file and record it.")
@@ -32,14 +32,14 @@ def command() -> None:
     help="The weights, for a file that was exported from a checkpoint.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
-@click.option("--force", is_flag=True, help="Replace the golden that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing golden.")
 @click.option("--compact", is_flag=True, help="Leave the inputs out; they are drawn anew from the seed.")
 @click.option(
     "--with-model/--without-model",
     default=None,
     help="Keep a copy of FILE for onnx_test_runner. [default: if it is smaller than 5 MB]",
 )
-@click.option("--trust", is_flag=True, help="Record what ONNX Runtime itself gives: for a file without a recipe.")
+@click.option("--trust", is_flag=True, help="Record the results of ONNX Runtime itself, for a file without a recipe.")
 @reporting
 def record_command(
     file: Path,
@@ -56,7 +56,7 @@ def record_command(
 ) -> int:
     """Verify FILE against its PyTorch model and record it, in the layout of ONNX's own tests.
 
-    A file that does not equal its model is not recorded; exits with 1 then.
+    A file that does not equal its model is not recorded, and the exit code is 1.
     """
     from nfexport.cli.console import Console
     from nfexport.workflows.golden import record_golden
@@ -80,14 +80,16 @@ def record_command(
     return EXIT_OK
 
 
-@command.command(name="check", short_help="Hold a file to its golden, without torch.")
+@command.command(name="check", short_help="Check a file against its golden, without torch.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--golden", "folder", type=click.Path(path_type=Path), help="The golden. [default: FILE.golden]")
-@click.option("--numbers-only", is_flag=True, help="Let other operators, weights and recipes pass.")
-@click.option("--runtime", default="onnxruntime", show_default=True, help="What runs the file.")
-@click.option("--update", is_flag=True, help="Say what differs; if anything does, verify and record again.")
+@click.option("--numbers-only", is_flag=True, help="Ignore changed operators, weights and recipes.")
+@click.option("--runtime", default="onnxruntime", show_default=True, help="The runtime that runs the file.")
+@click.option("--update", is_flag=True, help="Report the differences; if there are any, verify and record again.")
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="With --update: the weights of a file from a checkpoint."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="With --update: the weights of a file that was exported from a checkpoint.",
 )
 @reporting
 def check_command(
@@ -101,74 +103,77 @@ def check_command(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Hold FILE to its golden: interface, opset, operators, weights, recipe and numbers. Needs no torch.
+    """Check FILE against its golden: interface, opset, operators, weights, recipe and numbers. Needs no torch.
 
-    Says one line on stderr for each respect in which FILE differs, and exits with 1 if it does.
+    Prints one line on stderr for each difference, and exits with 1 if there are any.
     """
+    result = _check(file, folder, runtime=runtime, numbers_only=numbers_only, update=update)
+    if result is not None:
+        _report(result, forgiven=update)
+        if not update or not (result.changes or result.forgiven):
+            if as_json:
+                click.echo(json.dumps(result.to_dict(), indent=2))
+            elif not quiet:
+                _show_check(result, verbose=verbose)
+            return result.exit_code
+    from nfexport.goldens.layout import default_folder
+    from nfexport.workflows.golden import record_again
+
+    recorded = record_again(file, folder or default_folder(file), checkpoint=checkpoint)
+    if as_json:
+        before = None if result is None else result.to_dict()
+        click.echo(json.dumps({"before": before, "recorded": recorded.to_dict()}, indent=2))
+    elif not quiet:
+        _show_record(recorded)
+    return EXIT_OK
+
+
+def _check(file: Path, folder: Path | None, *, runtime: str, numbers_only: bool, update: bool) -> GoldenCheck | None:
+    """Return the result of the check; None for a golden that cannot be used, but can be recorded again."""
     # without rich, whose tables would cost as much as the check of a small file
     from nfexport.goldens.golden_check import check_golden
 
-    outcome: GoldenCheck | None = None
     try:
-        outcome = check_golden(file, folder, runtime=runtime, numbers_only=numbers_only)
+        return check_golden(file, folder, runtime=runtime, numbers_only=numbers_only)
     except GoldenError as error:
         from nfexport.goldens.layout import default_folder
         from nfexport.goldens.manifest import read_manifest
 
-        if not update:
-            raise
-        if not _is_of(file, read_manifest(folder or default_folder(file)).model_name):
+        if not update or not _is_of(file, read_manifest(folder or default_folder(file)).model_name):
             raise
         click.echo(f"nfexport: {file}: {error.problem}", err=True)
-    if outcome is not None:
-        _tell(outcome, forgiven=update)
-        if not update or not (outcome.changes or outcome.forgiven):
-            if as_json:
-                click.echo(json.dumps(outcome.to_dict(), indent=2))
-            elif not quiet:
-                _show_check(outcome, verbose=verbose)
-            return outcome.exit_code
-    from nfexport.goldens.layout import default_folder
-    from nfexport.workflows.golden import record_again
-
-    result = record_again(file, folder or default_folder(file), checkpoint=checkpoint)
-    if as_json:
-        before = None if outcome is None else outcome.to_dict()
-        click.echo(json.dumps({"before": before, "recorded": result.to_dict()}, indent=2))
-    elif not quiet:
-        _show_record(result)
-    return EXIT_OK
+        return None
 
 
 def _is_of(file: Path, model_name: str | None) -> bool:
-    """Say whether a golden that could not be used is of this file's model at all."""
+    """Return whether a golden that cannot be used is of the model of this file."""
     from nfexport.inspection import inspect
 
     recipe = inspect(file).recipe
     return recipe is None or model_name in (None, recipe.architecture)
 
 
-def _tell(outcome: GoldenCheck, *, forgiven: bool) -> None:
-    for change in (*outcome.changes, *(outcome.forgiven if forgiven else ())):
-        click.echo(f"nfexport: {outcome.file}: {change}", err=True)
+def _report(result: GoldenCheck, *, forgiven: bool) -> None:
+    for change in (*result.changes, *(result.forgiven if forgiven else ())):
+        click.echo(f"nfexport: {result.file}: {change}", err=True)
 
 
-def _show_check(outcome: GoldenCheck, *, verbose: bool) -> None:
-    manifest = outcome.manifest
+def _show_check(result: GoldenCheck, *, verbose: bool) -> None:
+    manifest = result.manifest
     against = "PyTorch in float64" if manifest.reference == "pytorch" else "ONNX Runtime itself, not a model"
-    lines = [("file", str(outcome.file)), ("golden", f"{outcome.folder}, recorded against {against}")]
-    if outcome.excess is not None:
+    lines = [("file", str(result.file)), ("golden", f"{result.folder}, recorded against {against}")]
+    if result.excess is not None:
         lines.append(
             (
                 "numbers",
-                f"{outcome.runtime} on {len(manifest.data_sets)} data sets: {outcome.excess:.0%} of what is allowed",
+                f"{result.runtime} on {len(manifest.data_sets)} data sets: {result.excess:.0%} of what is allowed",
             )
         )
-    lines += [("let pass", str(change)) for change in outcome.forgiven]
+    lines += [("ignored", str(change)) for change in result.forgiven]
     if verbose:
         lines += [("data set", f"{data.case}, batch {data.batch}") for data in manifest.data_sets]
         lines.append(("tolerance", manifest.tolerance))
-    lines.append(("result", "passed" if outcome.passed else "FAILED"))
+    lines.append(("result", "passed" if result.passed else "FAILED"))
     _show(lines)
 
 
