@@ -233,7 +233,7 @@ def test_what_gives_nan_is_not_recorded(tmp_path: Path) -> None:
     """
     file = tmp_path / "nan.onnx"
     onnx.save(onnx.parser.parse_model(text), file)
-    with pytest.raises(VerificationFailed, match="the output 'y' of .* is not finite on"):
+    with pytest.raises(VerificationFailed, match=r"the output 'y' of .* is not finite on"):
         record_golden(file, trust=True)
     assert not (tmp_path / "nan.golden").exists()
 
