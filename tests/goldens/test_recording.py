@@ -207,7 +207,7 @@ def test_without_a_recipe_only_trust_records(small: Path, tmp_path: Path) -> Non
     assert {change.kind for change in check_golden(small, result.folder).changes} == {"weights", "numbers"}
 
 
-def test_trust_takes_files_that_take_no_pictures_and_give_whole_numbers(tmp_path: Path) -> None:
+def test_trust_takes_files_that_take_no_images_and_give_whole_numbers(tmp_path: Path) -> None:
     text = """
         <ir_version: 8, opset_import: ["" : 17]>
         g (float[N, 4] x, int64[N] shift) => (float[N, 4] y, int64[N] best, float total) {

@@ -32,7 +32,7 @@ def test_silu_follows_its_layers_and_scores_stay_in_float() -> None:
       [last] i = MatMul (h, w)
       [scores] y = Mul (i, s)
     """
-    # what normalises the picture, what only the last layer reads, and what follows it, are in float
+    # what normalises the image, what only the last layer reads, and what follows it, are in float
     assert chosen(body) == ["gate", "silu", "second", "sum", "third"]
     assert chosen(body, "th*") == ["gate", "silu", "second"]
 
