@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx_ir.passes.common import ShapeInferencePass
 
 from nfexport.graph import edit
 from nfexport.passes.folds import fold_scales
@@ -44,7 +45,7 @@ def graph(body: str, *, outputs: str = "float[2,d0,d1,d2] y", **weights: Array) 
     words = set(re.findall(r"\w+", body))
     known = {name: array for name, array in {**WEIGHTS, **weights}.items() if name in words}
     model = parse(f"g (float[2,6,8,8] x) => ({outputs}) {{ {body} }}", weights=known)
-    return ir.passes.common.ShapeInferencePass()(model).model
+    return ShapeInferencePass()(model).model
 
 
 def fold(model: ir.Model) -> PassReport:
@@ -412,7 +413,7 @@ def test_a_weight_that_would_leave_its_type_stays(dtype: type, root: float, word
         "{ c = Conv (x, w) d = Mul (c, half) y = Mul (d, half) }",
         weights={"w": WEIGHTS["w"].astype(dtype), "half": half},
     )
-    model = ir.passes.common.ShapeInferencePass()(model).model
+    model = ShapeInferencePass()(model).model
     report = fold_scales.apply(model)
     assert report.changed == 1
     assert f"the factor would {word}" in report.left_alone["/Mul_2"]
@@ -426,7 +427,7 @@ def test_small_weights_of_float16_do_not_hinder() -> None:
         "g (float16[2,6,8,8] x) => (float16[2,4,6,6] y) { c = Conv (x, w) y = Mul (c, fifth) }",
         weights={"w": weight, "fifth": np.asarray(0.2, np.float16)},
     )
-    assert fold_scales.apply(ir.passes.common.ShapeInferencePass()(model).model).changed == 1
+    assert fold_scales.apply(ShapeInferencePass()(model).model).changed == 1
 
 
 def test_a_product_in_a_body_stays() -> None:

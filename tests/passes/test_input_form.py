@@ -28,7 +28,7 @@ def test_the_same_pixels_give_the_same_numbers(dtype: str, layout: str, opset: i
     assert operators(model) == [*added, "Conv"]
     assert report.changed == len(added)
     assert report.facts["nodes"] == [f"/preprocessing/{operator}" for operator in added]
-    assert (entry.name, entry.dtype) == ("x", input_form.TYPES[dtype])
+    assert (entry.name, entry.dtype) == ("x", ir.DataType.from_numpy(np.dtype(dtype)))
     assert [str(size) for size in entry.shape] == (["N", "3", "9", "8"] if layout == "nchw" else ["N", "9", "8", "3"])
     picture = (X if layout == "nchw" else NHWC).astype(dtype)
     # whole numbers up to 255 are exact in all three types; a layout may change the order of a sum of 27

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx_ir.passes.common import ShapeInferencePass
 
 from nfexport.passes.rewrites import merge_affine
 from tests.passes.graphs import Array, normal, operators, parse, run
@@ -29,7 +30,7 @@ def normalised(
         "a": normal(channels, 1, 1, seed=1) if a is None else a,
         "b": normal(channels, 1, 1, seed=2) if b is None else b,
     }
-    return ir.passes.common.ShapeInferencePass()(parse(body, weights=weights)).model
+    return ShapeInferencePass()(parse(body, weights=weights)).model
 
 
 BOTH = "m = Mul(r, a)  y = Add(m, b)"

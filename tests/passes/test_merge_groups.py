@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx_ir.passes.common import ShapeInferencePass
 
 from nfexport.graph import edit
 from nfexport.passes.rewrites import merge_groups
@@ -53,7 +54,7 @@ def block(groups: int, width: int) -> ir.Model:
         "b3": normal(5, seed=11),
     }
     model = parse(body, weights=weights)
-    return ir.passes.common.ShapeInferencePass()(model).model
+    return ShapeInferencePass()(model).model
 
 
 def group_widths(model: ir.Model) -> list[int]:
@@ -130,7 +131,7 @@ def test_a_weight_with_another_reader_stays_for_that_one() -> None:
         v = Conv<group=5, pads=[1,1,1,1]>(x, wg)
     }"""
     weights = {"w1": normal(40, 4, 1, 1), "wg": normal(40, 8, 3, 3), "w3": normal(40, 40, 1, 1)}
-    model = ir.passes.common.ShapeInferencePass()(parse(body, weights=weights)).model
+    model = ShapeInferencePass()(parse(body, weights=weights)).model
     feeds = {"x": normal(1, 40, 6, 6), "z": normal(1, 4, 6, 6, seed=1)}
     before = run(model, feeds)
     report = merge_groups.apply(model)
@@ -160,7 +161,7 @@ def test_channels_that_somebody_looks_at_stay(behind: str, reason: str) -> None:
     }}"""
     weights = {"w1": normal(40, 4, 1, 1), "wg": normal(40, 8, 3, 3), "w3": normal(2, 40, 1, 1)}
     weights["map"] = normal(1, 40, 9, 9)
-    model = ir.passes.common.ShapeInferencePass()(parse(body, weights=weights)).model
+    model = ShapeInferencePass()(parse(body, weights=weights)).model
     report = merge_groups.apply(model)
     assert report.changed == 0
     assert reason in next(iter(report.left_alone.values()))

@@ -11,21 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import onnx
-import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
-
 from nfexport.errors import PassError
 from nfexport.graph.edit import constant, is_literal
+from nfexport.graph.libraries import Array, ir, np, onnx
 from nfexport.graph.recognisers import (
     is_default_domain,
     is_deterministic,
     is_training_batch_normalization,
     label,
 )
-
-Array = np.ndarray[Any, Any]
 
 _QUANTISED = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"})
 
@@ -112,6 +106,8 @@ class ConstantEvaluator:
                 results[output] = np.asarray(array)
 
     def _run_by_reference(self, node: ir.Node, arrays: list[Array | None]) -> list[Array]:
+        from onnx.reference import ReferenceEvaluator
+
         names = [f"i{index}" if array is not None else "" for index, array in enumerate(arrays)]
         proto = ir.serde.serialize_node(node)
         del proto.input[:], proto.output[:]

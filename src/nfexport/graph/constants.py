@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
-
-Array = np.ndarray[Any, Any]
+from nfexport.graph.libraries import Array, ir, np
 
 
 def round_once(exact: Array, dtype: ir.DataType, what: str) -> Array:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
-
+from nfexport.graph.libraries import Array, common_passes, ir, np
 from nfexport.graph.recognisers import is_default_domain as is_default_domain
 from nfexport.graph.recognisers import is_operator as is_operator
 from nfexport.graph.recognisers import label as label
 
 
-def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+def constant(value: ir.Value | None) -> Array | None:
     """Return the array behind an initializer or a Constant node's output; None for anything else."""
     tensor = constant_tensor(value)
     return None if tensor is None else tensor.numpy()
@@ -64,7 +60,7 @@ def unique_name(graph: ir.Graph, wanted: str) -> str:
     return name
 
 
-def add_initializer(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> ir.Value:
+def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """Put an array into the graph as an initializer, under the name given or the next free one."""
     name = unique_name(graph, name)
     # np.ascontiguousarray would turn a scalar into a vector
@@ -137,7 +133,7 @@ def remove_dead(model: ir.Model) -> None:
     graph = model.graph
     # an initializer that is an input too is that input's default: gone alone, it would make the input required
     defaults = [value for value in graph.inputs if value.is_initializer()]
-    RemoveUnusedNodesPass()(model)
+    common_passes.RemoveUnusedNodesPass()(model)
     for value in defaults:
         if not _is_used(value):
             graph.inputs.remove(value)

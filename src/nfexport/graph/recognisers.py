@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-import onnx
+from nfexport.graph.libraries import onnx
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-
-Array = np.ndarray[Any, Any]
+from nfexport.graph.libraries import Array, np
 
 _CHUNK = 1 << 16
 """Numbers worked on at a time, so that they stay in the processor's cache and no second copy is held."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeAlias
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 
 _LONGEST = 16
 """Elements of a vector that may still be a shape."""

@@ -7,8 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir
 from nfexport.passes import load
 from nfexport.passes.report import PassReport
 from nfexport.recipe.recipe import PassStep

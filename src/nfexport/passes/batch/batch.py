@@ -19,10 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
-
 from nfexport.errors import PassError
+from nfexport.graph.libraries import common_passes, ir
 from nfexport.passes.batch.propagation.proof import followers_of, infer_all, outputs_at, prove
 from nfexport.passes.batch.propagation.rules import RULES
 from nfexport.passes.batch.propagation.walk import AGAIN, DYNAMIC, BatchAxis, Walk
@@ -100,7 +98,7 @@ def _change(model: ir.Model, new: int | None) -> tuple[list[ir.Value], list[str]
     """Change the batch; return the outputs that have it, and the nodes whose constants were rewritten."""
     entries, _ = _entries(model.graph)
     old = _first(entries[0])
-    RemoveUnusedNodesPass()(model)
+    common_passes.RemoveUnusedNodesPass()(model)
     if isinstance(old, str):
         infer_shapes(model)
         return _substitute(model, entries, old, new), []
@@ -114,7 +112,7 @@ def _change(model: ir.Model, new: int | None) -> tuple[list[ir.Value], list[str]
     for value, place in walk.batch_axes.items():
         if value.shape is not None:
             value.shape = _replaced(value.shape, place, new)
-    RemoveUnusedNodesPass()(model)  # constants that were rewritten
+    common_passes.RemoveUnusedNodesPass()(model)  # constants that were rewritten
     infer_shapes(model)
     return [value for value in model.graph.outputs if value in walk.batch_axes], list(walk.rewritten)
 

@@ -8,9 +8,8 @@ an Expand to x's shape only repeats elements, as the operator does by itself. Id
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.report import PassReport
 
 NAME = "drop-expand"

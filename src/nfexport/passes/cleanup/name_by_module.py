@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-import onnx
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir, onnx
 from nfexport.graph.meta_keys import PARAMETERS
 from nfexport.passes.report import PassReport
 

@@ -15,12 +15,9 @@ import collections
 import tempfile
 from pathlib import Path
 
-import onnx
-import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass
-
 from nfexport.errors import MissingPackage
 from nfexport.graph.constants import free_name
+from nfexport.graph.libraries import common_passes, ir, onnx
 from nfexport.passes.report import PassReport
 
 NAME = "simplify"
@@ -49,7 +46,7 @@ def apply(model: ir.Model) -> PassReport:
     if _interface(simple) != _interface(proto):
         return _not_kept("it changes the interface or the opset")
     other = ir.from_proto(simple)
-    LiftConstantsToInitializersPass(lift_all_constants=True)(other)
+    common_passes.LiftConstantsToInitializersPass(lift_all_constants=True)(other)
     before, after = _optimised_nodes(proto), _optimised_nodes(ir.to_proto(other))
     if after > before:
         return _not_kept(f"ONNX Runtime makes {after} nodes of it, and {before} of the graph as it was")

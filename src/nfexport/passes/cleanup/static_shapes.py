@@ -15,11 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-import onnx
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir, np, onnx
 from nfexport.graph.symbolic_shape import Dim, Element, elements_of
 from nfexport.passes.report import PassReport
 

@@ -16,8 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypeAlias
 
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir
 from nfexport.passes.report import PassReport
 
 NAME = "strip"

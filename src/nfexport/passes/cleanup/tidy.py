@@ -7,11 +7,9 @@ they are forgotten, and inferred again. Idempotent.
 
 from __future__ import annotations
 
-import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass, ShapeInferencePass
-
 from nfexport import process
 from nfexport.graph import edit
+from nfexport.graph.libraries import common_passes, ir
 from nfexport.passes.report import PassReport
 
 NAME = "tidy"
@@ -20,7 +18,7 @@ NAME = "tidy"
 def apply(model: ir.Model) -> PassReport:
     """Tidy in place and report how many nodes went."""
     before = len(model.graph)
-    IdentityEliminationPass()(model)
+    common_passes.IdentityEliminationPass()(model)
     edit.remove_dead(model)
     infer_shapes(model)
     removed = before - len(model.graph)
@@ -38,7 +36,7 @@ def infer_shapes(model: ir.Model) -> None:
                 output.shape = ir.Shape([_known(dim, symbols) for dim in output.shape])
     # a graph on which inference fails is left as it is, and the checker says why in its own words
     with process.quiet_loggers("onnx_ir"):
-        ShapeInferencePass()(model)
+        common_passes.ShapeInferencePass()(model)
 
 
 def _known(dim: int | ir.SymbolicDim, symbols: set[str | None]) -> int | str | None:

@@ -11,18 +11,12 @@ convolution with other consumers, weights or statistics that are not constant. I
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.report import PassReport
 
 NAME = "fold-bn"
-
-Array = np.ndarray[Any, Any]
 
 
 def apply(model: ir.Model) -> PassReport:

@@ -8,11 +8,10 @@ not blow the file up. Idempotent.
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
+from nfexport.graph.libraries import ir
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.folds.fold_ws import CONVOLUTIONS
 from nfexport.passes.report import PassReport

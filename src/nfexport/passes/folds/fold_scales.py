@@ -18,12 +18,10 @@ of an If or Loop. Ensures that no product is left for which it knows a place. Id
 
 from __future__ import annotations
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.folds.scales.axes import dims
-from nfexport.passes.folds.scales.factor import ONE, Factor, Refusal
+from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.flow import Plan, Search
 from nfexport.passes.folds.scales.formulas import formula_products
 from nfexport.passes.folds.scales.scaled_constants import Ledger, constant_operand, fixed
@@ -145,7 +143,7 @@ def _place(product: ir.Node, factor: Factor, ledger: Ledger) -> list[str]:
         raise Refusal("both its operand and its result are inputs or outputs of the graph")
     plans: list[tuple[int, Plan]] = []
     reasons: list[str] = []
-    for order, start in enumerate(({x: factor, y: ONE}, {y: factor.inverse(), x: ONE})):
+    for order, start in enumerate(({x: factor, y: Factor.one()}, {y: factor.inverse(), x: Factor.one()})):
         try:
             plans.append((order, Search(product, start).run()))
         except Refusal as refusal:

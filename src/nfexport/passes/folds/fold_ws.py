@@ -18,13 +18,11 @@ Idempotent: a folded graph has nothing to fold.
 
 from __future__ import annotations
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.graph.constants import relative_error
+from nfexport.graph.libraries import ir, np
 from nfexport.graph.meta_keys import STANDARDISED
 from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.graph.standardisation import Standardisation, standardise

@@ -14,14 +14,12 @@ twice it is undone: the recipe of a file knows its order.
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import numpy as np
-import onnx_ir as ir
+from typing import Literal
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.front.preprocessing.first_convolutions import Branch, first_convolutions, per_channel_nodes
 from nfexport.passes.front.preprocessing.graph_head import Head, find_head, put_in_front
 from nfexport.passes.front.preprocessing.padding import fill_value
@@ -30,8 +28,6 @@ from nfexport.passes.report import PassReport
 NAME = "channels"
 AS_NODE = "swap the channels by a node in front (fold=False)"
 BGR = (2, 1, 0)
-
-Array = np.ndarray[Any, Any]
 
 
 def apply(model: ir.Model, *, order: Literal["bgr"], fold: bool | Literal["auto"] = False) -> PassReport:

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import onnx_ir as ir
-
 from nfexport.errors import PassError
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.front.preprocessing.graph_head import NCHW_TO_NHWC, NHWC_TO_NCHW, find_head, put_in_front
 from nfexport.passes.report import PassReport
 
 NAME = "input-form"
 
-TYPES = {"uint8": ir.DataType.UINT8, "float32": ir.DataType.FLOAT, "float16": ir.DataType.FLOAT16}
+TYPES = ("uint8", "float32", "float16")
 LAYOUTS = ("nchw", "nhwc")
 
 
@@ -50,10 +49,11 @@ def apply(
     if layout == "nhwc":
         nodes.append(put_in_front(head, "Transpose", attributes={"perm": list(NHWC_TO_NCHW)}))
         head.entry.shape = ir.Shape([head.shape[axis] for axis in NCHW_TO_NHWC])
-    if TYPES[dtype] != head.dtype:
+    taken = ir.DataType.from_numpy(np.dtype(dtype))
+    if taken != head.dtype:
         nodes.append(put_in_front(head, "Cast", attributes={"to": int(head.dtype)}))
         nodes[-1].outputs[0].shape = head.entry.shape
-        head.entry.type = ir.TensorType(TYPES[dtype])
+        head.entry.type = ir.TensorType(taken)
     names = [str(node.name) for node in reversed(nodes)]
     return PassReport(
         name=NAME,

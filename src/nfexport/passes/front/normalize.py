@@ -18,19 +18,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import round_once
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.front.preprocessing.graph_head import Head, find_head, put_in_front
 from nfexport.passes.front.preprocessing.normalize_fold import plan_fold
 from nfexport.passes.report import PassReport
 
 NAME = "normalize"
-
-Array = np.ndarray[Any, Any]
 
 
 def apply(

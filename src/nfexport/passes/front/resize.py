@@ -18,12 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.front.preprocessing import resampling
 from nfexport.passes.front.preprocessing.graph_head import Head, find_head
 from nfexport.passes.opset import convert_opset
@@ -125,10 +123,10 @@ class _Builder:
     def number(self, value: float) -> ir.Value:
         return self.array(np.array(value, self._head.dtype.numpy()), "number")
 
-    def array(self, array: np.ndarray[Any, Any], name: str) -> ir.Value:
+    def array(self, array: Array, name: str) -> ir.Value:
         return edit.add_initializer(self._head.graph, f"{PREFIX}/{name}", array)
 
-    def floats(self, array: np.ndarray[Any, Any], name: str) -> ir.Value:
+    def floats(self, array: Array, name: str) -> ir.Value:
         return self.array(array.astype(self._head.dtype.numpy()), name)
 
     def ints(self, *values: int) -> ir.Value:
@@ -147,8 +145,8 @@ class _Builder:
 def _fixed_size(
     build: _Builder,
     value: ir.Value,
-    rows: np.ndarray[Any, Any],
-    columns: np.ndarray[Any, Any],
+    rows: Array,
+    columns: Array,
     height_first: bool,
 ) -> ir.Value:
     def across(value: ir.Value) -> ir.Value:

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedFunctionsPass, RemoveUnusedNodesPass
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
+from nfexport.graph.libraries import common_passes, ir
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.interface.rename import nearest
 from nfexport.passes.report import PassReport
@@ -50,12 +48,12 @@ def apply(model: ir.Model, *, inputs: Sequence[str] = (), outputs: Sequence[str]
         for value in ends:
             value.type, value.shape = known[str(value.name)]
     entries = [_enter(graph, value, known) for value in cut]
-    RemoveUnusedNodesPass()(model)
+    common_passes.RemoveUnusedNodesPass()(model)
     kept = [value for value in graph.inputs if value.uses() or value.is_graph_output()]
     graph.inputs[:] = [*entries, *(value for value in kept if value not in entries)]
     for value in [value for value in graph.initializers.values() if not (value.uses() or value.is_graph_output())]:
         del graph.initializers[str(value.name)]
-    RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    common_passes.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     names = {"inputs": _names(graph.inputs), "outputs": _names(graph.outputs)}
     between = f"from {', '.join(names['inputs'])} to {', '.join(names['outputs'])}"
     return PassReport(

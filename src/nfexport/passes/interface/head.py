@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.report import PassReport
 
 NAME = "head"

@@ -14,9 +14,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
-import onnx_ir as ir
-
 from nfexport.errors import PassError
+from nfexport.graph.libraries import ir
 from nfexport.passes.report import PassReport
 
 NAME = "rename"

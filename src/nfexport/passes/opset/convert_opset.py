@@ -17,16 +17,14 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping, Sequence
 
-import onnx
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir, onnx
 from nfexport.passes.opset.rules import RULES
 from nfexport.passes.opset.rules.facts import ValueFacts, fill_in
 from nfexport.passes.opset.rules.replacement import Replacement, replace_all
 from nfexport.passes.opset.rules.rewrite_site import RewriteSite
-from nfexport.passes.opset.rules.schemas import NEWEST, CannotCarry, since
+from nfexport.passes.opset.rules.schemas import CannotCarry, newest, since
 from nfexport.passes.report import PassReport
 
 NAME = "convert-opset"
@@ -43,8 +41,10 @@ def apply(model: ir.Model, *, opset: int) -> PassReport:
     Raises PassError, and leaves the model as it was, if a node cannot be carried; the fix names the nearest
     opset to which the whole graph can.
     """
-    if not OLDEST <= opset <= NEWEST:
-        raise PassError(f"opset {opset} is outside {OLDEST}..{NEWEST}", fix=f"choose one from {OLDEST} to {NEWEST}")
+    if not OLDEST <= opset <= newest():
+        raise PassError(
+            f"opset {opset} is outside {OLDEST}..{newest()}", fix=f"choose one from {OLDEST} to {newest()}"
+        )
     source = _source_opset(model)
     nodes = [node for node in model.graph.all_nodes() if edit.is_default_domain(node)]
     before = sum(1 for _ in model.graph.all_nodes())
@@ -80,9 +80,9 @@ def _source_opset(model: ir.Model) -> int:
     source = imports.get("", imports.get("ai.onnx"))
     if source is None:
         raise PassError("the file imports no opset of the default domain", fix="export it again, or set opset_import")
-    if not OLDEST_SOURCE <= source <= NEWEST:
+    if not OLDEST_SOURCE <= source <= newest():
         raise PassError(
-            f"the file is of opset {source}, and only {OLDEST_SOURCE} to {NEWEST} can be read",
+            f"the file is of opset {source}, and only {OLDEST_SOURCE} to {newest()} can be read",
             fix="export it again, at opset 9 or later" if source < OLDEST_SOURCE else "install a newer onnx",
         )
     for function in model.functions.values():
@@ -129,7 +129,7 @@ def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replac
 
 def _nearest(nodes: Sequence[ir.Node], facts: ValueFacts, source: int, target: int) -> str:
     """Name the nearest opset to which every node can be carried; the higher one of two."""
-    others = sorted((o for o in range(OLDEST, NEWEST + 1) if o != target), key=lambda o: (abs(o - target), -o))
+    others = sorted((o for o in range(OLDEST, newest() + 1) if o != target), key=lambda o: (abs(o - target), -o))
     for opset in others:
         try:
             for node in nodes:

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
-
-import numpy as np
-import onnx.defs
-import onnx_ir as ir
+from typing import Literal
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name, relative_error
+from nfexport.graph.libraries import Array, ir, np, onnx
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.precision.analysis.float16_ranges import LARGEST, overflowing
 from nfexport.passes.report import PassReport
@@ -92,7 +89,7 @@ def _store_half(model: ir.Model) -> dict[str, str]:
     return left_alone
 
 
-def _loses(array: np.ndarray[Any, Any]) -> str | None:
+def _loses(array: Array) -> str | None:
     """Say why float16 cannot hold these numbers; None if it can."""
     if array.size and float(np.abs(array).max()) > LARGEST:
         return "a constant overflows float16"

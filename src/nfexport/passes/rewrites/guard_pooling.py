@@ -11,9 +11,8 @@ Left alone, and named: a pooling that pads by itself too, for which VALID has an
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.report import PassReport
 
 NAME = "guard-pooling"

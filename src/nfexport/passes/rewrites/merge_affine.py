@@ -16,17 +16,11 @@ convolution; factors that vary along anything but channels. Idempotent.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.report import PassReport
 
 NAME = "merge-affine"
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = 16
 AXIS = 1

@@ -22,20 +22,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.report import PassReport
 from nfexport.passes.rewrites.convolutions.widening import Widening, WideningError
 
 NAME = "merge-groups"
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = 16
 """Channels that a vector of 512 bits holds in float32."""

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import math
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.report import PassReport
 
 NAME = "merge-pads"

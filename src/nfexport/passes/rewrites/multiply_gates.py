@@ -20,11 +20,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.report import PassReport
 from nfexport.passes.rewrites.merge_groups import group_count
 

@@ -12,9 +12,8 @@ Leaves alone, and names: a mean of a value that is not known to have four axes. 
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.report import PassReport
 from nfexport.passes.rewrites.convolutions.widening import reduced_axes
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir, np
 from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.batch.propagation import size_vectors
 from nfexport.passes.batch.propagation.size_vectors import integer

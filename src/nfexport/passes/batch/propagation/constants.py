@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name, set_constant
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.batch.propagation.walk import Walk
 
 

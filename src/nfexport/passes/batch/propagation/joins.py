@@ -7,8 +7,7 @@ A class token is such a constant, and the initial state of an LSTM.
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir
 from nfexport.passes.batch.propagation.axis_rules import keep_apart
 from nfexport.passes.batch.propagation.constants import keep_one_entry, repeat
 from nfexport.passes.batch.propagation.size_vectors import integer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir
 from nfexport.passes.batch.propagation.axis_rules import axis_of, first_batch_axis, keep_apart
 from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnx_ir as ir
-
 from nfexport.errors import PassError
+from nfexport.graph.libraries import ir
 from nfexport.passes.batch.propagation.walk import AGAIN
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.folds import fold_constants

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.batch.propagation import size_vectors
 from nfexport.passes.batch.propagation.axis_rules import first_batch_axis
 from nfexport.passes.batch.propagation.constants import set_sizes
@@ -73,7 +70,7 @@ def flatten(walk: Walk, node: ir.Node) -> BatchAxis:
     return BatchAxis(0 if place.axis < axis else 1, times)
 
 
-def _resolved(node: ir.Node, dims: Sequence[Dim], target: np.ndarray[Any, Any]) -> list[Dim]:
+def _resolved(node: ir.Node, dims: Sequence[Dim], target: Array) -> list[Dim]:
     """Return the sizes that a Reshape gives, as far as they are known."""
     output = node.outputs[0].shape
     resolved: list[Dim] = [

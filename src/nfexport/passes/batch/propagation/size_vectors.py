@@ -7,12 +7,9 @@ the batch if it is k·batch for a whole k at each of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-import onnx_ir as ir
-
-Array = np.ndarray[Any, Any]
+from nfexport.graph.libraries import Array, ir, np
 
 Content: TypeAlias = "tuple[Array, ...]"
 
@@ -133,18 +130,18 @@ def _reduce_prod(node: ir.Node, arrays: Sequence[Array | None]) -> Array:
     return np.asarray(np.prod(_array(arrays, 0), keepdims=bool(integer(node, "keepdims", 1))))
 
 
-def _binary(function: Callable[[Any, Any], Any]) -> Callable[[ir.Node, Sequence[Array | None]], Array]:
-    return lambda node, arrays: np.asarray(function(_array(arrays, 0), _array(arrays, 1)))
+def _binary(function: str) -> Callable[[ir.Node, Sequence[Array | None]], Array]:
+    return lambda node, arrays: np.asarray(getattr(np, function)(_array(arrays, 0), _array(arrays, 1)))
 
 
-def _unary(function: Callable[[Any], Any]) -> Callable[[ir.Node, Sequence[Array | None]], Array]:
-    return lambda node, arrays: np.asarray(function(_array(arrays, 0)))
+def _unary(function: str) -> Callable[[ir.Node, Sequence[Array | None]], Array]:
+    return lambda node, arrays: np.asarray(getattr(np, function)(_array(arrays, 0)))
 
 
 _RULES: dict[str, Callable[[ir.Node, Sequence[Array | None]], Array]] = {
-    "Identity": _unary(np.asarray),
-    "Floor": _unary(np.floor),
-    "Ceil": _unary(np.ceil),
+    "Identity": _unary("asarray"),
+    "Floor": _unary("floor"),
+    "Ceil": _unary("ceil"),
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,
@@ -152,14 +149,14 @@ _RULES: dict[str, Callable[[ir.Node, Sequence[Array | None]], Array]] = {
     "Unsqueeze": _unsqueeze,
     "Reshape": _reshape,
     "Cast": _cast,
-    "Add": _binary(np.add),
-    "Sub": _binary(np.subtract),
-    "Mul": _binary(np.multiply),
+    "Add": _binary("add"),
+    "Sub": _binary("subtract"),
+    "Mul": _binary("multiply"),
     "Div": _div,
-    "Mod": _binary(np.mod),
-    "Min": _binary(np.minimum),
-    "Max": _binary(np.maximum),
-    "Equal": _binary(np.equal),
+    "Mod": _binary("mod"),
+    "Min": _binary("minimum"),
+    "Max": _binary("maximum"),
+    "Equal": _binary("equal"),
     "Where": _where,
     "ConstantOfShape": _constant_of_shape,
     "ReduceProd": _reduce_prod,

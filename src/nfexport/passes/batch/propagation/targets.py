@@ -8,9 +8,7 @@ Slice(x, ends [B])                  →  Slice(x, ends [2^31 − 1])        all 
 
 from __future__ import annotations
 
-import numpy as np
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.batch.propagation import size_vectors
 from nfexport.passes.batch.propagation.axis_rules import first_batch_axis
 from nfexport.passes.batch.propagation.constants import set_sizes, size_vector

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeAlias
-
-import numpy as np
-import onnx_ir as ir
+from typing import NoReturn, TypeAlias
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.batch.propagation import size_vectors
-
-Array = np.ndarray[Any, Any]
 
 Dim: TypeAlias = "int | str"
 """A size, or a token of its own for each size that is not known."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-import numpy as np
-
-Array = np.ndarray[Any, Any]
+from nfexport.graph.libraries import Array, np
 
 _SAME = 1e-12
 """Relative difference below which two float64 factors are one: they come from the same numbers by way of
@@ -32,6 +29,11 @@ class Factor:
         if axis is None or (values == values.flat[0]).all():
             return cls(np.asarray(values.flat[0]))
         return cls(values.reshape(-1), axis)
+
+    @classmethod
+    def one(cls) -> Factor:
+        """Return the factor that changes nothing."""
+        return cls(np.asarray(1.0))
 
     @property
     def is_one(self) -> bool:
@@ -58,7 +60,7 @@ class Factor:
             raise Refusal("factors along two axes meet")
         values = self.values * other.values
         if np.allclose(values, 1.0, rtol=0, atol=_SAME):
-            return ONE
+            return Factor.one()
         return Factor.of(values, self.axis if other.axis is None else other.axis)
 
     def along(self, axis: int | None) -> Factor:
@@ -72,6 +74,3 @@ class Factor:
         shape = [1] * rank
         shape[self.axis] = -1
         return self.values.reshape(shape)
-
-
-ONE = Factor(np.asarray(1.0))

@@ -19,18 +19,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-
-import onnx_ir as ir
+from typing import TypeAlias
 
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.folds.scales import axes
-from nfexport.passes.folds.scales.factor import ONE, Factor, Refusal
+from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.scaled_constants import WEIGHTED, Scaling, constant_operand, scale_addend, take_up
 
 _LIMIT = 256
 """Nodes that one search looks at."""
 
-Factors = dict[ir.Value, Factor]
+Factors: TypeAlias = "dict[ir.Value, Factor]"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,9 +166,9 @@ def _product_of_values(node: ir.Node, factors: Factors) -> list[Factors]:
     a, b, out = node.inputs[0], node.inputs[1], node.outputs[0]
     assert a is not None
     assert b is not None
-    g = {value: _in_output(node, value, factors[value]) if value in factors else ONE for value in (a, b)}
+    g = {value: _in_output(node, value, factors[value]) if value in factors else Factor.one() for value in (a, b)}
     product = g[a].times(g[b].inverse() if node.op_type == "Div" else g[b])
-    if (ratio := factors.get(out, ONE).times(product.inverse())).is_one:
+    if (ratio := factors.get(out, Factor.one()).times(product.inverse())).is_one:
         return []
     options: list[Factors] = [] if out in factors else [{out: product}]
     refusal = Refusal(f"two factors meet at node '{node.name}' ({node.op_type})")
@@ -222,10 +222,10 @@ def _weighted_input(node: ir.Node) -> ir.Value | None:
 
 def _scalings(node: ir.Node, factors: Factors) -> list[Scaling]:
     """Return what the node's constants have to be multiplied by."""
-    out = factors.get(node.outputs[0], ONE)
+    out = factors.get(node.outputs[0], Factor.one())
     if edit.is_operator(node, *WEIGHTED):
         data = _weighted_input(node)
-        into = ONE if data is None else factors.get(data, ONE)
+        into = Factor.one() if data is None else factors.get(data, Factor.one())
         return [] if into.is_one and out.is_one else take_up(node, into, out)
     if edit.is_operator(node, *axes.SEVERAL_INPUTS) and not out.is_one:
         return [

@@ -14,9 +14,8 @@ is inside. A gate that comes from elsewhere, as in attention, is no such formula
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.folds.scales.scaled_constants import constant_operand, fixed
 
 _BENDS = frozenset({"Erf", "Tanh", "Sigmoid", "HardSigmoid", "Softplus", "Clip", "Relu", "Min", "Max", "Exp"})

@@ -14,17 +14,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.folds.scales.axes import dims
 from nfexport.passes.folds.scales.factor import Factor, Refusal
 
-Array = np.ndarray[Any, Any]
-
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_NUMPY_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +47,11 @@ def fixed_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     if value.const_value is None and value.dtype is None:
         return None
     tensor = edit.constant_tensor(value)
-    return tensor if tensor is not None and tensor.dtype in _NUMPY_FLOATS else None
+    return tensor if tensor is not None and _is_numpy_float(tensor.dtype) else None
+
+
+def _is_numpy_float(dtype: ir.DataType) -> bool:
+    return dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def _shape(value: ir.Value | None) -> tuple[int, ...]:

@@ -6,13 +6,10 @@ picture ─(Sub, Div, … per channel)▶ ─(Pad)▶ Conv, Conv, …
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.front.preprocessing.graph_head import Head
 
 PER_CHANNEL = ("Sub", "Add", "Div", "Mul")
@@ -31,18 +28,18 @@ class Branch:
         return 1 if attribute is None else attribute.as_int()
 
     @property
-    def weight(self) -> np.ndarray[Any, Any]:
+    def weight(self) -> Array:
         """The constant weight [O, I/group, kH, kW]."""
         array = edit.constant(self.conv.inputs[1])
         assert array is not None
         return array
 
     @property
-    def channels_of_weight(self) -> np.ndarray[Any, Any]:
+    def channels_of_weight(self) -> Array:
         """Say which channel of the picture each [o, i] of the weight reads, as an array [O, I/group]."""
         outputs, inputs = self.weight.shape[:2]
         group_of_output = np.arange(outputs) // (outputs // self.group)
-        channels: np.ndarray[Any, Any] = group_of_output[:, None] * inputs + np.arange(inputs)
+        channels: Array = group_of_output[:, None] * inputs + np.arange(inputs)
         return channels
 
 
@@ -107,7 +104,7 @@ def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
     return node.inputs[1] if node.inputs[0] is value else node.inputs[0]
 
 
-def _is_per_channel(array: np.ndarray[Any, Any] | None, channels: int) -> bool:
+def _is_per_channel(array: Array | None, channels: int) -> bool:
     if array is None or array.ndim > 4:
         return False
     shape = (1,) * (4 - array.ndim) + array.shape

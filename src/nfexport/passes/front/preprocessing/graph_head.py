@@ -11,15 +11,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
+from nfexport.graph.libraries import ir
 
 NHWC_TO_NCHW = (0, 3, 1, 2)
 NCHW_TO_NHWC = (0, 2, 3, 1)
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 OUTSIDE = "leave the preprocessing to the caller of this file"
 
 
@@ -56,7 +54,7 @@ def find_head(model: ir.Model) -> Head:
             shape = tuple(shape[axis] for axis in NHWC_TO_NCHW)
         picture = node.outputs[0]
     _check_readers(graph, entry, picture)
-    if dtype not in FLOATS:
+    if dtype is None or not _is_float(dtype):
         raise PassError(f"input '{entry.name}' takes {dtype}, and the graph does not cast it to float", fix=OUTSIDE)
     channels = shape[1]
     if not isinstance(channels, int):
@@ -110,7 +108,7 @@ def _form_node(value: ir.Value, before: Sequence[ir.Node]) -> ir.Node | None:
     if node is None or node.graph is not value.graph or node.op_type in {known.op_type for known in before}:
         return None
     if edit.is_operator(node, "Cast"):
-        return node if ir.DataType(node.attributes["to"].as_int()) in FLOATS else None
+        return node if _is_float(ir.DataType(node.attributes["to"].as_int())) else None
     if edit.is_operator(node, "Transpose"):
         perm = node.attributes.get("perm")
         return node if perm is not None and tuple(perm.as_ints()) == NHWC_TO_NCHW else None
@@ -127,3 +125,7 @@ def _check_readers(graph: ir.Graph, entry: ir.Value, picture: ir.Value) -> None:
         raise PassError(f"nothing reads input '{entry.name}'", fix=OUTSIDE)
     if picture.is_graph_output():
         raise PassError(f"input '{entry.name}' is an output of the graph too", fix="remove that output first")
+
+
+def _is_float(dtype: ir.DataType) -> bool:
+    return dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)

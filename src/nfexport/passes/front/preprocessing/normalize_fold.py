@@ -18,14 +18,11 @@ zero padding is exact inside the picture and wrong at its border. With m = 0 the
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import relative_error, round_once, set_constant
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.front.preprocessing.first_convolutions import Branch, first_convolutions
 from nfexport.passes.front.preprocessing.graph_head import Head
 from nfexport.passes.front.preprocessing.padding import (
@@ -37,8 +34,6 @@ from nfexport.passes.front.preprocessing.padding import (
 )
 
 AS_NODES = "pass --normalize without 'fold', which puts nodes in front"
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
-
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.front.preprocessing.graph_head import Head, insert_behind
-
-Array = np.ndarray[Any, Any]
 
 INPUTS_SINCE = 11
 """The opset from which Pad takes pads and value as inputs, where it had attributes."""

@@ -15,13 +15,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from nfexport.errors import PassError
+from nfexport.graph.libraries import Array, np
 
-Array = np.ndarray[Any, Any]
 FIXED_POINT = 2.0**22
 CUBIC = -0.5
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import onnx_ir as ir
-
+from nfexport.graph.libraries import ir, np
 from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
 
 SketchedValues = Sequence[SketchedValue | None]

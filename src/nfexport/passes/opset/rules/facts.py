@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
+from nfexport.graph.libraries import common_passes, ir
 
 
 class ValueFacts:
@@ -67,7 +66,7 @@ def _infer(model: ir.Model) -> dict[ir.Value, ir.Value]:
     """Map each value of the model to its counterpart in an inferred copy."""
     copy = model.clone()
     # Not strict: a node that onnx cannot infer (a custom one) must not hide what it can.
-    ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+    common_passes.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
     twins: dict[ir.Value, ir.Value] = {}
     for graph, graph_copy in zip(model.graphs(), copy.graphs(), strict=True):
         twins.update(zip(graph.inputs, graph_copy.inputs, strict=True))

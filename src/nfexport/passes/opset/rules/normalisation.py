@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import onnx_ir as ir
-
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.opset.rules.axes import emit_with_axes
-from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source, where_missing
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source, where_missing
 
 SketchedValues = Sequence[SketchedValue | None]
-_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 def layer_normalization(site: RewriteSite) -> SketchedValues:
@@ -58,7 +55,7 @@ def _last_axes(site: RewriteSite, x: ir.Value) -> list[int]:
 def _widened(site: RewriteSite, x: ir.Value) -> tuple[Source, ir.DataType]:
     """Return x in the type to compute in, and that type."""
     dtype = site.dtype(x)
-    if dtype in _HALVES and site.attribute("stash_type", 1) == ir.DataType.FLOAT:
+    if dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) and site.attribute("stash_type", 1) == ir.DataType.FLOAT:
         return site.emit("Cast", x, to=int(ir.DataType.FLOAT)), ir.DataType.FLOAT
     return x, dtype
 

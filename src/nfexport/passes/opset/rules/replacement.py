@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import onnx_ir as ir
-
 from nfexport.graph import edit
+from nfexport.graph.libraries import ir
 from nfexport.passes.opset.rules.rewrite_site import SketchedNode, SketchedValue
 
 

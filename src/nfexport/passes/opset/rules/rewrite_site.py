@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-import onnx_ir as ir
-
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.opset.rules import unchanged
 from nfexport.passes.opset.rules.facts import ValueFacts
 from nfexport.passes.opset.rules.schemas import (
@@ -24,8 +21,6 @@ from nfexport.passes.opset.rules.schemas import (
     since,
 )
 
-Array = npt.NDArray[Any]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SketchedValue:
@@ -34,7 +29,7 @@ class SketchedValue:
     dtype: ir.DataType | None
 
 
-Source = ir.Value | SketchedValue | Array | None
+Source: TypeAlias = "ir.Value | SketchedValue | Array | None"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 
-import onnx
-import onnx_ir as ir
+from nfexport.graph.libraries import ir, onnx
 
-NEWEST = onnx.defs.onnx_opset_version()
+
+@functools.cache
+def newest() -> int:
+    """Return the newest opset that the installed onnx knows."""
+    return int(onnx.defs.onnx_opset_version())
 
 
 class CannotCarry(Exception):  # noqa: N818 (an answer within this package; the pass turns it into a PassError)

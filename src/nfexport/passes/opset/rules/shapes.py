@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import onnx_ir as ir
-
-from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source
+from nfexport.graph.libraries import Array, ir, np
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
 
 SketchedValues = Sequence[SketchedValue | None]
 

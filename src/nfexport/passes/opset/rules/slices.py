@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import onnx_ir as ir
-
+from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.opset.rules.axes import with_axis
-from nfexport.passes.opset.rules.rewrite_site import Array, RewriteSite, Rule, SketchedValue, Source
+from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
 
 SketchedValues = Sequence[SketchedValue | None]
-_END = np.iinfo(np.int64).max
+_END = 2**63 - 1
+"""The largest int64: whatever the size of the axis, a Slice ends with it."""
 
 
 def _int64(values: Sequence[int]) -> Array:

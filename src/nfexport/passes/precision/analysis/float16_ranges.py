@@ -7,13 +7,8 @@ One session, with a ReduceMax over each float tensor's magnitude as further outp
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx
-import onnx_ir as ir
-
 from nfexport.errors import PassError
+from nfexport.graph.libraries import Array, ir, np, onnx
 
 LARGEST = 65504.0
 """The largest finite float16."""
@@ -30,7 +25,7 @@ MOST_BYTES = 2**31 - 2**24
 def overflowing(model: ir.Model) -> frozenset[str]:
     """Return the names of float32 tensors that come near float16's range; none if the graph cannot be run
     on pictures of N(0, 1), because an input's shape or type is not known."""
-    feeds: dict[str, np.ndarray[Any, Any]] = {}
+    feeds: dict[str, Array] = {}
     for value in model.graph.inputs:
         if value.is_initializer():
             continue

@@ -11,15 +11,10 @@ multiplied by 0. Zero filters of a convolution with groups make new groups, whic
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
-import onnx_ir as ir
 
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
-
-Array = np.ndarray[Any, Any]
+from nfexport.graph.libraries import Array, ir, np
 
 ONE_INPUT = frozenset(
     {
