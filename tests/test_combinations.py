@@ -101,7 +101,7 @@ def test_a_combination_of_many(seed: int, tmp_path: Path) -> None:
         ({"resize": "any", "opset": 17}, "Resize learned it at 18; pass --opset 18, or a fixed size"),
         ({"resize": "any", "opset": 18, "dynamic_size": True}, "--dynamic-size and --resize both"),
         ({"outputs": ("probs", "logits"), "output_name": "x"}, "--output-name names one output, and there are 2"),
-        ({"outputs": ("topk",), "top_k": 13}, "the best 13 of 12 classes cannot be had"),
+        ({"outputs": ("topk",), "top_k": 13}, "there is no top 13 of 12 classes"),
         ({"outputs": ("features",), "feature_levels": (9,)}, "has no feature map 9; pass levels from 0 to 4"),
     ],
 )

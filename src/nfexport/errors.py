@@ -1,24 +1,24 @@
 """Every error that nfexport raises on purpose.
 
     NfexportError                exit code 2 unless said otherwise
-    ├── InputError               bad usage or input: a name, a file, an option
-    │   ├── UnknownModelError    no such architecture or pretrained tag
+    ├── InputError               invalid usage or input: a name, a file, an option
+    │   ├── UnknownModelError    no architecture or pretrained tag of that name
     │   ├── RecipeError          options or a recipe that contradict themselves or the model
     │   ├── CheckpointError      a weights file that cannot be read or does not fit the model
     │   ├── OnnxFileError        a file that is not ONNX, is damaged, or lacks what is asked of it
     │   ├── ImageError           an image that is missing, damaged or of the wrong size
     │   ├── PresetError          a preset that is unknown, or a preset file that contradicts itself
     │   ├── GoldenError          a golden that is missing, damaged, or of another model
-    │   └── OutputError          a target that cannot be written
+    │   └── OutputError          an output file that cannot be written
     ├── ExportError              the exporter cannot express this model as asked
-    ├── PassError                a graph pass refuses, or did not reach what it promises
+    ├── PassError                a graph pass refuses the graph, or misses its postcondition
     ├── MissingError             exit code 3: something outside is missing
-    │   ├── WeightsUnreachable   trained weights that cannot be had here
+    │   ├── WeightsUnreachable   trained weights that are not available here
     │   └── MissingPackage       an optional package that is not installed
     └── VerificationFailed       exit code 1: the file does not equal the model
 
-Each carries what is wrong (`problem`, naming the input and the cause) and how to mend it (`fix`); the
-command line prints both as one sentence on stderr. A numerical mismatch found by `nfexport.verify` is a
+Each error holds what is wrong (`problem`: the input and the cause) and how to fix it (`fix`); the command line prints
+both as one sentence on stderr. A numerical mismatch found by `nfexport.verify` is a
 report, not an exception; only `nfexport.export` raises VerificationFailed, as it then writes no file.
 """
 
@@ -33,7 +33,7 @@ EXIT_MISSING = 3
 
 
 class NfexportError(Exception):
-    """Base of all errors raised on purpose: `problem` says what is wrong, `fix` how to mend it."""
+    """Base of all errors raised on purpose: `problem` says what is wrong, `fix` how to fix it."""
 
     exit_code = EXIT_INPUT
 
@@ -47,7 +47,7 @@ class NfexportError(Exception):
 
 
 class InputError(NfexportError):
-    """Bad usage or input."""
+    """Invalid usage or input."""
 
 
 class UnknownModelError(InputError):
@@ -79,7 +79,7 @@ class GoldenError(InputError):
 
 
 class OutputError(InputError):
-    """A target that cannot be written."""
+    """An output file that cannot be written."""
 
 
 class ExportError(NfexportError):
@@ -87,7 +87,7 @@ class ExportError(NfexportError):
 
 
 class PassError(NfexportError):
-    """A graph pass refuses, or did not reach what it promises."""
+    """A graph pass refuses the graph, or misses its postcondition."""
 
 
 class MissingError(NfexportError):
@@ -97,7 +97,7 @@ class MissingError(NfexportError):
 
 
 class WeightsUnreachable(MissingError):  # noqa: N818 (a state of the world rather than a mistake)
-    """Trained weights that cannot be had here."""
+    """Trained weights that are not available here."""
 
 
 class MissingPackage(MissingError):  # noqa: N818

@@ -1,8 +1,8 @@
-"""What other packages add to nfexport, by entry points.
+"""Find what other packages add to nfexport, by entry points.
 
     nfexport.passes     a graph pass:     subclass of nfexport.passes.base.Pass
     nfexport.runtimes   a runtime:        nfexport.runtimes.Runtime
-    nfexport.sources    a kind of source: see nfexport.sources
+    nfexport.sources    a kind of source: module or object with the functions of nfexport.sources.SourceKind
     nfexport.formats    an output format: see nfexport.formats
 
 Only the standard library is used here, and nothing is imported until it is asked for by name.

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: the caller passes a Progress, and prints what it likes."""
+"""Progress of long operations: the caller passes a Progress, and shows what it likes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears of each stage when it starts, of its steps, and of its duration in seconds when it ends."""
+    """Is told when a stage starts, of its steps, and of its duration when it ends."""
 
-    def start(self, stage: str) -> None: ...
+    def start(self, stage: str) -> None:
+        """Note that a stage starts."""
 
-    def step(self, text: str) -> None: ...
+    def step(self, text: str) -> None:
+        """Note a step of the stage that runs."""
 
-    def finish(self, stage: str, seconds: float) -> None: ...
+    def finish(self, stage: str, seconds: float) -> None:
+        """Note that a stage is done, and how long it took."""
 
 
 class Silent:
-    """A Progress that says nothing."""
+    """A Progress that shows nothing."""
 
     def start(self, stage: str) -> None:
-        pass
+        """Do nothing."""
 
     def step(self, text: str) -> None:
-        pass
+        """Do nothing."""
 
     def finish(self, stage: str, seconds: float) -> None:
-        pass
+        """Do nothing."""
 
 
 class Stages:
-    """Times the stages of one piece of work and passes the news on."""
+    """Times the stages of an operation, and passes them on to a Progress.
+
+    seconds holds the duration of each stage that has finished, by its name."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.progress: Progress = progress or Silent()
@@ -40,7 +45,7 @@ class Stages:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside; a stage that fails is not finished."""
+        """Time the block; a stage that raises is not finished."""
         self.progress.start(name)
         started = time.perf_counter()
         yield

@@ -147,7 +147,7 @@ def test_a_truncated_file_is_refused(source: LoadedModel, tmp_path: Path, suffix
     else:
         safetensors.torch.save_file(source.module.state_dict(), path)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+    with pytest.raises(CheckpointError, match="is damaged, or not a checkpoint"):
         load_file(path)
 
 
@@ -191,9 +191,9 @@ def test_values_that_are_not_finite_are_refused(source: LoadedModel, tmp_path: P
     [
         ("none.pth", None, "there is no file"),
         ("c.onnx", b"x", "does not have the name of a checkpoint"),
-        ("c.pth", b"not a checkpoint", "damaged or no checkpoint"),
-        ("c.safetensors", b"", "damaged or no checkpoint"),
-        ("c.pth", b"", "damaged or no checkpoint"),
+        ("c.pth", b"not a checkpoint", "damaged, or not a checkpoint"),
+        ("c.safetensors", b"", "damaged, or not a checkpoint"),
+        ("c.pth", b"", "damaged, or not a checkpoint"),
     ],
 )
 def test_what_is_no_checkpoint(tmp_path: Path, name: str, content: bytes | None, problem: str) -> None:

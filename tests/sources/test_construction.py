@@ -41,15 +41,15 @@ def test_the_test_size_has_its_own_crop() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "problem"),
     [
-        ("test_vit", 30, "does not take pictures of 30×30"),
-        ("vgg11", 16, "does not take pictures of 16×16"),
+        ("test_vit", 30, "does not accept images of 30×30"),
+        ("vgg11", 16, "does not accept images of 16×16"),
         ("test_nfnet", 0, "has no pixels"),
         # these three are refused in the constructor: by an assertion without words, with words, by a division
-        ("vit_tiny_r_s16_p8_224", (40, 72), "does not take pictures of 40×72$"),
-        ("xcit_nano_12_p8_224", 30, "does not take pictures of 30×30 .*divide image dimensions evenly"),
-        ("gmlp_ti16_224", 1, "does not take pictures of 1×1 .*division by zero"),
+        ("vit_tiny_r_s16_p8_224", (40, 72), "does not accept images of 40×72$"),
+        ("xcit_nano_12_p8_224", 30, "does not accept images of 30×30 .*divide image dimensions evenly"),
+        ("gmlp_ti16_224", 1, "does not accept images of 1×1 .*division by zero"),
         # and this one while its running statistics are taken
-        ("efficientvit_m0", 1, "does not take pictures of 1×1"),
+        ("efficientvit_m0", 1, "does not accept images of 1×1"),
     ],
 )
 def test_sizes_that_an_architecture_refuses(name: str, size: int | tuple[int, int], problem: str) -> None:
@@ -65,7 +65,7 @@ def test_a_network_of_fixed_size_is_built_for_the_size_asked_for() -> None:
 
 
 def test_a_negative_number_of_classes_is_refused() -> None:
-    with pytest.raises(RecipeError, match="-1 classes cannot be"):
+    with pytest.raises(RecipeError, match="the number of classes cannot be -1"):
         load(ModelSpec(name="test_nfnet", num_classes=-1))
 
 

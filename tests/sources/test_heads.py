@@ -80,7 +80,7 @@ def test_a_lone_output_takes_the_name_asked_for() -> None:
     [
         (("features",), {"levels": (5,)}, "has no feature map 5; pass levels from 0 to 4"),
         (("features",), {"levels": (0, -5)}, "--features names a level twice"),
-        (("topk",), {"k": 1001}, "the best 1001 of 1000 classes cannot be had; pass --top-k from 1 to 1000"),
+        (("topk",), {"k": 1001}, "there is no top 1001 of 1000 classes; pass --top-k from 1 to 1000"),
         (("logits", "probs"), {"name": "x"}, "--output-name names one output, and there are 2"),
     ],
 )
@@ -93,5 +93,5 @@ def test_what_cannot_be_given_is_refused(asked: tuple, options: dict, message: s
 
 def test_a_network_without_classifier_gives_no_classes() -> None:
     module = load(ModelSpec(name="test_nfnet", num_classes=0)).module
-    with pytest.raises(RecipeError, match="has no classifier here; ask for --embedding"):
+    with pytest.raises(RecipeError, match="has no classifier; ask for --embedding"):
         plan_outputs(module, "test_nfnet", ("probs",))

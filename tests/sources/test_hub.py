@@ -153,8 +153,8 @@ def test_a_damaged_download_is_no_traceback(point_at: Callable[[str], None]) -> 
     ("status", "error", "reason"),
     [
         (404, "RepoNotFound", "the hub does not have them"),
-        (403, "GatedRepo", "only to users who have accepted their terms"),
-        (503, "", "the model hub is out of reach"),
+        (403, "GatedRepo", "only for users who have accepted their terms"),
+        (503, "", "the model hub is unreachable"),
     ],
 )
 def test_what_a_hub_that_answers_says_is_told(
@@ -188,14 +188,14 @@ def test_a_hub_that_never_answers_is_given_up_soon(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
         start = time.monotonic()
-        with pytest.raises(WeightsUnreachable, match="the model hub is out of reach"):
+        with pytest.raises(WeightsUnreachable, match="the model hub is unreachable"):
             load(ModelSpec(name=NAME))
     # half a second of patience; the client alone would wait for minutes
     assert time.monotonic() - start < 20
 
 
 def test_a_size_that_is_refused_does_not_look_like_weights_that_do_not_fit() -> None:
-    with pytest.raises(RecipeError, match="xcit_nano_12_p8_224 does not take pictures of 30×30"):
+    with pytest.raises(RecipeError, match="xcit_nano_12_p8_224 does not accept images of 30×30"):
         load(ModelSpec(name="xcit_nano_12_p8_224", pretrained=True, image_size=30))
 
 

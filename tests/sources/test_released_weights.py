@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import torch
 
-from nfexport.sources.model.released_weights import give_up_weights, take_weights
+from nfexport.sources.model.released_weights import release_weights, take_weights
 
 
 def network() -> torch.nn.Module:
@@ -20,7 +20,7 @@ def test_the_memory_is_free_once_the_last_who_shares_it_lets_go() -> None:
     shared = module[0].weight.detach().numpy()  # type: ignore[index]
     expected = shared.copy()
     gone = weakref.ref(shared.base if shared.base is not None else shared)
-    give_up_weights(module)
+    release_weights(module)
     assert sum(tensor.numel() for tensor in module.state_dict().values()) == 0
     np.testing.assert_array_equal(shared, expected)
     del shared
@@ -31,7 +31,7 @@ def test_the_memory_is_free_once_the_last_who_shares_it_lets_go() -> None:
 def test_another_of_the_same_form_makes_it_whole_again() -> None:
     module, other = network(), network()
     picture = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    give_up_weights(module)
+    release_weights(module)
     take_weights(module, other)
     with torch.no_grad():
         assert torch.equal(module(picture), other(picture))

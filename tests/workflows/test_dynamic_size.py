@@ -37,7 +37,7 @@ def test_it_is_right_at_sizes_that_the_verifier_did_not_try(name: str, opset: in
     ("name", "reason"),
     [
         ("test_vit", "position embeddings ('pos_embed')"),
-        ("tf_efficientnet_b0", "conv_stem (Conv2dSame) pads by what the size leaves over"),
+        ("tf_efficientnet_b0", "conv_stem (Conv2dSame) pads by the remainder of the size"),
     ],
 )
 def test_networks_of_one_size_are_refused_with_the_reason(name: str, reason: str) -> None:

@@ -62,9 +62,9 @@ def test_labels_are_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--network-std", "0,1,1"], "a standard deviation of 0 divides by nothing"),
+        (["--network-std", "0,1,1"], "a standard deviation must be above 0"),
         (["--network-mean", "0.5"], "the network's mean has 1 numbers for 3 channels"),
-        (["--crop-pct", "1.5"], "a crop of 1.5 of the picture cannot be had"),
+        (["--crop-pct", "1.5"], "a crop of 1.5 of the image is not possible"),
     ],
 )
 def test_what_no_picture_can_be_prepared_with_is_refused(

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from nfexport.sources.model.loaded_model import LoadedModel
 from nfexport.sources.model.spec import ModelSpec
 
-if TYPE_CHECKING:
-    from nfexport.recipe.recipe import Recipe
-
 
 def matches(model: object) -> bool:
-    """Say whether it may be a name of timm's: text without a colon or a slash, known to timm or not."""
+    """Say whether it can be a name of timm's: text without a colon, slash or backslash."""
     return isinstance(model, str) and not {":", "/", "\\"} & set(model)
 
 
@@ -24,13 +18,3 @@ def load(spec: ModelSpec) -> LoadedModel:
     from nfexport.sources.timm import construction
 
     return construction.load(spec)
-
-
-def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> LoadedModel:
-    """Rebuild the timm model of a recipe; its weights are compared with the recipe's digest.
-
-    checkpoint supplies weights that came from a file, or that cannot be fetched.
-    Raises WeightsUnreachable if they are missing, RecipeError if they are others."""
-    from nfexport.sources.timm import construction
-
-    return construction.load_from_recipe(recipe, checkpoint=checkpoint)

@@ -352,7 +352,7 @@ def _trace_and_pass(
                     released_weights.take_weights(module, rebuild())
                 graph = tracing.trace(module, request, name)
                 if rebuild is not None:
-                    released_weights.give_up_weights(module)
+                    released_weights.release_weights(module)
             with stages.stage("passes"):
                 return graph, name, run(graph, steps, stages.progress.step)
         except (ExportError, PassError) as error:

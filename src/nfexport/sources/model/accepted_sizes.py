@@ -10,17 +10,19 @@ REFUSALS = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError
 """What networks raise for a size that they do not accept, when they are built or when they run."""
 
 STEP = 32
-"""Pixels that most networks reduce to one: another size that is a multiple leaves every layer something."""
+"""Pixels that most networks reduce to one: at a multiple of it no layer runs out of pixels."""
 
 
 def second_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """Return another (height, width), different in both, and larger."""
+    """Return another (height, width) in pixels: larger, and different in both."""
     return image_size[0] + STEP, image_size[1] + 2 * STEP
 
 
 def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple[int, int], in_channels: int) -> None:
-    """Raise RecipeError, with the reason, if the network does not accept images of another size, or if it
-    pads them by an amount that a traced graph would hold as a constant."""
+    """Check that the network accepts images of other sizes.
+
+    Raises RecipeError, with the reason, if it does not, or if it pads them by an amount that a traced graph would
+    hold as a constant."""
     reason = why_fixed(module)
     if reason is None:
         height, width = second_size(image_size)
@@ -29,7 +31,7 @@ def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple
                 module(torch.zeros(1, in_channels, height, width))
         except REFUSALS as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            reason = f"at {height}×{width} it stops: {lines[0].rstrip('.')}"
+            reason = f"at {height}×{width} it raises: {lines[0].rstrip('.')}"
     if reason is not None:
         raise RecipeError(
             f"the image size of {architecture} is fixed ({reason})",
@@ -38,11 +40,11 @@ def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple
 
 
 def why_fixed(module: torch.nn.Module) -> str | None:
-    """Return what ties the network to one image size, as far as its modules tell; None if nothing does."""
+    """Return why the network accepts one image size only, as far as its modules show; None if they show no reason."""
     for path, child in module.named_modules():
         kind = type(child).__name__
         if kind.endswith("Same") and _strides(child):
-            return f"{path} ({kind}) pads by what the size leaves over, which a traced graph holds as a constant"
+            return f"{path} ({kind}) pads by the remainder of the size, which a traced graph holds as a constant"
     names = {name.rpartition(".")[2] for name, _ in (*module.named_parameters(), *module.named_buffers())}
     for name in ("pos_embed", "relative_position_bias_table", "rel_pos", "absolute_pos_embed"):
         if name in names:

@@ -1,4 +1,4 @@
-"""What a set of weights is, in 32 bytes."""
+"""The digest that identifies a set of weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def state_digest(module: torch.nn.Module) -> str:
-    """Return the sha256 of the state dict: of each tensor's name, dtype, shape and bytes, by order of names."""
+    """Return the sha256, in hexadecimal, of the state dict: each tensor's name, dtype, shape and bytes, by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         array = tensor.detach().cpu().contiguous().numpy()

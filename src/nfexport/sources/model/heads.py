@@ -1,9 +1,9 @@
-"""What a model gives: its logits, its feature maps, its embedding, or several of them from one pass.
+"""What a model returns: its logits, its feature maps, its embedding, or several of them from one forward pass.
 
-timm splits every network into features, pooling and classifier. With x = forward_intermediates(picture):
+timm splits every network into features, pooling and classifier. With x = forward_intermediates(image):
 
-    features             the maps between the stages, as timm's features_only gives them, in NCHW
-    embedding-unpooled   x, as forward_features gives it
+    features             the maps between the stages, as timm's features_only returns them, in NCHW
+    embedding-unpooled   x, as forward_features returns it
     embedding            forward_head(x, pre_logits=True)
     logits               forward_head(x)
     probs                softmax(logits);     top-k: its k largest, in order
@@ -22,7 +22,7 @@ from nfexport.recipe.recipe import SCORES, Output
 
 Asked = Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]
 ISOTROPIC_LEVELS = 3
-"""Networks whose maps all have one size, such as ViT, give the last three, as timm does."""
+"""Feature maps of networks whose maps all have one size, such as ViT: the last three, as timm has it."""
 
 
 def plan_outputs(
@@ -36,9 +36,9 @@ def plan_outputs(
 ) -> tuple[Output, ...]:
     """Return the outputs of a file, with their names, in the order of the kinds asked for.
 
-    levels are indices of feature maps, counted from the end if negative; none means timm's default. name is
-    that of a lone output; without it a lone output of logits is 'output', and others are named by what they
-    are. Raises RecipeError for what the architecture cannot give."""
+    levels are indices of feature maps, counted from the end if negative; without them timm's default is used. name is
+    that of a single output; by default a single output of logits is 'output', and any other is named by its kind.
+    Raises RecipeError for what the architecture cannot return."""
     kinds = tuple(dict.fromkeys(asked))
     outputs: list[Output] = []
     for kind in kinds:
@@ -56,15 +56,15 @@ def plan_outputs(
             outputs.append(Output(kind=kind, name=kind.replace("-", "_")))
     if {"logits", "probs", "topk"} & set(kinds) and not getattr(module, "num_classes", 1):
         raise RecipeError(
-            f"{architecture} has no classifier here",
+            f"{architecture} has no classifier",
             fix="ask for --embedding, or pass --num-classes with another number",
         )
     if any(needs_stages([output]) for output in outputs):
         _check_stages(module, architecture)
     if len(outputs) == 1:
-        lone = outputs[0]
-        default = "output" if lone.kind == "logits" else lone.name
-        return (Output(kind=lone.kind, name=name or default, level=lone.level, k=lone.k),)
+        single = outputs[0]
+        default = "output" if single.kind == "logits" else single.name
+        return (Output(kind=single.kind, name=name or default, level=single.level, k=single.k),)
     if name is not None:
         raise RecipeError(
             f"--output-name names one output, and there are {len(outputs)}",
@@ -74,27 +74,27 @@ def plan_outputs(
 
 
 def needs_stages(outputs: Sequence[Output]) -> bool:
-    """Say whether the outputs want more than the network as it is called."""
+    """Say whether the outputs need more than a call of the network."""
     return any(output.kind in ("features", "embedding", "embedding-unpooled") for output in outputs)
 
 
 @contextlib.contextmanager
 def giving(module: torch.nn.Module, outputs: Sequence[Output]) -> Iterator[None]:
-    """Let the module return these outputs, in order, as a tuple (one alone as a tensor).
+    """Let the module return these outputs, in order, as a tuple (a single one as a tensor), until the block ends.
 
-    The indices of a TopK are given as the scores [batch, classes] that they point into: two scores that
-    rounding cannot tell apart have no right order. The module is left as it was."""
+    In place of the indices of a TopK it returns the scores [batch, classes] that they point into: two scores that
+    differ by less than rounding have no defined order. The module is restored, also if the block raises."""
     if [output.kind for output in outputs] == ["logits"]:
         yield
         return
     call = type(module).forward
     kinds = {output.kind for output in outputs}
 
-    def forward(picture: torch.Tensor) -> Any:
+    def forward(image: torch.Tensor) -> Any:
         found: dict[tuple[str, int | None], torch.Tensor] = {}
         if needs_stages(outputs):
             levels = [output.level for output in outputs if output.kind == "features"]
-            features, maps = _stages(module, picture, levels)
+            features, maps = _stages(module, image, levels)
             found |= {("features", level): value for level, value in zip(levels, maps, strict=True)}
             found["embedding-unpooled", None] = features
             if "embedding" in kinds:
@@ -102,7 +102,7 @@ def giving(module: torch.nn.Module, outputs: Sequence[Output]) -> Iterator[None]
             if kinds & {"logits", *SCORES}:
                 found["logits", None] = module.forward_head(features)  # type: ignore[operator]
         else:
-            found["logits", None] = call(module, picture)
+            found["logits", None] = call(module, image)
         given = tuple(_pick(found, output) for output in outputs)
         return given if len(given) > 1 else given[0]
 
@@ -121,12 +121,12 @@ def _pick(found: dict[tuple[str, int | None], torch.Tensor], output: Output) -> 
 
 
 def _stages(
-    module: Any, picture: torch.Tensor, levels: Sequence[int | None]
+    module: Any, image: torch.Tensor, levels: Sequence[int | None]
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     if not levels:
-        return module.forward_features(picture), []
+        return module.forward_features(image), []
     order = sorted(set(levels))  # type: ignore[type-var]
-    features, maps = module.forward_intermediates(picture, indices=order, output_fmt="NCHW")
+    features, maps = module.forward_intermediates(image, indices=order, output_fmt="NCHW")
     by_level = dict(zip(order, maps, strict=True))
     return features, [by_level[level] for level in levels]
 
@@ -135,7 +135,7 @@ def _levels(module: torch.nn.Module, architecture: str, wanted: Sequence[int]) -
     info = _feature_info(module)
     if not info or not hasattr(module, "forward_intermediates"):
         raise RecipeError(
-            f"timm gives no feature maps of {architecture}",
+            f"timm has no feature maps of {architecture}",
             fix="ask for --embedding unpooled, or another architecture",
         )
     count = len(info)
@@ -148,7 +148,7 @@ def _levels(module: torch.nn.Module, architecture: str, wanted: Sequence[int]) -
             f"{architecture} has no feature map {wrong[0]}", fix=f"pass levels from 0 to {count - 1} to --features"
         )
     if len(set(levels)) != len(levels):
-        raise RecipeError("--features names a level twice", fix="name each level once")
+        raise RecipeError("--features names a level twice", fix="pass each level once")
     return levels
 
 
@@ -160,7 +160,7 @@ def _feature_info(module: Any) -> list[dict[str, Any]]:
 def _check_stages(module: torch.nn.Module, architecture: str) -> None:
     if not hasattr(module, "forward_features") or not hasattr(module, "forward_head"):
         raise RecipeError(
-            f"{architecture} does not tell its features from its classifier",
+            f"{architecture} does not separate its features from its classifier",
             fix="ask for --output logits, probs or topk",
         )
 
@@ -168,4 +168,4 @@ def _check_stages(module: torch.nn.Module, architecture: str) -> None:
 def _check_k(module: torch.nn.Module, k: int) -> None:
     classes = int(getattr(module, "num_classes", k))
     if not 1 <= k <= max(classes, 1):
-        raise RecipeError(f"the best {k} of {classes} classes cannot be had", fix=f"pass --top-k from 1 to {classes}")
+        raise RecipeError(f"there is no top {k} of {classes} classes", fix=f"pass --top-k from 1 to {classes}")

@@ -1,4 +1,4 @@
-"""What every source gives: a torch model, and what is known of it."""
+"""What every source returns: a torch model, and what is known of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class LoadedModel:
     architecture, with weights.tag, is the name by which a recipe finds the model again (see model_name). weights says
     where the weights come from and holds their digest. num_classes is 0 without a classifier. labels names where the
     class names come from ('imagenet-1k'), or holds them, or is None if they are unknown. about is what the source
-    says of trained weights: their licence, origin and papers."""
+    says of trained weights: their licence, origin and papers. packages are the installed packages that decide what
+    is built, next to torch, and whose versions a recipe records."""
 
     module: torch.nn.Module
     architecture: str
@@ -38,6 +39,7 @@ class LoadedModel:
     preprocessing: Preprocessing
     labels: str | tuple[str, ...] | None
     about: About | None = None
+    packages: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Build a network without the random numbers that are overwritten anyway."""
+"""Build a network without drawing the random initial weights that are overwritten anyway."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILLS = frozenset(
 
 
 class _SkipRandomFills(TorchFunctionMode):
-    """Random fills in place become no-ops. Buffers that a constructor computes are not filled at random."""
+    """Turns random fills of parameters into no-ops; buffers are filled as usual."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -40,8 +40,9 @@ class _SkipRandomFills(TorchFunctionMode):
 
 @contextlib.contextmanager
 def without_random_init() -> Iterator[None]:
-    """Leave parameters unfilled where a constructor would fill them at random; the caller overwrites them all.
+    """Leave parameters unfilled where a constructor would fill them at random, until the block ends; the caller
+    overwrites them all.
 
-    The caller's own random numbers are neither used nor advanced."""
+    The state of torch's global random generator is restored."""
     with torch.random.fork_rng(devices=[]), _SkipRandomFills():
         yield

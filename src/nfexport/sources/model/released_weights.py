@@ -1,4 +1,4 @@
-"""Let a model give up its weights, where a graph has taken them and nobody asks the model any more."""
+"""Release a model's weights once a graph shares them and the model is not needed any more."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 
 
-def give_up_weights(module: torch.nn.Module) -> None:
-    """Leave the module without the values of its parameters and buffers: whoever shares one keeps it."""
+def release_weights(module: torch.nn.Module) -> None:
+    """Empty the parameters and buffers of the module; a graph that shares their memory keeps it."""
     for tensor in _tensors(module):
         tensor.data = torch.empty(0, dtype=tensor.dtype)
 
 
 def take_weights(module: torch.nn.Module, other: torch.nn.Module) -> None:
-    """Give a module without weights those of another of the same form, shared."""
+    """Let a module without weights share those of another of the same architecture."""
     for tensor, given in zip(_tensors(module), _tensors(other), strict=True):
         tensor.data = given.data
 

@@ -1,4 +1,4 @@
-"""What a user asks for when naming a model."""
+"""What a source is asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class ModelSpec:
     name is what a source understands, such as a timm architecture, or architecture.tag, which asks for those trained
     weights; instance is the model itself where it is handed over rather than named. pretrained asks for the default
     tag; checkpoint takes the weights from a file; otherwise they are seeded. Without image_size a source takes its
-    own: for timm the test size where there is one, else the training size."""
+    own: for timm the test size where there is one, else the training size. With is_size_known the network is known to
+    accept image_size, as that of a recipe, and a source need not try it."""
 
     name: str
     instance: object = None
@@ -26,6 +27,7 @@ class ModelSpec:
     seed: int = 0
     num_classes: int | None = None
     image_size: ImageSize | None = None
+    is_size_known: bool = False
 
     @property
     def model(self) -> object:

@@ -1,4 +1,4 @@
-"""Weights from a file, as timm's own loaders read them, and nothing that could run code."""
+"""Weights from a file, read by timm's own loaders, which run no code from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_checkpoint(model: torch.nn.Module, path: Path, *, classifier: str | Non
     """Load a .safetensors, .pth or .pt file into the model, all of it or nothing.
 
     Wrappers (state_dict, model, their EMA forms, which are preferred) and prefixes (module., _orig_mod.) are
-    taken off. classifier is the name of the model's last layer, for a better hint.
+    removed. classifier is the name of the model's last layer, for a more precise error.
     Raises CheckpointError for a file that cannot be read, holds code, or does not fit."""
     state = read_state_dict(path)
     expected = model.state_dict()
@@ -33,17 +33,17 @@ def load_checkpoint(model: torch.nn.Module, path: Path, *, classifier: str | Non
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
-                f"'{path}' holds values that are not finite, in {name}", fix="take an earlier checkpoint"
+                f"'{path}' holds values that are not finite, in {name}", fix="use an earlier checkpoint"
             )
     _share(state, model)
     model.load_state_dict(state, strict=False)
 
 
 def _share(state: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
-    """Let parameters be the tensors of the state, and take those out of it; what cannot be shared stays.
+    """Let parameters share the tensors of the state, and remove those from it; what cannot be shared stays.
 
-    A .safetensors file is mapped: its weights are read where they lie, when they are needed. Tensors on the same
-    memory are not shared twice, as parameters on the same memory would count as one."""
+    A .safetensors file is memory-mapped: its weights are read when they are needed. Tensors on the same memory are
+    not shared twice, as parameters on the same memory would count as one."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     names = Counter(map(id, parameters.values()))
     taken: set[int] = set()
@@ -65,12 +65,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
     Raises CheckpointError if it cannot be read, or if reading it would mean running code."""
     if path.is_dir():
-        raise CheckpointError(f"'{path}' is a folder", fix="name the checkpoint file in it")
+        raise CheckpointError(f"'{path}' is a folder", fix="pass the checkpoint file in it")
     if not path.is_file():
         raise CheckpointError(f"there is no file '{path}'", fix="check the path given to --checkpoint")
     if path.suffix.lower() not in _SUFFIXES:
         raise CheckpointError(
-            f"'{path}' does not have the name of a checkpoint", fix="pass a .safetensors, .pth or .pt file"
+            f"'{path}' does not have the file name of a checkpoint", fix="pass a .safetensors, .pth or .pt file"
         )
     try:
         # torch warns about the pickle protocols of files that are refused anyway
@@ -80,10 +80,10 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise _unreadable(path, error) from error
     if not isinstance(state, Mapping) or not state:
         raise CheckpointError(f"'{path}' holds no state dict", fix="save model.state_dict()")
-    strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
-    if strangers:
+    others = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if others:
         raise CheckpointError(
-            f"'{path}' holds no state dict: '{strangers[0]}' is a {type(state[strangers[0]]).__name__}",
+            f"'{path}' holds no state dict: '{others[0]}' is a {type(state[others[0]]).__name__}",
             fix="save model.state_dict(), alone or under 'state_dict' or 'model'",
         )
     return dict(state)
@@ -98,19 +98,19 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
         )
     reason = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     return CheckpointError(
-        f"'{path}' is damaged or no checkpoint ({reason.rstrip('.')})", fix="copy or save the file again"
+        f"'{path}' is damaged, or not a checkpoint ({reason.rstrip('.')})", fix="copy or save the file again"
     )
 
 
 def _is_pickle_with_globals(path: Path) -> bool:
-    """Read the file as the instructions of a pickle, running none of them."""
+    """Say whether the file is a pickle that names code; its instructions are read, and none is run."""
     if zipfile.is_zipfile(path):
         return False
     names: set[str] = set()
     try:
         with path.open("rb") as file:
             names.update(operation.name for operation, _, _ in pickletools.genops(file))
-    except Exception:  # not a pickle, or one cut short
+    except Exception:  # noqa: BLE001  # pickletools raises several kinds for a damaged file
         return False
     return bool(names & {"GLOBAL", "STACK_GLOBAL", "INST"})
 
@@ -120,15 +120,15 @@ def _same_shapes(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch
 
 
 def _translated(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Let timm's own filter translate the names of another code base, and resample position embeddings of
-    another picture size, where the model's file has one."""
+    """Let timm's own filter, where the model's file has one, translate the names of another code base, and resample
+    position embeddings of another image size."""
     module = sys.modules.get(type(model).__module__)
     translate: Any = getattr(module, "checkpoint_filter_fn", None)
     if translate is None:
         return state
     try:
         translated = translate(dict(state), model)
-    except Exception:  # not a file that this filter knows: let the comparison of names say why
+    except Exception:  # noqa: BLE001  # timm's filters raise any kind; the comparison of names then says what differs
         return state
     return dict(translated) if isinstance(translated, Mapping) else state
 
@@ -152,7 +152,7 @@ def _check_fit(
     if misshaped:
         shapes = [f"{n} {tuple(state[n].shape)} for {tuple(expected[n].shape)}" for n in misshaped]
         parts.append(f"{len(misshaped)} have another shape ({_first(shapes)})")
-    fix = "name the architecture that the checkpoint was trained with"
+    fix = "pass the architecture that the checkpoint was trained with"
     head = [name for name in misshaped if classifier and name.startswith(f"{classifier}.")]
     if head and len(head) == len(misshaped) and not missing and not unexpected:
         fix = f"pass --num-classes {state[head[0]].shape[0]}"

@@ -1,4 +1,4 @@
-"""From a name of timm, or from a recipe with one, to a torch model with its weights."""
+"""From a name of timm to a torch model with its weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from nfexport.errors import CheckpointError, RecipeError, WeightsUnreachable
+from nfexport.errors import RecipeError
 from nfexport.recipe.about import About
-from nfexport.recipe.recipe import Recipe, Weights
+from nfexport.recipe.recipe import Weights
 from nfexport.sources.model.accepted_sizes import REFUSALS
 from nfexport.sources.model.digest import state_digest
 from nfexport.sources.model.loaded_model import InputSpec, LoadedModel
@@ -25,19 +25,6 @@ def load(spec: ModelSpec) -> LoadedModel:
     """Build the model that the spec names, with its weights.
 
     Raises UnknownModelError, RecipeError, CheckpointError or WeightsUnreachable."""
-    loaded, cfg = _load(spec)
-    if spec.image_size is not None:
-        image_sizes.check_forward(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels, cfg)
-    return loaded
-
-
-def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
-    if spec.checkpoint is not None and spec.pretrained:
-        raise RecipeError("--checkpoint and --pretrained both name weights", fix="pass one of them")
-    if spec.num_classes is not None and spec.num_classes < 0:
-        raise RecipeError(f"{spec.num_classes} classes cannot be", fix="pass --num-classes with 0 or more")
-    if spec.checkpoint is not None and not spec.checkpoint.exists():
-        raise CheckpointError(f"there is no file '{spec.checkpoint}'", fix="check the path given to --checkpoint")
     resolved = resolve_name(spec.name, pretrained=spec.pretrained)
     cfg = resolved.cfg
     size = image_sizes.choose_size(spec.image_size, cfg)
@@ -50,7 +37,9 @@ def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
         module, weights = _from_hub(resolved, arguments)
     else:
         module, weights = _from_seed(resolved, spec.seed, size, arguments)
-    loaded = LoadedModel(
+    if spec.image_size is not None and not spec.is_size_known:
+        image_sizes.check_forward(module, resolved.architecture, size, cfg)
+    return LoadedModel(
         module=module,
         architecture=resolved.architecture,
         weights=weights,
@@ -59,48 +48,8 @@ def _load(spec: ModelSpec) -> tuple[LoadedModel, Any]:
         preprocessing=image_sizes.preprocessing(cfg, size),
         labels=None if "num_classes" in arguments else _labels(cfg),
         about=_about(resolved) if weights.kind == "pretrained" else None,
+        packages=("timm",),
     )
-    return loaded, cfg
-
-
-def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> LoadedModel:
-    """Rebuild the model of a recipe; its weights are compared with the recipe's digest.
-
-    checkpoint supplies weights that came from a file, or that cannot be fetched here.
-    Raises WeightsUnreachable if they are missing, RecipeError if they are others."""
-    kind = recipe.weights.kind
-    if kind == "checkpoint" and checkpoint is None:
-        raise WeightsUnreachable(
-            f"the file was exported from a checkpoint of {recipe.architecture}, which is not here",
-            fix="pass it with --checkpoint FILE",
-        )
-    spec = ModelSpec(
-        name=recipe.model_name if checkpoint is None else recipe.architecture,
-        checkpoint=checkpoint,
-        seed=recipe.weights.seed or 0,
-        num_classes=recipe.num_classes,
-        image_size=recipe.image_size,
-    )
-    try:
-        loaded, _ = _load(spec)
-    except WeightsUnreachable as error:
-        raise WeightsUnreachable(error.problem, fix="pass them with --checkpoint FILE") from error
-    if loaded.weights.digest != recipe.weights.digest:
-        raise RecipeError(
-            f"the weights found for {recipe.model_name} are not those of the recipe (sha256 "
-            f"{loaded.weights.digest[:12]}… instead of {recipe.weights.digest[:12]}…)",
-            fix=_way_to_the_weights(recipe, checkpoint),
-        )
-    return loaded
-
-
-def _way_to_the_weights(recipe: Recipe, checkpoint: Path | None) -> str:
-    if recipe.weights.kind != "seeded":
-        return "pass the checkpoint that the file was exported from with --checkpoint FILE"
-    if checkpoint is not None:
-        return "leave --checkpoint out, as the file holds seeded weights"
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(recipe.versions.items()))
-    return f"install the versions that seeded them ({versions}), or export the model again"
 
 
 def _from_seed(
@@ -128,7 +77,8 @@ def _from_hub(resolved: ResolvedName, arguments: dict[str, Any]) -> tuple[torch.
             fix="leave --num-classes out, or pass --checkpoint FILE with a classifier of that size",
         )
     if "img_size" in arguments:
-        _build(resolved, arguments)  # a size that is refused must not look like weights that do not fit
+        # without this, a size that is refused would look like weights that do not fit
+        _build(resolved, arguments)
     module = hub.load_pretrained(resolved, **arguments).float().eval()
     return module, Weights(kind="pretrained", digest=state_digest(module), tag=resolved.tag)
 
@@ -153,7 +103,7 @@ def _labels(cfg: Any) -> str | None:
 
 
 def _about(resolved: ResolvedName) -> About:
-    """Return what timm's configuration says of these weights."""
+    """Return the licence, origin and papers of these weights, from timm's configuration."""
     cfg, name = resolved.cfg, resolved.full
     papers = cfg.paper_ids or ()
     hub = cfg.hf_hub_id and (f"{cfg.hf_hub_id}{name}" if cfg.hf_hub_id.endswith("/") else cfg.hf_hub_id)

@@ -1,4 +1,4 @@
-"""Trained weights, through timm's own hub code."""
+"""Trained weights from the model hub, through timm's own client code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nfexport.sources.timm.names import ResolvedName
 from nfexport.sources.timm.torchvision_operators import import_timm
 
 _PATIENCE = 5.0
-"""Seconds that the hub has to answer a first question."""
+"""Seconds within which the hub has to answer a first request."""
 
 _STALL = 30.0
-"""Seconds of silence after which a download from a plain address fails; Python's own default is for ever."""
+"""Seconds without data after which a download from a plain address fails; Python's own default is no limit."""
 
 
 def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
@@ -28,7 +28,7 @@ def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
     file, and CheckpointError if what it delivers does not fit."""
     name = resolved.full
     try:
-        with _quiet(), _offline_where_nobody_answers(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
+        with _quiet(), _offline_if_unreachable(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
             model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)
     except Exception as error:  # the hub's client raises kinds of its own, and those of its transport
         if _is_unreachable(error):
@@ -70,12 +70,12 @@ def _reason(error: BaseException) -> str:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return "the hub gives them only to users who have accepted their terms"
+        return "the hub has them only for users who have accepted their terms"
     if isinstance(error, errors.RepositoryNotFoundError | errors.EntryNotFoundError) and not isinstance(
         error, errors.LocalEntryNotFoundError
     ):
         return "the hub does not have them"
-    return "the model hub is out of reach, and its cache does not hold them"
+    return "the model hub is unreachable, and its cache does not hold them"
 
 
 def _first_line(error: BaseException) -> str:
@@ -84,11 +84,11 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _offline_where_nobody_answers(repository: str | None) -> Iterator[None]:
-    """Put the hub's client into its offline mode if the hub does not answer.
+def _offline_if_unreachable(repository: str | None) -> Iterator[None]:
+    """Put the hub's client into its offline mode, until the block ends, if the hub does not answer.
 
-    It would otherwise retry for most of a minute, and for many where packets are dropped, before it looks into
-    its cache or says that it failed. A weights file with an address of its own has no repository."""
+    It would otherwise retry for most of a minute, and for many minutes where packets are dropped, before it looks
+    into its cache or fails. repository is None for weights with an address of their own."""
     from huggingface_hub import constants
 
     offline = constants.HF_HUB_OFFLINE or (repository is not None and not _answers(repository))
@@ -100,21 +100,21 @@ def _offline_where_nobody_answers(repository: str | None) -> Iterator[None]:
 
 
 def _answers(repository: str) -> bool:
-    """Ask once, through the hub's own client, so that its proxies and certificates count."""
+    """Send one request through the hub's own client, so that its proxies and certificates apply."""
     from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
 
     try:
         get_hf_file_metadata(hf_hub_url(repository.partition("@")[0], "model.safetensors"), timeout=_PATIENCE)
     except errors.HfHubHTTPError as error:
         return error.response.status_code < 500
-    except Exception:  # the transport's own kinds, which differ between releases of the client
+    except Exception:  # noqa: BLE001  # the transport's own kinds differ between releases of the client
         return False
     return True
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the client's retries and warnings from the terminal: what matters becomes one sentence."""
+    """Keep the client's log, warnings and progress bars from the terminal: an error becomes one sentence."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
     with (

@@ -1,4 +1,4 @@
-"""Picture sizes and preprocessing, as timm's configuration has them."""
+"""Image sizes and preprocessing, as in timm's configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nfexport.sources.model.spec import ImageSize
 
 
 def choose_size(wanted: ImageSize | None, cfg: Any) -> tuple[int, int]:
-    """Return (height, width) in pixels; None is the size at which timm reports the model.
+    """Return (height, width) in pixels; None stands for the size at which timm reports results.
 
     Raises RecipeError for a size below one pixel."""
     if wanted == "train" or (wanted in (None, "test") and not cfg.test_input_size):
@@ -28,32 +28,30 @@ def choose_size(wanted: ImageSize | None, cfg: Any) -> tuple[int, int]:
 
 
 def size_arguments(size: tuple[int, int], cfg: Any) -> dict[str, Any]:
-    """Return what timm.create_model has to be told of a size: only networks of a fixed size want to know."""
+    """Return the arguments of timm.create_model for a size: only networks of a fixed size take one."""
     return {"img_size": size} if cfg.fixed_input_size and size != tuple(cfg.input_size[1:]) else {}
 
 
 def refused_size(architecture: str, size: tuple[int, int], cfg: Any, error: Exception) -> RecipeError:
-    """Say that the architecture does not take this size."""
+    """Return the error for a size that the architecture does not accept."""
     lines = str(error).strip().splitlines()
     if isinstance(error, TypeError) and "img_size" in str(error):
         lines = ["its size is fixed"]
     reason = f" ({lines[0].rstrip('.')})" if lines else ""
-    return RecipeError(f"{architecture} does not take pictures of {size[0]}×{size[1]}{reason}", fix=_own_size(cfg))
+    return RecipeError(f"{architecture} does not accept images of {size[0]}×{size[1]}{reason}", fix=_own_size(cfg))
 
 
-def check_forward(
-    model: torch.nn.Module, architecture: str, size: tuple[int, int], in_channels: int, cfg: Any
-) -> None:
-    """Run one picture of this size through the model.
+def check_forward(model: torch.nn.Module, architecture: str, size: tuple[int, int], cfg: Any) -> None:
+    """Run one image of this size through the model.
 
-    Raises RecipeError if that fails, or if nothing is left of the picture on the way."""
+    Raises RecipeError if that fails, or if the outputs are not finite: no pixel was left at the network's stride."""
     try:
         with torch.inference_mode():
-            output = model(torch.zeros(1, in_channels, *size))
+            output = model(torch.zeros(1, cfg.input_size[0], *size))
     except REFUSALS as error:
         raise refused_size(architecture, size, cfg, error) from error
     if not bool(torch.isfinite(output).all()):
-        reason = ValueError("nothing is left of the picture at the network's stride")
+        reason = ValueError("no pixel is left at the network's stride")
         raise refused_size(architecture, size, cfg, reason)
 
 
@@ -71,7 +69,7 @@ def preprocessing(cfg: Any, size: tuple[int, int]) -> Preprocessing:
 
 
 def checked(preprocessing: Preprocessing, in_channels: int) -> Preprocessing:
-    """Return the preprocessing. Raises RecipeError if no picture can be prepared so."""
+    """Return the preprocessing. Raises RecipeError if no image can be prepared with it."""
     for what, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std)):
         if len(numbers) != in_channels:
             raise RecipeError(
@@ -79,10 +77,11 @@ def checked(preprocessing: Preprocessing, in_channels: int) -> Preprocessing:
                 fix=f"pass --network-{what} with one number for each channel",
             )
     if min(preprocessing.std) <= 0:
-        raise RecipeError("a standard deviation of 0 divides by nothing", fix="pass --network-std above 0")
+        raise RecipeError("a standard deviation must be above 0", fix="pass --network-std above 0")
     if not 0 < preprocessing.crop_pct <= 1:
         raise RecipeError(
-            f"a crop of {preprocessing.crop_pct:g} of the picture cannot be had", fix="pass --crop-pct up to 1"
+            f"a crop of {preprocessing.crop_pct:g} of the image is not possible",
+            fix="pass --crop-pct above 0, up to 1",
         )
     return preprocessing
 

@@ -1,4 +1,4 @@
-"""From the name that a user wrote to an architecture and, if trained weights are asked for, a tag."""
+"""From the name that a user passes to an architecture and, if trained weights are asked for, a tag."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from nfexport.sources.timm.torchvision_operators import import_timm
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResolvedName:
-    """An architecture of timm; tag is None where no trained weights are asked for. cfg is timm's own
-    configuration of these weights, or of the architecture's default."""
+    """An architecture of timm; tag is None where no trained weights are asked for.
+
+    cfg is timm's own configuration of these weights, or of the architecture's default."""
 
     architecture: str
     tag: str | None
@@ -26,7 +27,7 @@ class ResolvedName:
 
 
 def resolve_name(name: str, *, pretrained: bool) -> ResolvedName:
-    """Return what timm has under this name.
+    """Return the architecture, and the tag, of a name.
 
     Raises UnknownModelError, with the nearest names, for an unknown architecture or tag, and with a sibling
     that has weights where the architecture has none published."""
@@ -37,7 +38,7 @@ def resolve_name(name: str, *, pretrained: bool) -> ResolvedName:
         raise _renamed(architecture, renamed[architecture])
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture.lower(), timm.list_models(), n=4, cutoff=0.6)
-        fix = f"did you mean {_listed(near)}?" if near else "see 'nfexport list' for what there is"
+        fix = f"did you mean {_listed(near)}?" if near else "see 'nfexport list' for all of them"
         raise UnknownModelError(f"timm {timm.__version__} has no architecture '{architecture}'", fix=fix)
     tags = published_tags(architecture)
     if tag:
@@ -54,7 +55,7 @@ def resolve_name(name: str, *, pretrained: bool) -> ResolvedName:
 
 
 def published_tags(architecture: str) -> tuple[str, ...]:
-    """Return the tags of an architecture whose weights timm knows where to get, the default first."""
+    """Return the tags of an architecture whose weights timm can fetch, the default first."""
     cfgs = import_timm().models.get_arch_pretrained_cfgs(architecture)
     return tuple(name.partition(".")[2] for name, cfg in cfgs.items() if cfg.has_weights)
 
@@ -73,9 +74,9 @@ def _with_tag(architecture: str, tag: str, tags: tuple[str, ...]) -> ResolvedNam
 
 
 def _renamed(old: str, new: str | None) -> UnknownModelError:
-    """timm maps the old name to architecture.tag, under which a bare name would stand for trained weights."""
+    """Return the error for a name that timm maps to a new one, with the tag of the weights that it stood for."""
     if new is None:
-        return UnknownModelError(f"timm has removed {old}", fix="see 'nfexport list' for what there is")
+        return UnknownModelError(f"timm has removed {old}", fix="see 'nfexport list' for all of them")
     architecture, _, tag = new.partition(".")
     trained = f", or '{new}' for its trained weights" if tag else ""
     return UnknownModelError(f"timm has renamed {old} to {architecture}", fix=f"pass '{architecture}'{trained}")
@@ -83,7 +84,7 @@ def _renamed(old: str, new: str | None) -> UnknownModelError:
 
 def _unpublished(architecture: str) -> UnknownModelError:
     sibling = _sibling_with_weights(architecture)
-    offer = f"take {sibling}, or " if sibling else ""
+    offer = f"use {sibling}, or " if sibling else ""
     return UnknownModelError(
         f"timm publishes no weights for {architecture}",
         fix=f"{offer}use the bare name '{architecture}' for seeded, untrained weights, or --checkpoint FILE",
@@ -93,7 +94,7 @@ def _unpublished(architecture: str) -> UnknownModelError:
 def _sibling_with_weights(architecture: str) -> str | None:
     """Return the name, with its default tag, of the nearest architecture that has weights.
 
-    Nearest is one whose name has this one in it, such as dm_nfnet_f0 for nfnet_f0; then by spelling."""
+    Nearest is a name that contains this one, such as dm_nfnet_f0 for nfnet_f0; then by spelling."""
     timm = import_timm()
     trained = sorted({name.partition(".")[0] for name in timm.list_models(pretrained=True)})
     holding = sorted((name for name in trained if architecture in name), key=len)

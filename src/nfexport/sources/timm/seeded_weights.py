@@ -1,21 +1,21 @@
-"""The default weights: the same bytes on every machine, and every one of them matters.
+"""The default, untrained weights: the same bytes on every machine, and a change of any one changes the output.
 
 Numbers come from Philox, a counter-based generator whose raw output is fixed by its key (Salmon et al.,
 "Parallel random numbers: as easy as 1, 2, 3", 2011); the key is the sha256 of seed and name. They become
 uniform floats by one shift, one subtraction and one multiplication, each exact or rounded by IEEE 754, so that
-neither the processor nor the number of threads shows. torch's own generators take vectorised paths that
+they do not depend on the processor or the number of threads. torch's own generators take vectorised paths that
 differ between processors.
 
-timm's fresh weights would make any graph verify: the last convolution of every Normalizer-Free block has gain
-0, BatchNorm is the identity, layer scales are 1e-6. Here:
+With timm's own initial weights wrong graphs would verify too: the last convolution of every Normalizer-Free block
+has gain 0, BatchNorm is the identity, layer scales are 1e-6. Here:
 
     kernels and matrices      zero mean, std sqrt(2 / fan_in) in convolutions, sqrt(1 / fan_in) in linear layers
     standardised kernels      std sqrt(1 / fan_in), plus a mean for each filter, which standardisation takes away
-    gains                     uniform in 0.52..1.32: with more, deep residual networks amplify rounding like chaos
+    gains                     uniform in 0.52..1.32: with more, deep residual networks amplify rounding errors
     norm weights              uniform in 0.5..1.5; layer scales 0.1..0.5
     biases                    uniform in −0.1..0.1
     embeddings, tokens, …     std 0.02..0.2
-    running statistics        spread around what the network itself produces, see `calibrate`
+    running statistics        near those of the network's own activations, see `calibrate`
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from nfexport.sources.timm.standardised_layers import is_standardised
 _MATRIX_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 _LAYER_SCALES = ("gamma", "gamma_1", "gamma_2", "gamma1", "gamma2", "gamma3", "layer_scale", "ls")
 _CHUNK = 1 << 16
-"""Numbers drawn at a time, so that they stay in the processor's cache."""
+"""Numbers drawn at a time, so that they fit into the processor's cache."""
 
 _LARGEST_PROBE = 160
-"""Pixels of the pictures that running statistics are taken from, where the network takes any size. At 96
-inception_v3 ends in one pixel, whose variance over two pictures says nothing: its outputs reach 1,000s."""
+"""Pixels of the images that running statistics are taken from, where the network accepts any size. At 96
+inception_v3 ends in one pixel, whose variance over two images is no estimate: its outputs reach 1,000s."""
 
 
 def seed_weights(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_channels: int) -> None:
@@ -101,7 +101,7 @@ def _values(module: nn.Module, name: str, shape: tuple[int, ...], key: str) -> n
 
 
 def _is_scale(name: str) -> bool:
-    """Say whether a vector multiplies: gains and the weights of normalisation layers do."""
+    """Say whether a vector is a factor, as gains and the weights of normalisation layers are."""
     return name in (
         "weight",
         "gain",
@@ -115,13 +115,13 @@ def _is_scale(name: str) -> bool:
 
 
 def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_channels: int) -> None:
-    """Give every BatchNorm running statistics near those that its input has, so that signals neither die nor
-    blow up in any depth.
+    """Set the running statistics of every BatchNorm near those of its input, so that signals neither vanish nor
+    explode at any depth.
 
         running_var = 4^k · u,   running_mean = 2^k · v,   u in 0.5..1.5, v in −0.3..0.3,
         k = round(log4(mean variance of the input's channels))
 
-    The input is two seeded pictures, run in float64: only a whole number, k, depends on them, so that rounding
+    The input is two seeded images, run in float64: only a whole number, k, depends on them, so that rounding
     differences between machines do not reach the weights. A network without BatchNorm is not run."""
     names: dict[nn.Module, str] = {
         module: name
@@ -160,8 +160,8 @@ def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_ch
 
 
 def _probe(seed: int, in_channels: int, size: tuple[int, int]) -> torch.Tensor:
-    """Return two pictures in −2..2: noise, and noise on large blocks. Coherent areas excite a network far more
-    than noise does; statistics taken from noise alone leave attention saturated on everything else."""
+    """Return two images in −2..2: noise, and noise on large blocks. Coherent areas excite a network far more than
+    noise does; with statistics taken from noise alone attention saturates on any other image."""
     shape = (in_channels, *size)
     noise = uniform(f"{seed}/picture", 2 * math.prod(shape)).astype(np.float64).reshape(2, *shape)
     coarse = uniform(f"{seed}/blocks", in_channels * 16).astype(np.float64).reshape(in_channels, 4, 4)

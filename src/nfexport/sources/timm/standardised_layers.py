@@ -32,8 +32,8 @@ def standardised_convolutions(model: nn.Module) -> int:
 def standardisations(model: nn.Module) -> dict[str, Standardisation]:
     """Return, by the name of the weight, how each of timm's layers standardises it.
 
-    Only for layers whose formula is known for certain: of exactly timm's classes (a subclass, or a
-    parametrisation, may do anything), with parameters that no other layer shares."""
+    Only for layers whose formula is certain: of exactly timm's classes, as a subclass or a parametrisation may
+    compute anything, and with parameters that no other layer shares."""
     users = Counter(id(parameter) for parameter in _parameters_of_layers(model))
     found = {}
     for path, module in model.named_modules():

@@ -1,9 +1,9 @@
-"""Import timm also where torchvision's compiled operators cannot be loaded.
+"""Import timm, also where torchvision's compiled operators cannot be loaded.
 
-timm needs torchvision for its picture transforms alone. torchvision's wheel for Linux is built for CUDA;
-beside a CPU-only torch its library does not load, and `import torchvision` ends in "operator torchvision::nms
-does not exist", because the Python side describes operators that nobody registered. Declaring the two schemas
-beforehand is enough: nothing here calls them.
+timm needs torchvision for its image transforms only. torchvision's wheel for Linux is built for CUDA; with a CPU-only
+torch its library does not load, and `import torchvision` fails with "operator torchvision::nms does not exist", as
+its Python side describes operators that are not registered. Declaring the two schemas beforehand is enough: nfexport
+does not call them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SCHEMAS = (
 )
 
 _declared: Any = None
-"""The library of the declared schemas, which takes them along when it is collected."""
+"""The library of the declared schemas, which are removed when it is collected."""
 
 
 def import_timm() -> ModuleType:
     """Import timm and return it; declare torchvision's operators first if they are missing.
 
-    Raises MissingPackage if torch, torchvision or timm is not installed, or if the pair of torch and
-    torchvision is broken in another way."""
+    Raises MissingPackage if torch, torchvision or timm is not installed, or if torch and
+    torchvision do not work together for another reason."""
     if "timm" in sys.modules:
         return sys.modules["timm"]
     try:
