@@ -54,13 +54,5 @@ def origin(thing: Any) -> dict[str, str]:
     top = thing.__module__.partition(".")[0]
     for package in importlib.metadata.packages_distributions().get(top, ())[:1]:
         found |= {"package": package, "version": importlib.metadata.version(package)}
-    with Path(inspect.getfile(thing)).open("rb") as file:
-        found["sha256"] = _sha256(file)
+    found["sha256"] = hashlib.sha256(Path(inspect.getfile(thing)).read_bytes()).hexdigest()
     return found
-
-
-def _sha256(file: Any) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -14,9 +14,9 @@ import onnx
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.goldens.manifest import Interface, Value, Weight
 from nfexport.graph import counts, proto_graphs
-from nfexport.graph.external_data import check_digest, external_files, recorded
+from nfexport.graph.external_data import check_digest, external_files, external_values, recorded
 from nfexport.graph.header import read_header
-from nfexport.graph.tensors import byte_count, dtype_name, shape_of
+from nfexport.graph.tensors import dtype_name, shape_of
 from nfexport.recipe.metadata import RECIPE_KEY, read_recipe
 
 
@@ -110,10 +110,7 @@ def _digest(tensor: onnx.TensorProto, path: Path) -> str:
 
 def _digest_of_values(tensor: onnx.TensorProto, path: Path) -> str:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        where = {entry.key: entry.value for entry in tensor.external_data}
-        with (path.parent / where["location"]).open("rb") as file:
-            file.seek(int(where.get("offset", 0)))
-            return hashlib.sha256(file.read(int(where.get("length", 0)) or byte_count(tensor))).hexdigest()
+        return hashlib.sha256(external_values(path, tensor)).hexdigest()
     if tensor.HasField("raw_data"):
         return hashlib.sha256(tensor.raw_data).hexdigest()
     if tensor.string_data:

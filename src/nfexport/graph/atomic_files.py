@@ -143,19 +143,28 @@ def moved_aside(files: Sequence[Path], folder: Path) -> Iterator[None]:
         raise
 
 
+def pieces_without(source: Path, left_out: Sequence[tuple[int, int]] = ()) -> Iterator[bytes]:
+    """Yield the bytes of a file, without these ranges (start, end), which are sorted, a few at a time.
+
+    Raises OSError if the file cannot be read to its end."""
+    with source.open("rb") as file:
+        for start, end in (*left_out, (source.stat().st_size, 0)):
+            missing = start - file.tell()
+            while missing > 0:
+                piece = file.read(min(missing, _PIECE))
+                if not piece:
+                    raise OSError("the file became shorter while it was read")
+                yield piece
+                missing -= len(piece)
+            file.seek(end)
+
+
 def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]], tail: bytes) -> None:
     """Write the bytes of source, without these ranges (start, end), which are sorted, and with a tail, in
     little memory."""
-    with source.open("rb") as old, target.open("wb") as new:
-        for start, end in (*left_out, (source.stat().st_size, 0)):
-            missing = start - old.tell()
-            while missing > 0:
-                piece = old.read(min(missing, _PIECE))
-                if not piece:
-                    raise OSError("the file became shorter while it was copied")
-                new.write(piece)
-                missing -= len(piece)
-            old.seek(end)
+    with target.open("wb") as new:
+        for piece in pieces_without(source, left_out):
+            new.write(piece)
         new.write(tail)
         new.flush()
         os.fsync(new.fileno())

@@ -3,20 +3,20 @@ written with it. Nothing of them is read but for the digest."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
+import numpy as np
 import onnx
 
 from nfexport.errors import OnnxFileError
+from nfexport.graph.file_digest import file_digest
 from nfexport.graph.proto_graphs import graphs
 from nfexport.graph.tensors import byte_count
 from nfexport.recipe.metadata import ExternalRecord, read_external_record
 
 NUMBER = re.compile("[0-9]{1,18}")
-CHUNK = 1 << 22
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -37,7 +37,7 @@ def external_files(path: Path, model: onnx.ModelProto) -> dict[str, int]:
     takes of it."""
     sizes: dict[str, int] = {}
     for tensor in external_tensors(model):
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = _entries(tensor)
         location = entries.get("location", "")
         if location not in sizes:
             sizes[location] = _size(path, location, tensor.name)
@@ -56,6 +56,16 @@ def external_files(path: Path, model: onnx.ModelProto) -> dict[str, int]:
             fix="fetch or export both files again, together",
         )
     return dict(sorted(sizes.items()))
+
+
+def external_values(path: Path, tensor: onnx.TensorProto) -> memoryview:
+    """Return the bytes of a tensor of the model at path that are stored in another file, mapped from there.
+
+    `external_files` checks beforehand that they are there. Raises OSError if they cannot be read."""
+    entries, size = _entries(tensor), byte_count(tensor)
+    if not size:  # nothing cannot be mapped
+        return memoryview(b"")
+    return np.memmap(path.parent / entries["location"], np.uint8, "r", int(entries.get("offset") or 0), (size,)).data
 
 
 def recorded(path: Path, metadata: Mapping[str, str], files: Mapping[str, int]) -> ExternalRecord | None:
@@ -77,14 +87,11 @@ def recorded(path: Path, metadata: Mapping[str, str], files: Mapping[str, int]) 
 
 def check_digest(path: Path, record: ExternalRecord) -> None:
     """Read the file of weights beside the model at path. Raises OnnxFileError if it is not what was written."""
-    digest = hashlib.sha256()
-    with (path.parent / record.location).open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != record.sha256:
+    digest = file_digest(path.parent / record.location)
+    if digest != record.sha256:
         raise OnnxFileError(
             f"'{record.location}' is not the file that was written with '{path}' (sha256 "
-            f"{digest.hexdigest()[:12]}… instead of {record.sha256[:12]}…): it is damaged, or another's",
+            f"{digest[:12]}… instead of {record.sha256[:12]}…): it is damaged, or another's",
             fix="fetch or export both files again, together",
         )
 
@@ -101,11 +108,15 @@ def check_external_data(path: Path, model: onnx.ModelProto) -> None:
 def refuse_external_data(model: onnx.ModelProto) -> None:
     """Raise OnnxFileError if a model in memory leaves weights in a file: it has no folder to look in."""
     for tensor in external_tensors(model):
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        location = _entries(tensor).get("location", "")
         raise OnnxFileError(
             f"the model keeps '{tensor.name}' in the file '{location}', and a model in memory has no folder",
             fix="pass the path of its file, or load it with onnx.load, external data included",
         )
+
+
+def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def _size(path: Path, location: str, tensor: str) -> int:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nfexport.errors import RecipeError
+from nfexport.graph.file_digest import file_digest
 from nfexport.presets import FORMS, Form, Preset, find_preset
 from nfexport.progress import Progress
 from nfexport.workflows.export import export
 
 if TYPE_CHECKING:
     from nfexport.workflows.results import ExportResult
-
-CHUNK = 1 << 20
 
 
 def export_preset(
@@ -71,8 +69,4 @@ def are_documented(preset: Preset, checkpoint: Path) -> bool | None:
     if not given:
         return None
     name, value = next(iter(given.items()))
-    digest = hashlib.new(name)
-    with checkpoint.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == value.lower()
+    return file_digest(checkpoint, name) == value.lower()

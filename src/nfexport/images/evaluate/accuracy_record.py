@@ -11,11 +11,9 @@ from pathlib import Path
 
 import onnx
 
-from nfexport.graph.atomic_files import copy_without, staged
+from nfexport.graph.atomic_files import copy_without, pieces_without, staged
 from nfexport.graph.header import entries_of_metadata
 from nfexport.recipe.about import EVALUATION_KEY, Accuracy, write_evaluation
-
-PIECE = 2**22
 
 
 def record_accuracy(path: Path, accuracy: Accuracy) -> None:
@@ -33,21 +31,11 @@ def record_accuracy(path: Path, accuracy: Accuracy) -> None:
 def model_digest(path: Path, external: tuple[str, ...]) -> str:
     """Return the sha256 of the file without its entry of an accuracy, and of its external data."""
     hashed = hashlib.sha256()
-    position = 0
-    with path.open("rb") as file:
-        for start, end in (*_entries(path), (path.stat().st_size, 0)):
-            while position < start:
-                piece = file.read(min(PIECE, start - position))
-                if not piece:
-                    break
-                hashed.update(piece)
-                position += len(piece)
-            position = end
-            file.seek(end)
+    for piece in pieces_without(path, _entries(path)):
+        hashed.update(piece)
     for name in external:
-        with (path.parent / name).open("rb") as file:
-            while piece := file.read(PIECE):
-                hashed.update(piece)
+        for piece in pieces_without(path.parent / name):
+            hashed.update(piece)
     return hashed.hexdigest()
 
 

@@ -20,9 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
-from nfexport.graph.external_data import external_files
+from nfexport.graph.external_data import external_files, external_values
 from nfexport.graph.header import read_header
-from nfexport.graph.tensors import byte_count
 
 Filters: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 """A row for each filter."""
@@ -67,14 +66,8 @@ def zero_mean_weights(path: Path, model: onnx.ModelProto, names: set[str]) -> di
     external_files(path, model)
     for tensor in wanted.values():
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            judge(tensor, _external(path, tensor))
+            judge(tensor, external_values(path, tensor))
     return found
-
-
-def _external(path: Path, tensor: onnx.TensorProto) -> memoryview:
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    offset = int(place.get("offset", 0))
-    return np.memmap(path.parent / place["location"], np.uint8, "r", offset, (byte_count(tensor),)).data
 
 
 def _has_zero_mean(filters: Filters, roundoff: float) -> bool:
