@@ -41,12 +41,16 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            layers.ScaledStdConv2d(3, 4, 3).eval(), torch.zeros(1, 3, 8, 8), str(path), opset_version=11, dynamo=False
+            layers.ScaledStdConv2d(3, 4, 3).eval(),
+            (torch.zeros(1, 3, 8, 8),),
+            str(path),
+            opset_version=11,
+            dynamo=False,
         )
     return path
 
 
-def test_folded_test_nfnet_at_opset_11_is_taken_by_all_targets(folded: Path) -> None:
+def test_folded_test_nfnet_at_opset_11_is_supported_by_all_targets(folded: Path) -> None:
     result = check(folded)
     assert [entry.target for entry in result.targets] == list(targets())
     assert len(result.targets) == 4
@@ -54,7 +58,7 @@ def test_folded_test_nfnet_at_opset_11_is_taken_by_all_targets(folded: Path) -> 
     assert all(found.node is None and found.effect == "caution" for found in result.findings)
 
 
-def test_unfolded_it_is_made_of_separate_calls_that_all_take_too(unfolded: Path) -> None:
+def test_unfolded_it_is_made_of_separate_calls_that_all_support_too(unfolded: Path) -> None:
     assert not [node for node in onnx.load(unfolded).graph.node if node.op_type == "BatchNormalization"]
     assert check(unfolded, attempt=False).passed
 
@@ -85,7 +89,7 @@ def test_training_form_on_a_weight_is_mended_by_the_command_that_is_named(foreig
 def test_the_command_line(foreign: Path, folded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(foreign), "--target", "tensorrt"]) == 1
     out = capsys.readouterr().out
-    assert "tensorrt (TensorRT 10.1 to 10.15): does not take it" in out
+    assert "tensorrt (TensorRT 10.1 to 10.15): not supported" in out
     assert "BatchNormalization): it normalises with the statistics of its input" in out
     assert f"nfexport surgery {foreign} -o OUT.onnx --fold-ws" in out
     assert run(["check", str(foreign), "--target", "onnxruntime", "--target", "openvino"]) == 0

@@ -31,7 +31,7 @@ def run(path: Path, *, optimise: bool, without: tuple[str, ...] = ()) -> np.ndar
     session = onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
     )
-    return session.run(["y"], {"x": MINUS_ONES})[0]
+    return np.asarray(session.run(["y"], {"x": MINUS_ONES})[0])
 
 
 @pytest.mark.parametrize(

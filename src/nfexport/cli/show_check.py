@@ -1,4 +1,4 @@
-"""Print what each target cannot take of a file."""
+"""Print what each target does not support in a file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WORDS = {"refused": "[red]refused[/]", "wrong": "[red]wrong numbers[/]", "cautio
 
 
 def show_check(result: CheckResult, console: Console) -> None:
-    """Print one line for each target, and its findings below, those that are alike together."""
+    """Print one line for each target, and its findings below, equal ones grouped."""
     for target in result.targets:
-        verdict = "[green]takes it[/]" if target.passed else "[red]does not take it[/]"
+        verdict = "[green]supported[/]" if target.passed else "[red]not supported[/]"
         tried = f"loaded in {target.tried}" if target.tried and target.passed else ""
         how = tried or "by its table" + (f"; not tried: {target.not_tried}" if console.verbose else "")
         console.out.print(

@@ -1,6 +1,6 @@
-"""What the runtimes that a file is made for cannot take, from tables: one TOML file a target, in tables/.
+"""What the runtimes that a file is made for do not support, from tables: one TOML file for each target, in tables/.
 
-To add a target, add `tables/NAME.toml`; it is then known as NAME. docs/targets.md says what it holds.
+To add a target, add `tables/NAME.toml`; it is then known as NAME. docs/targets.md describes its keys.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class Advisor:
         return f"add {flag} to 'nfexport {self.architecture}', or run '{surgery}'"
 
     def cut(self, tensor: str) -> str:
-        """Return the command that leaves away what comes after a tensor."""
+        """Return the command that cuts off what comes after a tensor."""
         return (
-            "no flag replaces it; another opset may write it otherwise (--opset), or end the file in front of it: "
+            "no flag replaces it; another opset may express it differently (--opset), or end the file before it: "
             f"'nfexport surgery {shlex.quote(str(self.path))} -o OUT.onnx --extract-outputs {shlex.quote(tensor)}'"
         )

@@ -14,18 +14,18 @@ from nfexport.graph.recognisers import is_default_domain
 from nfexport.graph.tensors import dtype_name, shape_of
 from nfexport.targets.advice import Advisor
 from nfexport.targets.findings import CheckResult, Effect, Finding, TargetCheck
-from nfexport.targets.node_rules import hangs_on_constants, problem_of
+from nfexport.targets.node_rules import depends_on_constants, problem_of
 from nfexport.targets.table import ANY, Table, load, targets
 from nfexport.targets.uses import Use, opset_of, read_model, uses
 
 
 def check(path: str | Path, names: Sequence[str] = (), *, attempt: bool = True) -> CheckResult:
-    """Return what each target cannot take of an ONNX file, any producer's, from its table.
+    """Return what each target does not support in an ONNX file from any producer, by the target's table.
 
-    names are targets (see targets()), all of them if none is given. With attempt the file is loaded as well
-    in each target's runtime that is installed here, and its refusal is a finding. The file is read without
-    its weights, the runtimes read it by its path.
-    Raises InputError for an unknown target, and OnnxFileError if the file is missing, no ONNX file, damaged,
+    names are targets (see targets()), all of them if none is given. With attempt the file is also loaded in
+    each target's runtime that is installed here, and a refusal is a finding. The file is read without its
+    weights; the runtimes read it by its path.
+    Raises InputError for an unknown target, and OnnxFileError if the file is missing, not an ONNX file, damaged,
     or lacks its external data."""
     path = Path(path)
     tables = [load(name) for name in dict.fromkeys(names or targets())]
@@ -67,16 +67,18 @@ def _limits(model: onnx.ModelProto, table: Table, advisor: Advisor) -> Iterator[
     opset = opset_of(model.opset_import)
     what = f"{table.title} {table.version}"
     if limits.min_opset is not None and 0 < opset < limits.min_opset:
-        problem = f"opset {opset} is older than {limits.min_opset}, the oldest that {what} takes"
+        problem = f"opset {opset} is older than {limits.min_opset}, the oldest that {what} supports"
         yield _of_file(table, problem, advisor.flag(f"--opset {limits.min_opset}"))
     if limits.max_opset is not None and opset > limits.max_opset:
-        problem = f"opset {opset} is newer than {limits.max_opset}, the newest that {what} takes"
+        problem = f"opset {opset} is newer than {limits.max_opset}, the newest that {what} supports"
         yield _of_file(table, problem, advisor.flag(f"--opset {limits.max_opset}"))
     if limits.known_opset is not None and opset > limits.known_opset:
-        problem = f"opset {opset} is newer than {limits.known_opset}, the newest that the table knows"
+        problem = f"opset {opset} is newer than {limits.known_opset}, the newest that its table covers"
         yield _of_file(table, problem, advisor.flag(f"--opset {limits.known_opset}"), caution=True)
     if limits.max_ir_version is not None and model.ir_version > limits.max_ir_version:
-        problem = f"IR version {model.ir_version} is newer than {limits.max_ir_version}, the newest that {what} takes"
+        problem = (
+            f"IR version {model.ir_version} is newer than {limits.max_ir_version}, the newest that {what} supports"
+        )
         yield _of_file(table, problem, advisor.flag(f"--opset {opset} --no-verify"))
     if limits.dynamic is None:
         return
@@ -84,12 +86,12 @@ def _limits(model: onnx.ModelProto, table: Table, advisor: Advisor) -> Iterator[
     for value in model.graph.input:
         named = [size for size in shape_of(value) or () if isinstance(size, str)]
         if named and value.name not in stored:
-            problem = f"the size {', '.join(named)} of the input '{value.name}' is open: {limits.dynamic}"
+            problem = f"the input '{value.name}' has the symbolic size {', '.join(named)}: {limits.dynamic}"
             yield _of_file(table, problem, advisor.flag("--batch 1"), caution=True)
 
 
 def _types(model: onnx.ModelProto, table: Table) -> Iterator[Finding]:
-    """Yield one finding for each element type that is not taken, at the first tensor that has it."""
+    """Yield one finding for each unsupported element type, at the first tensor that has it."""
     if not table.limits.types:
         return
     graph = model.graph
@@ -101,7 +103,7 @@ def _types(model: onnx.ModelProto, table: Table) -> Iterator[Finding]:
         dtype = dtype_name(data_type)
         if data_type and dtype not in table.limits.types and dtype not in seen:
             seen.add(dtype)
-            problem = f"the tensor '{name}' is {dtype}, an element type that {table.title} does not take"
+            problem = f"the tensor '{name}' is {dtype}, an element type that {table.title} does not support"
             yield _of_file(table, problem, "export the model in float32, or in float16 with --precision fp16")
 
 
@@ -117,7 +119,7 @@ def _node(use: Use, table: Table, advisor: Advisor) -> Iterator[Finding]:
         if problem is None:
             continue
         flag = rule.flag
-        if rule.flag_of_constants is not None and hangs_on_constants(use):
+        if rule.flag_of_constants is not None and depends_on_constants(use):
             flag = rule.flag_of_constants
         yield Finding(
             target=table.name,
@@ -132,21 +134,22 @@ def _node(use: Use, table: Table, advisor: Advisor) -> Iterator[Finding]:
 def _refusal(use: Use, table: Table) -> str | None:
     operator = use.node.op_type
     if not is_default_domain(use.node):
-        taken = table.domains.get(use.node.domain)
-        if taken is None:
-            return f"{table.title} takes no operators of the domain {use.node.domain}"
-        return None if operator in taken or ANY in taken else f"{table.title} does not take it"
-    if operator not in table.operators:
-        return f"{table.title} does not take it"
-    if use.opset < table.since.get(operator, 0):
-        return f"{table.title} takes it from opset {table.since[operator]} on, and this is {use.opset}"
-    if use.opset > table.until.get(operator, use.opset):
-        return f"{table.title} takes it up to opset {table.until[operator]}, and this is {use.opset}"
+        domain = table.domains.get(use.node.domain)
+        if domain is None:
+            return f"{table.title} supports no operators of the domain {use.node.domain}"
+        return None if operator in domain or ANY in domain else f"{table.title} does not support it"
+    known = table.operators
+    if operator not in known.supported:
+        return f"{table.title} does not support it"
+    if use.opset < known.since.get(operator, 0):
+        return f"{table.title} supports it from opset {known.since[operator]} on, and the file has opset {use.opset}"
+    if use.opset > known.until.get(operator, use.opset):
+        return f"{table.title} supports it up to opset {known.until[operator]}, and the file has opset {use.opset}"
     return None
 
 
 def _attempt(path: Path, table: Table) -> tuple[str | None, str | None, list[Finding]]:
-    """Return which runtime was tried, or why none was, and its refusal."""
+    """Return which runtime was tried, or why none was, and what it refused."""
     from nfexport.runtimes import open_session
 
     assert table.runtime is not None
@@ -155,7 +158,7 @@ def _attempt(path: Path, table: Table) -> tuple[str | None, str | None, list[Fin
     except MissingPackage as error:
         return None, error.problem, []
     except OnnxFileError as error:
-        fix = "mend what is listed for its nodes; if nothing is, try another opset with --opset"
+        fix = "correct what is listed for its nodes; if nothing is listed, try another opset with --opset"
         return table.runtime, None, [_of_file(table, error.problem, fix)]
     except InputError as error:
         return None, error.problem, []

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 Effect = Literal["refused", "wrong", "caution"]
-"""The target refuses the file; it takes the file and computes something else; or it depends on more than the
-file, such as the target's release. A caution fails no check."""
+"""The target refuses the file; it loads the file and computes something else; or that depends on more than the
+file, such as the target's release. A caution does not fail the check."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that a target cannot take. node is None for the file as a whole, and operator too then.
+    """One thing that a target does not support. node and operator are None for the file as a whole.
 
     problem and fix are for a person, without a full stop; fix names a command or a flag where one helps."""
 
@@ -45,7 +45,7 @@ class TargetCheck:
 
     @property
     def passed(self) -> bool:
-        """True if the target takes the file and computes what it says, as far as is known."""
+        """True if the target loads the file and computes what it says, as far as is known."""
         return all(finding.effect == "caution" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class CheckResult:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Those of every target."""
+        """The findings of every target."""
         return tuple(finding for target in self.targets for finding in target.findings)
 
     @property

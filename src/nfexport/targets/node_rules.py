@@ -13,7 +13,7 @@ from nfexport.targets.uses import Use
 
 
 def problem_of(rule: Rule, use: Use) -> str | None:
-    """Return what the target cannot take in this node, None if the rule has nothing against it."""
+    """Return what the target does not support in this node, None if the rule does not object to it."""
     if not is_operator(use.node, *rule.operators):
         return None
     if any(use.attribute(name) not in values for name, values in rule.only.items()):
@@ -22,8 +22,8 @@ def problem_of(rule: Rule, use: Use) -> str | None:
     return found if found is None or rule.problem is None else rule.problem
 
 
-def hangs_on_constants(use: Use) -> bool:
-    """True if the node's first input is constant: a weight that is computed, not a tensor of the picture."""
+def depends_on_constants(use: Use) -> bool:
+    """Say whether the node's first input is constant: a weight that is computed, not a tensor of the image."""
     return bool(use.node.input) and use.scope.is_constant(use.node.input[0])
 
 
@@ -36,7 +36,7 @@ def _found(rule: Rule, use: Use) -> str | None:
         return _not_constant(rule.input, use) or _value(rule, use)
     if rule.outputs is not None:
         used = sum(bool(name) for name in use.node.output)
-        return f"{used} of its outputs are used, and {rule.outputs} is taken" if used > rule.outputs else None
+        return f"{used} of its outputs are used; only {rule.outputs} is supported" if used > rule.outputs else None
     if rule.form == "training":
         return rule.problem if is_training_batch_normalization(use.node) else None
     if rule.form == "zero-padded":
@@ -46,17 +46,17 @@ def _found(rule: Rule, use: Use) -> str | None:
 
 def _attribute(rule: Rule, use: Use, name: str) -> str | None:
     if rule.absent:
-        return f"it has {name}, which is not taken" if use.given(name) is not None else None
+        return f"it has {name}, which is not supported" if use.given(name) is not None else None
     value = use.attribute(name)
     if value is None:
         return None
     entries = value if isinstance(value, list) else [value]
     if rule.lengths and len(entries) not in rule.lengths:
-        return f"{name} has {len(entries)} entries; {_listed(rule.lengths)} are taken"
+        return f"{name} has {len(entries)} entries; only {_listed(rule.lengths)} are supported"
     for entry in entries:
         if (rule.allowed and entry not in rule.allowed) or entry in rule.refused:
-            taken = f"; {_listed(rule.allowed)} is taken" if rule.allowed else " is not taken"
-            return f"{name} = {value}{taken}"
+            limit = f"; only {_listed(rule.allowed)} is supported" if rule.allowed else " is not supported"
+            return f"{name} = {value}{limit}"
     return None
 
 
@@ -75,18 +75,18 @@ def _value(rule: Rule, use: Use) -> str | None:
         return None
     for entry in np.unique(array).tolist():
         if rule.values and entry not in rule.values:
-            return f"its input {name} holds {entry}; {_listed(rule.values)} is taken"
+            return f"its input {name} holds {entry}; only {_listed(rule.values)} is supported"
         if rule.maximum is not None and entry > rule.maximum:
-            return f"its input {name} holds {entry}; {rule.maximum} is the most that is taken"
+            return f"its input {name} holds {entry}; at most {rule.maximum} is supported"
     return None
 
 
 def _is_zero_padded(use: Use) -> bool:
-    """True if the node alone reads a Pad that puts zeros around the height and width of its input.
+    """Say whether the node is the only reader of a Pad that puts zeros around the height and width of its input.
 
-    So far ONNX Runtime's optimiser joins the two, found by running it: not if something else reads the Pad,
-    nor with the input axes, nor over batch or channels, nor if it takes something away. Pads whose values
-    are not at hand count as such."""
+    ONNX Runtime's optimiser joins the two only then, as running it shows: not if something else reads the Pad,
+    nor with the input axes, nor over batch or channels, nor if it crops. Pads whose values are not in the file
+    count as such."""
     pad = use.scope.producer(use.input(0))
     if pad is None or not is_operator(pad, "Pad"):
         return False

@@ -48,7 +48,7 @@ class Scope:
                 self._constants.update(values)
 
     def is_constant(self, name: str) -> bool:
-        """True for an initializer, a Constant, and what deterministic operators compute from them."""
+        """Say whether a tensor is an initializer, a Constant, or computed from them by deterministic operators."""
         return name in self._constants or (self._outer is not None and self._outer.is_constant(name))
 
     def value(self, name: str) -> NDArray[Any] | None:

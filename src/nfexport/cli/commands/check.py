@@ -9,23 +9,25 @@ import click
 from nfexport.cli.options import reporting
 
 
-@click.command(name="check", short_help="Say what a runtime cannot take of an ONNX file.")
+@click.command(name="check", short_help="List what a runtime does not support in an ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--target",
     "names",
     multiple=True,
     metavar="NAME",
-    help="A runtime such as tensorrt, several times for several. [default: all that there is a table for]",
+    help="A runtime such as tensorrt; repeatable. [default: every runtime that has a table]",
 )
-@click.option("--try/--no-try", "attempt", default=True, show_default=True, help="Load FILE where that is installed.")
+@click.option(
+    "--try/--no-try", "attempt", default=True, show_default=True, help="Load FILE in the runtimes that are installed."
+)
 @reporting
 def command(file: Path, names: tuple[str, ...], attempt: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
-    """List the operators, opsets and attributes of FILE that a target cannot take, and the flag that helps.
+    """List the operators, opsets and attributes of FILE that a target does not support, and the option that helps.
 
-    After the tables of operators that each target documents; ONNX Runtime, OpenVINO and MIGraphX load the
-    file as well where they are installed. Exits with 1 if a target refuses the file or would compute
-    something else.
+    The tables follow the operators that each target documents; ONNX Runtime, OpenVINO and MIGraphX also load
+    the file where they are installed. Exits with 1 if a target refuses the file or would compute something
+    else.
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_check import show_check
