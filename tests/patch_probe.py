@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -36,9 +37,9 @@ def declare_torchvision_operators() -> torch.library.Library | None:
     except RuntimeError:
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
         return library
     return None
 
@@ -51,7 +52,7 @@ def import_std_conv() -> ModuleType:
         return importlib.import_module("timm.models.layers.std_conv")
 
 
-def single_layers(std_conv: ModuleType) -> dict[str, nn.Module]:
+def single_layers(std_conv: ModuleType) -> dict[str, nn.Conv2d]:
     """Return one small layer of every class, and of every branch that timm's own networks leave out."""
     layers = {
         "StdConv2d": std_conv.StdConv2d(6, 8, 3, groups=2),
@@ -82,14 +83,15 @@ def fill(module: nn.Module) -> None:
                 value.copy_(noise * value[0].numel() ** -0.5)
 
 
-def kernel_of(layer: nn.Module) -> Tensor:
+def kernel_of(layer: nn.Conv2d) -> Tensor:
     """Return the kernel [O, I/groups, kH, kW] with which the layer calls F.conv2d."""
     with mock.patch.object(torch.nn.functional, "conv2d") as conv2d:
         layer(torch.zeros(1, layer.in_channels, IMAGE_SIZE, IMAGE_SIZE))
-    return conv2d.call_args.args[1]
+    kernel: Tensor = conv2d.call_args.args[1]
+    return kernel
 
 
-def gradient_of(layer: nn.Module) -> Tensor:
+def gradient_of(layer: nn.Conv2d) -> Tensor:
     """Return the gradient of a seeded weighting of the kernel's entries with respect to the weight."""
     kernel = kernel_of(layer)
     weighting = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(SEED + 1))
@@ -97,13 +99,15 @@ def gradient_of(layer: nn.Module) -> Tensor:
     return gradient
 
 
-def traced_operators(layer: nn.Module) -> set[str]:
+def traced_operators(layer: nn.Conv2d) -> set[str]:
     """Return the operators that tracing meets, which are the ones an exporter must know."""
-    traced = torch.jit.trace(layer, torch.zeros(2, layer.in_channels, 16, 16))
+    image = torch.zeros(2, layer.in_channels, 16, 16)
+    traced = torch.jit.trace(layer, image)  # type: ignore[no-untyped-call]
     return {node.kind() for node in traced.inlined_graph.nodes()}
 
 
-def standardised(network: nn.Module, std_conv: ModuleType) -> Iterator[tuple[str, nn.Module]]:
+def standardised(network: nn.Module, std_conv: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Return the weight-standardised convolutions of a network, by name."""
     classes = tuple(
         getattr(std_conv, name) for name in ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
     )
@@ -146,7 +150,7 @@ def main() -> None:
     if options.export:
         path = str(options.folder / "network.onnx")
         torch.onnx.export(network, (image,), path, opset_version=11, dynamo=False, input_names=["image"])
-    np.savez(options.folder / "convs.npz", **arrays)
+    np.savez(options.folder / "convs.npz", **arrays)  # type: ignore[arg-type]  # numpy's annotation lags
     np.savez(options.folder / "network.npz", image=image.numpy(), output=output.numpy())
     report = {
         "version": timm.__version__,

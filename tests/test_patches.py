@@ -95,7 +95,8 @@ def expected_kernel(
     weight = weight.astype(np.float64)
     var = weight.var(axis=(1, 2, 3), keepdims=True, ddof=ddof)
     divisor = {"eps inside": np.sqrt(var + eps), "eps outside": np.sqrt(var) + eps}[root]
-    return gain * scale * (weight - weight.mean(axis=(1, 2, 3), keepdims=True)) / divisor
+    kernel: np.ndarray = gain * scale * (weight - weight.mean(axis=(1, 2, 3), keepdims=True)) / divisor
+    return kernel
 
 
 def root_of(version: str) -> str:

@@ -190,7 +190,7 @@ def test_values_that_are_not_finite_are_refused(source: LoadedModel, tmp_path: P
     ("name", "content", "problem"),
     [
         ("none.pth", None, "there is no file"),
-        ("c.onnx", b"x", "does not have the name of a checkpoint"),
+        ("c.onnx", b"x", "does not have the file name of a checkpoint"),
         ("c.pth", b"not a checkpoint", "damaged, or not a checkpoint"),
         ("c.safetensors", b"", "damaged, or not a checkpoint"),
         ("c.pth", b"", "damaged, or not a checkpoint"),

@@ -1,27 +1,29 @@
-"""What a model gives beside its logits is what timm itself gives."""
+"""What a model returns besides its logits is what timm itself returns."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 
 from nfexport.errors import RecipeError
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.model.heads import giving, plan_outputs
+from nfexport.sources.model.heads import Asked, giving, plan_outputs
 from nfexport.sources.timm.torchvision_operators import import_timm
 
-EVERYTHING = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")
+EVERYTHING: tuple[Asked, ...] = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")
 
 
-def picture(size: tuple[int, int]) -> torch.Tensor:
+def image_of(size: tuple[int, int]) -> torch.Tensor:
     return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def test_nfnet_l0_gives_the_maps_and_embeddings_of_its_card() -> None:
+def test_nfnet_l0_returns_the_maps_and_embeddings_of_its_card() -> None:
     loaded = load(ModelSpec(name="nfnet_l0", image_size=224))
     outputs = plan_outputs(loaded.module, "nfnet_l0", ("features", "embedding", "embedding-unpooled"))
     with giving(loaded.module, outputs), torch.inference_mode():
-        given = loaded.module(picture((224, 224))[:1])
+        given = loaded.module(image_of((224, 224))[:1])
     assert [tuple(tensor.shape) for tensor in given] == [
         (1, 64, 112, 112),
         (1, 256, 56, 56),
@@ -34,9 +36,10 @@ def test_nfnet_l0_gives_the_maps_and_embeddings_of_its_card() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_nfnet", "test_efficientnet", "test_vit", "test_resnet"])
-def test_they_equal_what_timm_gives(name: str) -> None:
+def test_they_equal_what_timm_returns(name: str) -> None:
     loaded = load(ModelSpec(name=name))
-    module, image = loaded.module, picture(loaded.image_size)
+    module: Any = loaded.module
+    image = image_of(loaded.image_size)
     outputs = plan_outputs(module, name, EVERYTHING)
     with torch.inference_mode():
         features = module.forward_features(image)
@@ -63,11 +66,11 @@ def test_the_levels_are_those_of_features_only(name: str) -> None:
     assert len(outputs) == count
     module = load(ModelSpec(name=name)).module
     with giving(module, outputs), torch.inference_mode():
-        given = module(picture((160, 160)))
+        given = module(image_of((160, 160)))
     assert [tensor.shape[1] for tensor in given] == wanted.feature_info.channels()
 
 
-def test_a_lone_output_takes_the_name_asked_for() -> None:
+def test_a_single_output_takes_the_name_asked_for() -> None:
     module = load(ModelSpec(name="test_nfnet")).module
     assert [o.name for o in plan_outputs(module, "test_nfnet", ("logits",))] == ["output"]
     assert [o.name for o in plan_outputs(module, "test_nfnet", ("probs",))] == ["probs"]
@@ -84,14 +87,16 @@ def test_a_lone_output_takes_the_name_asked_for() -> None:
         (("logits", "probs"), {"name": "x"}, "--output-name names one output, and there are 2"),
     ],
 )
-def test_what_cannot_be_given_is_refused(asked: tuple, options: dict, message: str) -> None:
+def test_what_a_model_cannot_return_is_refused(
+    asked: tuple[Asked, ...], options: dict[str, Any], message: str
+) -> None:
     module = load(ModelSpec(name="test_nfnet")).module
     with pytest.raises(RecipeError) as caught:
         plan_outputs(module, "test_nfnet", asked, **options)
     assert message in str(caught.value)
 
 
-def test_a_network_without_classifier_gives_no_classes() -> None:
+def test_a_network_without_a_classifier_has_no_probabilities() -> None:
     module = load(ModelSpec(name="test_nfnet", num_classes=0)).module
     with pytest.raises(RecipeError, match="has no classifier; ask for --embedding"):
         plan_outputs(module, "test_nfnet", ("probs",))

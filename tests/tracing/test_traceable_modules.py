@@ -19,7 +19,7 @@ FUSED = (torch.std_mean, torch.var_mean, F.batch_norm, F.layer_norm)
 class Conv(torch.nn.Conv2d):
     """A weight-standardised convolution whose formula is given."""
 
-    def __init__(self, standardise: Callable[[torch.nn.Conv2d], torch.Tensor]) -> None:
+    def __init__(self, standardise: Callable[[Conv], torch.Tensor]) -> None:
         super().__init__(3, 8, 3)
         self.gain = torch.nn.Parameter(torch.linspace(0.5, 1.5, 8).reshape(8, 1, 1, 1))
         self.standardise = standardise
@@ -31,33 +31,33 @@ class Conv(torch.nn.Conv2d):
         return F.conv2d(x, self.standardise(self), self.bias)
 
 
-def timm_0_4_9(conv: Any) -> torch.Tensor:
+def timm_0_4_9(conv: Conv) -> torch.Tensor:
     std, mean = torch.std_mean(conv.weight, dim=[1, 2, 3], keepdim=True, unbiased=False)
     return conv.gain * (conv.weight - mean) / (std + 1e-5)
 
 
-def bit_port(conv: Any) -> torch.Tensor:
+def bit_port(conv: Conv) -> torch.Tensor:
     var, mean = torch.var_mean(conv.weight, dim=[1, 2, 3], keepdim=True, unbiased=False)
     return (conv.weight - mean) / torch.sqrt(var + 1e-10)
 
 
-def bit_port_positional(conv: Any) -> torch.Tensor:
+def bit_port_positional(conv: Conv) -> torch.Tensor:
     var, mean = torch.var_mean(conv.weight, [1, 2, 3], False, True)
     return (conv.weight - mean) / torch.sqrt(var + 1e-10)
 
 
-def unbiased_over_everything(conv: Any) -> torch.Tensor:
+def unbiased_over_everything(conv: Conv) -> torch.Tensor:
     std, mean = torch.std_mean(conv.weight)
     return (conv.weight - mean) / std
 
 
-def timm_today(conv: Any) -> torch.Tensor:
+def timm_today(conv: Conv) -> torch.Tensor:
     row = conv.weight.reshape(1, 8, -1)
     scale = (conv.gain * 0.3).view(-1)
     return F.batch_norm(row, None, None, weight=scale, training=True, momentum=0.0, eps=1e-5).reshape_as(conv.weight)
 
 
-def layer_norm(conv: Any) -> torch.Tensor:
+def layer_norm(conv: Conv) -> torch.Tensor:
     return conv.gain * F.layer_norm(conv.weight, conv.weight.shape[1:], eps=1e-5)
 
 
@@ -69,7 +69,7 @@ class Recorder(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fused = 0
+        self.fused: int = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.fused += func in FUSED
@@ -77,8 +77,9 @@ class Recorder(TorchFunctionMode):
 
 
 def fused_calls(model: torch.nn.Module, x: torch.Tensor, *, patched: bool) -> int:
-    # the recorder is outside, and so sees what the patch lets through
-    with Recorder() as recorder, torch.no_grad():
+    recorder = Recorder()
+    # it is outside, and so sees the calls that the patch leaves
+    with recorder, torch.no_grad():
         if patched:
             with traceable(model):
                 model(x)
@@ -89,7 +90,7 @@ def fused_calls(model: torch.nn.Module, x: torch.Tensor, *, patched: bool) -> in
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=lambda f: f.__name__)
 def test_each_formula_runs_without_its_fused_call_and_equals_it(
-    formula: Callable[[torch.nn.Conv2d], torch.Tensor],
+    formula: Callable[[Conv], torch.Tensor],
 ) -> None:
     conv = Conv(formula)
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -158,10 +159,10 @@ def test_fused_attention_is_off_inside_and_back_on_after() -> None:
     class Attention(torch.nn.Module):
         fused_attn = True
 
-    model = torch.nn.Sequential(Attention())
-    with traceable(model):
-        assert model[0].fused_attn is False
-    assert model[0].fused_attn is True
+    attention = Attention()
+    with traceable(torch.nn.Sequential(attention)):
+        assert not attention.fused_attn
+    assert attention.fused_attn
 
 
 def test_it_works_under_torch_export() -> None:

@@ -200,7 +200,8 @@ def test_operators_below_the_ones_that_are_left_out_are_recorded() -> None:
 def test_what_an_exporter_cannot_express_is_one_short_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     class Bessel(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.special.bessel_j0(x)
+            values: torch.Tensor = torch.special.bessel_j0(x)
+            return values
 
     with pytest.raises(ExportError) as caught:
         trace(Bessel(), REQUEST, "torchscript")

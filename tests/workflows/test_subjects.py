@@ -116,7 +116,7 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
         verify(path, checkpoint=tmp_path / "w.pth", pretrained=True)
     with pytest.raises(RecipeError, match="--mean has 1 numbers for the 3 channels of test_nfnet; pass --mean"):
         verify(path, mean=(0.5,), std=(0.5,))
-    with pytest.raises(RecipeError, match=r"cannot be test_vit: test_vit does not take .*; name the model"):
+    with pytest.raises(RecipeError, match=r"cannot be test_vit: test_vit does not accept .*; name the model"):
         verify(
             file(tmp_path / "odd.onnx", inputs={"x": ["n", 3, 30, 30]}, outputs={"y": ["n", 1000]}), name="test_vit"
         )

@@ -1,7 +1,7 @@
 """From a torch model to an ONNX graph whose weights are the model's own tensors, shared and not copied.
 
-One file an exporter: torchscript (opsets up to 17) and dynamo (18 and later). Each returns a graph at an
-opset that it can write; the passes bring it to the opset asked for.
+There is one file for each exporter of torch: torchscript (opsets up to 17) and dynamo (18 and later). Each returns a
+graph at an opset that it can write; the passes convert it to the opset asked for.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from nfexport.tracing.traceable_modules import traceable
 __all__ = ["Exporter", "TraceRequest", "order_of_exporters", "trace"]
 
 _LONGEST_REASON = 240
-"""Characters of an exporter's own words that are passed on."""
+"""Characters of an exporter's own message that an error quotes."""
 
 
 class _ExporterModule(Protocol):
-    def trace(self, module: torch.nn.Module, request: TraceRequest) -> ir.Model: ...
+    def trace(self, module: torch.nn.Module, request: TraceRequest) -> ir.Model:
+        """Trace the module; raise whatever torch raises."""
 
 
 def order_of_exporters(opset: int, wanted: Literal["auto"] | Exporter) -> tuple[Exporter, ...]:
@@ -70,6 +71,6 @@ def _first_line(error: BaseException) -> str:
         cause = cause.__cause__
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     text = lines[0] if lines else type(cause).__name__
-    # the exporters go on with a dump of the graph, which helps nobody in one sentence
+    # the exporters append a dump of the graph, which does not fit into one sentence
     text = text.partition(" [Caused by")[0].rstrip(".")
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"

@@ -1,4 +1,4 @@
-"""Trace with torch's dynamo exporter (opset 18; the passes carry the graph to any other)."""
+"""Trace with torch's dynamo exporter (opset 18; the passes convert the graph to any other)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     """Return the graph at opset 18, with the model's own tensors as initializers."""
-    # a network may want sizes that are multiples of its stride: AUTO lets torch find that out
+    # a network may need sizes that are multiples of its stride: AUTO lets torch find that out
     dims = {
         axis: torch.export.Dim(name) if axis == 0 else torch.export.Dim.AUTO
         for axis, name in request.symbols().items()

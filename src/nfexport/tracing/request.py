@@ -13,14 +13,14 @@ from nfexport.graph.standardisation import Standardisation
 Exporter = Literal["torchscript", "dynamo"]
 
 DYNAMO_FROM_OPSET = 18
-"""The oldest opset that torch's dynamo exporter writes; asked for an older one it writes this, silently."""
+"""The oldest opset that torch's dynamo exporter writes; asked for an older one, it silently writes this one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TraceRequest:
-    """What is traced: example input [batch, channels, height, width] float32, names, and a wanted opset.
+    """What to trace: the input float32 [batch, channels, height, width], names, and the opset asked for.
 
-    With dynamic_size height and width are symbols, as is a dynamic batch. standardised names convolution
+    Height and width are symbols with dynamic_size, as is a dynamic batch. standardised holds, by name, convolution
     weights that the fold-ws pass standardises afterwards: an exporter may leave the computation out."""
 
     batch: int | Literal["dynamic"]
@@ -33,11 +33,11 @@ class TraceRequest:
     standardised: Mapping[str, Standardisation] = dataclasses.field(default_factory=dict)
 
     def symbols(self) -> dict[int, str]:
-        """Return the axes of the input that are symbols, with their names."""
+        """Return the names of the symbolic dims of the input, by axis."""
         batch = {0: "batch"} if self.batch == "dynamic" else {}
         return batch | ({2: "height", 3: "width"} if self.dynamic_size else {})
 
     def example(self) -> torch.Tensor:
-        """Return the input to trace with. A dynamic batch is traced with 2: a batch of 1 gets specialised."""
+        """Return the input to trace with. A dynamic batch is traced with 2, as exporters specialise a batch of 1."""
         batch = 2 if self.batch == "dynamic" else self.batch
         return torch.zeros(batch, self.in_channels, *self.image_size)

@@ -1,4 +1,4 @@
-"""Attach a model's own tensors to a traced graph, and name its nodes by module."""
+"""Share a model's own tensors with a traced graph, and name nodes by module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx_ir as ir
 import torch
 
 _SMALL = 4096
-"""Numbers of a parameter that is traced with as it is."""
+"""Numbers of the largest parameter for which no stand-in is traced."""
 
 
 def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -19,21 +19,21 @@ def named_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     tensors.update(module.named_parameters(remove_duplicate=False))
     tensors.update(module.named_buffers(remove_duplicate=False))
-    # a tensor of its own on the same memory: it stays where the module's own is replaced
+    # detached tensors on the same memory: they stay when the module's own are replaced
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
 def is_large(parameter: torch.Tensor) -> bool:
-    """Say whether the parameter is a weight, whose numbers an exporter has no reason to look at."""
+    """Say whether the parameter is a weight, whose numbers an exporter does not need."""
     return parameter.dim() > 1 and parameter.numel() > _SMALL and parameter.is_floating_point()
 
 
 @contextlib.contextmanager
 def standing_in(module: torch.nn.Module) -> Iterator[None]:
-    """Until the block ends, let tensors that hold no memory stand in for the large parameters.
+    """Replace the large parameters by tensors without memory of their own, until the block ends.
 
-    Every number of theirs is NaN, so that one which gets into the graph as a constant is noticed. Vectors and
-    small tensors stay: code may ask for their values."""
+    Each of their numbers is NaN, so that one that becomes a constant of the graph is detected. Vectors and small
+    tensors stay, as code may read their values."""
     real: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
     try:
         for parameter in module.parameters():
@@ -47,10 +47,10 @@ def standing_in(module: torch.nn.Module) -> Iterator[None]:
 
 
 def as_ir_tensor(name: str, tensor: torch.Tensor) -> ir.TensorProtocol:
-    """Wrap a torch tensor for the graph; the bytes are shared."""
+    """Return a tensor for the graph that shares the memory of a torch tensor, if that is contiguous."""
     return ir.Tensor(tensor.detach().contiguous().numpy(), name=name)
 
 
 def scope_of(module_path: str) -> str:
-    """Write a module's path as a node scope: 'stages.0.1.conv2' becomes '/stages.0.1/conv2'."""
+    """Return a module's path as a node scope: 'stages.0.1.conv2' becomes '/stages.0.1/conv2'."""
     return "".join(f"/{part}" for part in re.split(r"\.(?!\d+(?:\.|$))", module_path) if part)

@@ -1,7 +1,7 @@
 """Trace with torch's TorchScript exporter (opsets up to 17).
 
-The weights stay outside: the exporter writes a graph that reads parameters as inputs, by name, and the
-model's tensors are attached afterwards. It would otherwise copy them several times, and fold some.
+The weights stay outside: the exporter writes a graph whose parameters are inputs, by name, and the model's own
+tensors are attached afterwards. It would otherwise copy them several times, and fold some of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from nfexport.tracing.traced_shapes import shapes_alone
 def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     """Return the graph at the opset asked for, or at 17 if that is newer.
 
-    Weights that the request calls standardised are read as they are, and named in model.meta."""
+    Weights that the request lists as standardised are not standardised in the graph; model.meta names them.
+    Raises whatever torch raises."""
     tensors = named_tensors(module)
     if request.standardised:
         with plain_weights(module, request.standardised):
@@ -36,7 +37,7 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
         if any(_is_read_otherwise(value) for value in model.graph.inputs if value.name in request.standardised):
             request = dataclasses.replace(request, standardised={})
     if not request.standardised:
-        # networks of other kinds do things that a trace without numbers may not survive
+        # other networks may read numbers, which a trace on shapes does not have
         model = _export(module, request)
     _attach_weights(model.graph, tensors, request.input_name)
     model.meta[STANDARDISED] = {
@@ -49,13 +50,13 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
 
 
 def _without_weights(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
-    """Trace with stand-ins for the weights and without sums; with both, where numbers turn out to matter."""
+    """Trace on shapes, without the weights; fall back to an ordinary trace where the module reads numbers."""
     try:
         with standing_in(module), shapes_alone(module):
             model = _export(module, request)
         if not any(map(_holds_nan, model.graph)):
             return model
-    except Exception:  # what a module makes of numbers that are none cannot be foreseen
+    except Exception:  # noqa: BLE001  # a module may raise anything where it reads numbers that are not computed
         pass
     return _export(module, request)
 
@@ -66,7 +67,7 @@ def _holds_nan(node: ir.Node) -> bool:
 
 
 def _is_read_otherwise(weight: ir.Value) -> bool:
-    """Say whether anything but a convolution reads the weight, which may want it as it is."""
+    """Say whether anything but a convolution reads the weight: it may need the standardised one."""
     return any(use.node.op_type != "Conv" or use.idx != 1 for use in weight.uses())
 
 
@@ -82,14 +83,14 @@ def _export(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
         torch.onnx.export(
             module,
             (request.example(),),
-            buffer,  # type: ignore[arg-type]  # a file object serves, the annotation lags
+            buffer,  # type: ignore[arg-type]  # the annotation lacks file objects
             dynamo=False,
             opset_version=min(request.opset, DYNAMO_FROM_OPSET - 1),
             input_names=[request.input_name],
             output_names=list(request.output_names),
             dynamic_axes=axes if request.symbols() else None,
             export_params=False,
-            # the exporter would compare all weights, and make one of those that are equal
+            # the exporter would otherwise compare all weights, to merge equal ones
             keep_initializers_as_inputs=True,
             do_constant_folding=False,
             # in evaluation mode the exporter would fuse BatchNormalization and rename the weights
@@ -99,7 +100,7 @@ def _export(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
 
 
 def _wrapped(name: str, wrap: Callable[[Any], Any]) -> contextlib.AbstractContextManager[None]:
-    """Until the block ends, let the exporter call wrap(function) for a function of torch's C++ part."""
+    """Replace a function of torch's C++ part by wrap(function), until the block ends."""
     function = getattr(torch._C, name, None)
     return contextlib.nullcontext() if function is None else process.attribute(torch._C, name, wrap(function))
 
@@ -107,13 +108,13 @@ def _wrapped(name: str, wrap: Callable[[Any], Any]) -> contextlib.AbstractContex
 def _silent(log: Any) -> Any:
     """Keep the exporter from printing its whole graph when it fails.
 
-    torch 2.13 asks whether its log is enabled without calling the function, and so takes every answer for yes."""
+    torch 2.13 tests the function that tells whether its log is enabled without calling it, and so always logs."""
     return lambda *_: None
 
 
 def _without_large_parameters(infer: Any) -> Any:
-    """Keep shape inference from copying each weight into a message, twice: it asks for the types of the inputs
-    of a node, and for the values of small ones."""
+    """Keep shape inference from copying each weight into a message, twice: it needs the types of a node's inputs, and
+    the values of small ones only."""
 
     def infer_shapes(graph: Any, parameters: Mapping[str, Any], opset: int) -> Any:
         return infer(graph, {n: p for n, p in parameters.items() if not is_large(p)}, opset)

@@ -1,10 +1,10 @@
 """Make weight standardisation exportable, for as long as a `with` block lasts.
 
-Weight standardisation is written with fused calls that ONNX has no operator for at the older opsets, or
-that runtimes refuse in the form they take: `torch.std_mean` (timm 0.4.5 to 0.4.9), `torch.var_mean` (ports
+Weight standardisation is written with fused calls for which ONNX has no operator at the older opsets, or whose
+exported form runtimes refuse: `torch.std_mean` (timm 0.4.5 to 0.4.9), `torch.var_mean` (ports
 of BiT), `F.batch_norm` in training mode (timm 0.4.12 and later) and `F.layer_norm` on a weight. Inside the
-block each of these, called on a weight, becomes separate mean and std or variance calls. Nothing is written
-to the model or to torch: the change lives in a torch function mode, which ends with the block.
+block each of these, called on a weight, becomes separate mean and std or variance calls, by a torch function mode:
+neither the model nor torch is changed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Tensor = torch.Tensor
 
 @contextlib.contextmanager
 def traceable(model: torch.nn.Module, *, constant_pads: bool = False) -> Iterator[torch.nn.Module]:
-    """Yield the model; until the block ends, its weight standardisation runs as separate calls.
+    """Yield the model; its weight standardisation runs as separate calls until the block ends.
 
     Only calls whose tensors all come from parameters are rewritten; the same functions on activations run
-    as they are. With constant_pads, sizes that F.pad computes from its input's shape ('SAME' padding) are
+    unchanged. With constant_pads, sizes that F.pad computes from its input's shape ('SAME' padding) are
     taken as constants, which is right when height and width are fixed. Blocks may be nested, and an error
-    inside leaves nothing behind. Attention runs unfused meanwhile, as its fused form has no ONNX operator
+    inside leaves no change. Attention runs unfused meanwhile, as its fused form has no ONNX operator
     below opset 14.
     """
     with _unfused_attention(model), _SeparateCalls(constant_pads=constant_pads):
@@ -39,11 +39,10 @@ def traceable(model: torch.nn.Module, *, constant_pads: bool = False) -> Iterato
 
 @contextlib.contextmanager
 def plain_weights(model: torch.nn.Module, names: Collection[str]) -> Iterator[torch.nn.Module]:
-    """Yield the model; until the block ends, the convolutions whose weights these are convolve with them as
-    they are, not standardised.
+    """Yield the model; the convolutions with these weights do not standardise them until the block ends.
 
     For a trace whose weights are standardised afterwards. The layers are timm's: a convolution in two
-    dimensions, padded by pad_same if it says so. An error inside leaves nothing behind."""
+    dimensions, padded by pad_same if it says so. An error inside leaves no change."""
     layers = [model.get_submodule(name.rpartition(".")[0]) for name in names]
     try:
         for layer in layers:
@@ -65,7 +64,7 @@ def standardise_like_std_mean(
 ) -> tuple[Tensor, Tensor]:
     """Return what torch.std_mean or torch.var_mean returns, from function (torch.std, torch.var) and mean.
 
-    Takes every calling form of the two: dim, unbiased, correction, keepdim, in any order that they allow.
+    Accepts every calling form of the two: dim, unbiased, correction, keepdim, in any order that they accept.
     """
     spread = function(*args, **kwargs)
     rest = {key: value for key, value in kwargs.items() if key not in ("unbiased", "correction")}
@@ -129,7 +128,7 @@ def _normalise(tensor: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
 
 
 class _SeparateCalls(TorchFunctionMode):
-    """Rewrites the fused calls, and follows which tensors are computed from parameters alone."""
+    """Rewrites the fused calls on tensors that are computed from parameters alone, and tracks which these are."""
 
     def __init__(self, *, constant_pads: bool) -> None:
         super().__init__()
@@ -192,7 +191,7 @@ def _with_constant_pads(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:
-    """Yield the tensors among the arguments of a function, in lists and tuples too."""
+    """Yield the tensors among values, in nested lists and tuples too."""
     for value in values:
         if isinstance(value, Tensor):
             yield value

@@ -1,11 +1,11 @@
-"""Trace without doing the sums: convolutions, matrix products, group norms and the like give zeros.
+"""Trace without computing: convolutions, matrix products, group norms and other costly operators return zeros.
 
-A trace records operators and shapes; the numbers that flow meanwhile go nowhere. Nearly all of a network's
-time and memory go into these operators on large tensors. Small ones are computed: coordinates and masks may
-decide on shapes. A module that asks for numbers of its own accord is none for this.
+A trace records operators and shapes, and the numbers are not used. Nearly all of a network's time and memory go into
+these operators on large tensors. Small tensors are computed, as coordinates and masks may determine shapes. A module
+that reads numbers itself cannot be traced in this way.
 
-torch's tracer records conv2d as the operator _convolution that it calls, and a dispatch mode sees it before
-that, as convolution. So conv2d and conv1d are called by the name under which they are recorded.
+torch's tracer records conv2d as the operator _convolution that it calls, and a dispatch mode sees it before that, as
+convolution. So conv2d and conv1d are called by the name under which they are recorded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Shape = Sequence[int]
 
 @contextlib.contextmanager
 def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
-    """Until the block ends, let the module run on shapes where numbers are costly; what is around it does not.
+    """Let calls of the module compute shapes alone where numbers are costly, until the block ends.
 
-    It then raises RuntimeError for an operator that a trace would lose."""
+    A call raises RuntimeError for an operator that a trace would lose, and if the module reads numbers."""
     own = module.__dict__.get("forward")
     forward = module.forward
 
@@ -42,7 +42,7 @@ def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
         for (owner, name), tensor in _tensors_of(module).items():
             if before.get((owner, name)) is not tensor:
                 delattr(owner, name)
-                raise RuntimeError(f"{name} was computed while tracing, and would stay")
+                raise RuntimeError(f"{name} was computed while tracing, and would be kept")
         return result
 
     module.forward = on_shapes
@@ -55,7 +55,7 @@ def shapes_alone(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _tensors_of(module: torch.nn.Module) -> dict[tuple[torch.nn.Module, str], torch.Tensor]:
-    """Return the tensors that the modules hold as plain attributes, caches among them."""
+    """Return the tensors that the modules hold as plain attributes, such as caches."""
     return {
         (owner, name): value
         for owner in module.modules()
@@ -65,7 +65,7 @@ def _tensors_of(module: torch.nn.Module) -> dict[tuple[torch.nn.Module, str], to
 
 
 class _RecordedName(TorchFunctionMode):
-    """Calls convolutions as the tracer records them."""
+    """Calls convolutions by the name under which the tracer records them."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -86,11 +86,11 @@ def _convolution(
     groups: int = 1,
 ) -> Any:
     if isinstance(padding, str) or input.dim() != axes + 2:
-        raise RuntimeError("the convolution decides on the padding or the batch by itself")
+        raise RuntimeError("the convolution computes its padding or batch axis itself")
     stride, padding, dilation = (
         [each] * axes if isinstance(each, int) else each for each in (stride, padding, dilation)
     )
-    # the last four say how cuDNN is to do it
+    # the last four are cuDNN's
     flags = (False, False, True, True)
     return torch._convolution(input, weight, bias, stride, padding, dilation, False, [0] * axes, groups, *flags)
 
@@ -102,10 +102,10 @@ _AS_RECORDED: dict[Any, Any] = {
 
 
 class _Zeros(TorchDispatchMode):
-    """Lets the costly operators return zeros. It works below the tracer, which has recorded them by then.
+    """Lets the costly operators return zeros. It runs below the tracer, which has recorded them by then.
 
-    A number that is asked for has to be right: an integer, one that was given to the module (a flag of its
-    forward), or computed from nothing but those. Integers are sizes while a trace records."""
+    A number that the module reads has to be right: an integer, an argument of the module (a flag of its forward), or
+    computed from these alone. Integers are sizes while a trace is recorded."""
 
     def __init__(self, given: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -113,7 +113,7 @@ class _Zeros(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # to skip torch's compiler it would have to be loaded first
+        # torch's compiler would have to be loaded to be skipped
         return False
 
     def __torch_dispatch__(
@@ -121,11 +121,11 @@ class _Zeros(TorchDispatchMode):
     ) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
             if not self._is_right(args[0]):
-                raise RuntimeError("the module asks for a number")
+                raise RuntimeError("the module reads a number")
         elif torch._C._get_tracing_state() is not None:
             raise RuntimeError(f"{func} is not recorded itself")
         if torch.Tag.dynamic_output_shape in func.tags and not _is_plain_index(func, args):
-            raise RuntimeError("numbers decide on a shape")
+            raise RuntimeError("a shape depends on numbers")
         kwargs = kwargs or {}
         if func in _COSTLY or torch.Tag.pointwise in func.tags:
             if func._schema.is_mutable and args[0].numel() > _SMALL:
@@ -146,7 +146,7 @@ class _Zeros(TorchDispatchMode):
 
 
 def _is_plain_index(func: Any, args: tuple[Any, ...]) -> bool:
-    """Say whether it is an index by whole numbers, whose shape is known, and not by a mask."""
+    """Say whether it indexes by integers, whose shape is known, and not by a mask."""
     return func is torch.ops.aten.index.Tensor and not any(
         index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
     )
@@ -160,20 +160,20 @@ def _on_meta(value: Any) -> Any:
 
 
 def _zeros(like: torch.Tensor) -> torch.Tensor:
-    """Return zeros that take no memory until somebody writes to them: numpy asks the system for empty pages."""
+    """Return zeros that take no memory until they are written to: numpy asks the system for empty pages."""
     dtype = np.int64 if like.dtype == torch.int64 else np.float32
     flat = torch.from_numpy(np.zeros(like.numel(), dtype=dtype)).to(like.dtype)
     return flat.as_strided(like.shape, like.stride())
 
 
 _SMALL = 1 << 14
-"""Numbers of an elementwise result that is computed all the same."""
+"""Numbers of the largest elementwise result that is computed."""
 
 _READS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
-"""Ways to read a tensor that are no operators."""
+"""Ways to read a tensor that are not operators."""
 
 _INTEGERS = (torch.int64, torch.int32)
-"""Types of sizes, which are right."""
+"""Element types of sizes, which are always right."""
 
 _COSTLY = frozenset(
     {
