@@ -1,4 +1,4 @@
-"""Run a command in a process of its own, and say what it took: wall-clock time, processor time, peak memory."""
+"""Run a command in a process of its own, and measure wall-clock time, processor time and peak memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What one process took. peak_bytes is the largest resident set of it and of the children it waited for."""
+class Usage:
+    """The resources that one process used; peak_bytes is its largest resident set, or that of a child of it."""
 
     wall_s: float
     cpu_s: float
@@ -23,18 +23,18 @@ class Taken:
     stderr: str
 
     def cost(self) -> dict[str, float | int]:
-        """Return the three figures, rounded to what they are good for."""
+        """Return the three figures, rounded to their precision."""
         return {"wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3), "peak_bytes": self.peak_bytes}
 
     def error(self) -> str | None:
-        """Return the last line of what a failed process said, None for one that ended well."""
+        """Return the last line of the output of a failed process, None for one that succeeded."""
         if self.exit_code == 0:
             return None
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         return (lines[-1] if lines else f"exit code {self.exit_code}")[:300]
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 900) -> Taken:
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 900) -> Usage:
     """Run the command to its end, or kill it after timeout_s seconds.
 
     wait4 gives the figures of this child alone, which resource.getrusage(RUSAGE_CHILDREN) mixes with earlier ones."""
@@ -50,7 +50,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        return Taken(
+        return Usage(
             wall_s=wall,
             cpu_s=usage.ru_utime + usage.ru_stime,
             # kilobytes on Linux

@@ -1,4 +1,4 @@
-"""Export a narrow nfnet_f0 with K times its blocks: what grows is the number of nodes, hardly the bytes.
+"""Export a narrow nfnet_f0 with K times its blocks: the number of nodes grows, the bytes hardly.
 
     python -m benchmarks.depth K FILE
 

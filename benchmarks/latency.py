@@ -1,7 +1,7 @@
 """Session load and latency of many files in many runtimes, interleaved.
 
-Each pair of file and runtime is a process of its own that stays warm (benchmarks/serving.py) and is asked in
-turn, so that drift of the machine meets them alike. Only one of them works at a time, and the next one waits until
+Each pair of file and runtime has a process of its own that stays warm (benchmarks/serving.py). The processes run in
+turns, so that drift of the machine affects them alike. Only one of them works at a time, and the next one waits until
 the threads of the last are asleep.
 """
 
@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import Subject
+from benchmarks.plan import Network
 from benchmarks.records import Record
 
 Pair = tuple[str, str, str]
@@ -26,8 +26,8 @@ PAUSE = 0.06
 """Seconds between two processes' turns: the threads of ONNX Runtime spin for 26 ms after their last work."""
 
 
-class Served:
-    """A warm process, what it answered, and why it stopped being asked."""
+class ServingProcess:
+    """A warm process, its answers, and the reason why it gets no more requests."""
 
     def __init__(self, process: subprocess.Popen[str], tool: str, runtime: str) -> None:
         self.process, self.tool, self.runtime = process, tool, runtime
@@ -64,7 +64,7 @@ class Served:
         }
 
 
-def measure(of: Subject, pairs: Sequence[Pair], *, python: str, threads: int) -> list[Record]:
+def measure(of: Network, pairs: Sequence[Pair], *, python: str, threads: int) -> list[Record]:
     """Return one record for each pair, and one for the GEMM of each group."""
     records = []
     for group in _groups(of, pairs):
@@ -77,7 +77,7 @@ def measure(of: Subject, pairs: Sequence[Pair], *, python: str, threads: int) ->
     return records
 
 
-def _groups(of: Subject, pairs: Sequence[Pair]) -> list[list[Pair]]:
+def _groups(of: Network, pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Return the processes that are alive together; each group has a GEMM to compare with."""
     if not of.big:
         return [[*pairs, ("gemm", "gemm", "")]]
@@ -87,7 +87,7 @@ def _groups(of: Subject, pairs: Sequence[Pair]) -> list[list[Pair]]:
     ]
 
 
-def _load(served: Sequence[Served], of: Subject) -> None:
+def _load(served: Sequence[ServingProcess], of: Network) -> None:
     # OpenVINO compiles for seconds what ONNX Runtime loads in tenths; networks in torch are built, not loaded
     times = {"onnxruntime": of.loads, "openvino": (of.loads + 1) // 2}
     for number in range(of.loads + 1):
@@ -100,7 +100,7 @@ def _load(served: Sequence[Served], of: Subject) -> None:
                 one.loads.append(seconds)
 
 
-def _run(served: Sequence[Served], of: Subject, batch: int) -> None:
+def _run(served: Sequence[ServingProcess], of: Network, batch: int) -> None:
     asked = [one for one in served if not (one.runtime == "compiled" and batch != of.batches[0])]
     for one in asked:
         one.ask(do="run", batch=batch, times=1)  # warm up
@@ -112,7 +112,7 @@ def _run(served: Sequence[Served], of: Subject, batch: int) -> None:
 
 
 @contextmanager
-def _serve(python: str, pair: Pair, size: int, threads: int) -> Iterator[Served]:
+def _serve(python: str, pair: Pair, size: int, threads: int) -> Iterator[ServingProcess]:
     tool, runtime, opened = pair
     command = [python, "-m", "benchmarks.serving", runtime, opened, "--size", str(size), "--threads", str(threads)]
     process = subprocess.Popen(
@@ -124,7 +124,7 @@ def _serve(python: str, pair: Pair, size: int, threads: int) -> Iterator[Served]
         cwd=Path(__file__).parents[1],
     )
     try:
-        yield Served(process, tool, runtime)
+        yield ServingProcess(process, tool, runtime)
     finally:
         process.kill()
         process.communicate()

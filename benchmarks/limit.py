@@ -1,8 +1,8 @@
-"""What an export cannot do without: import torch and timm, build the network, one forward pass, write the weights.
+"""The steps that every export needs: import torch and timm, build the network, one forward pass, write the weights.
 
     python -m benchmarks.limit MODEL FILE --size 192
 
-Prints the seconds of each as JSON, and the bytes of the parameters, which are what FILE gets.
+Prints the seconds of each as JSON, and the bytes of the parameters, which are written to FILE.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import time
 
-from benchmarks.peers import subject
+from benchmarks.peers import timm_network
 
 
 def main() -> None:
     """Time the steps, and print them."""
-    options = subject.options(__doc__)
+    options = timm_network.options(__doc__)
     ends = [time.perf_counter()]
-    subject.import_timm()
+    timm_network.import_timm()
     ends.append(time.perf_counter())
-    model = subject.create(options.model)
+    model = timm_network.create(options.model)
     ends.append(time.perf_counter())
     import torch
 

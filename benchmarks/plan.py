@@ -1,4 +1,4 @@
-"""What the suite measures: which networks, which tools, how often."""
+"""The plan of the suite: networks, tools, and numbers of repetitions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OURS = {
     "nfexport": ("--fold-ws",),
     "fastest": ("--optimize", "--external-data"),
 }
-"""What nfexport is asked for: the plain use, and the file that runs fastest and is mapped as it is loaded."""
+"""Options of nfexport: plain use, and the fastest file, which is memory-mapped when it is loaded."""
 
 PEERS = {
     "torchscript": "timm_torchscript",
@@ -22,11 +22,11 @@ PEERS = {
     "optimum": "optimum_onnx",
     "openvino": "openvino_convert",
 }
-"""Tools that go from a timm name to a file: their modules in benchmarks/peers/."""
+"""Tools that export a timm name to a file: their modules in benchmarks/peers/."""
 
 AFTERWARDS = {"onnxsim": "then_onnxsim", "onnxslim": "then_onnxslim"}
-"""Tools that take the baseline's file. Their time is added to that of the baseline in the same round, and of the
-two processes' peaks the larger counts."""
+"""Tools that process the baseline's file. Their time is added to that of the baseline in the same round; the peak is
+the larger of the two processes'."""
 
 MEASURED_FILES = ("nfexport", "fastest", "torchscript", "onnxsim", "onnxslim", "dynamo", "openvino")
 """The files whose load and latency are measured; optimum's is written by the same exporter as the baseline."""
@@ -45,13 +45,13 @@ TITLES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A network and how often things are done with it.
+class Network:
+    """A network, and the number of repetitions of its measurements.
 
-    size in pixels, timm's training size; extra_rounds of the tools in EXTRA; loads by ONNX Runtime, half as many
-    by OpenVINO; asks at batch 1, half as many at others; runs are the inferences timed each
-    time a process is asked. A big network's runtimes are measured one after the other, so that the processes
-    of one fit into memory together."""
+    size is timm's training size in pixels; extra_rounds those of the tools in EXTRA; loads those by ONNX Runtime,
+    half as many by OpenVINO; asks the requests at batch 1, half as many at others; runs the timed inferences of each
+    request. The runtimes of a big network are measured one after the other, so that the processes of one fit into
+    memory."""
 
     model: str
     size: int
@@ -65,20 +65,20 @@ class Subject:
     big: bool = False
 
 
-SUBJECTS = (
-    Subject(model="nfnet_f0", size=192, rounds=5, loads=7, compiled=True),
-    Subject(model="dm_nfnet_f0", size=192),
-    Subject(model="nfnet_l0", size=224),
-    Subject(model="nf_regnet_b1", size=256),
-    Subject(model="resnetv2_50x1_bit", size=224),
-    Subject(model="vit_small_r26_s32_224", size=224),
-    Subject(model="efficientnet_b0", size=224, compiled=True),
-    Subject(model="nfnet_f3", size=320, batches=(1,), asks=5, runs=1, loads=2, big=True),
+NETWORKS = (
+    Network(model="nfnet_f0", size=192, rounds=5, loads=7, compiled=True),
+    Network(model="dm_nfnet_f0", size=192),
+    Network(model="nfnet_l0", size=224),
+    Network(model="nf_regnet_b1", size=256),
+    Network(model="resnetv2_50x1_bit", size=224),
+    Network(model="vit_small_r26_s32_224", size=224),
+    Network(model="efficientnet_b0", size=224, compiled=True),
+    Network(model="nfnet_f3", size=320, batches=(1,), asks=5, runs=1, loads=2, big=True),
 )
 
 QUICK = (
-    Subject(model="test_nfnet", size=160, rounds=2, compiled=True),
-    Subject(model="efficientnet_b0", size=224),
+    Network(model="test_nfnet", size=160, rounds=2, compiled=True),
+    Network(model="efficientnet_b0", size=224),
 )
 
 SCALING = (
@@ -94,20 +94,20 @@ SCALING = (
 
 SCALING_SIZE = 224
 DEPTHS = (1, 2, 4, 8)
-"""How many times the blocks of a narrow nfnet_f0; see benchmarks/depth.py."""
+"""Multiples of the blocks of a narrow nfnet_f0; see benchmarks/depth.py."""
 
 COMMANDS = {"help": ("--help",), "inspect": ("inspect",)}
 COMMAND_ROUNDS = 5
 
 
-def subject(model: str) -> Subject:
-    """Return the network's entry; one that the plan does not know is measured at 224 pixels."""
-    for known in (*SUBJECTS, *QUICK):
+def network(model: str) -> Network:
+    """Return the entry of a network; one that is not in the plan is measured at 224 pixels."""
+    for known in (*NETWORKS, *QUICK):
         if known.model == model:
             return known
-    return Subject(model=model, size=224)
+    return Network(model=model, size=224)
 
 
-def tools(of: Subject, round_number: int) -> tuple[str, ...]:
+def tools(of: Network, round_number: int) -> tuple[str, ...]:
     """Return the tools of one round, in the order in which they run."""
     return CORE + (EXTRA if round_number < of.extra_rounds else ())

@@ -16,7 +16,7 @@ COLOURS = {tool: f"C{number}" for number, tool in enumerate(plan.TITLES)}
 
 
 def draw(records: Records, folder: Path) -> list[str]:
-    """Draw what the records allow, and return the names of the plots in folder, without their ending."""
+    """Draw the plots that the records suffice for, and return their names in folder, without the suffix."""
     pyplot.switch_backend("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     drawers: dict[str, Callable[[Records], Any]] = {"export": _export, "latency": _latency, "scaling": _scaling}
@@ -25,7 +25,7 @@ def draw(records: Records, folder: Path) -> list[str]:
         figure = drawer(records)
         if figure is None:
             continue
-        # the version of matplotlib has no business in the bytes
+        # the bytes must not depend on the version of matplotlib
         figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
         pyplot.close(figure)
         drawn.append(name)

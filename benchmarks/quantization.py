@@ -1,4 +1,4 @@
-"""What int8 costs and what it gains: agreement with the float file, and latency at batch 1.
+"""Costs and gains of int8: agreement with the float file, and latency at batch 1.
 
     python -m benchmarks.quantization [MODEL ...] [--digits FOLDER] [--rounds N] [-o FILE.json]
 

@@ -33,7 +33,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runtime", choices=OPENERS)
-    parser.add_argument("subject")
+    parser.add_argument("name")
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
@@ -49,7 +49,7 @@ def main() -> None:
             if request["do"] == "load":
                 infer = None  # freed first: two of them may not fit into memory
                 started = time.perf_counter()
-                infer = opener(options.subject)
+                infer = opener(options.name)
                 answer: dict[str, Any] = {"seconds": time.perf_counter() - started}
             else:
                 assert infer is not None, "nothing is loaded"
@@ -116,16 +116,16 @@ def _openvino(size: int, threads: int) -> Callable[[str], Infer]:
 
 
 def _torch(size: int, threads: int) -> Callable[[str], Infer]:
-    from benchmarks.peers import subject
+    from benchmarks.peers import timm_network
 
-    subject.import_timm()
+    timm_network.import_timm()
     import torch
 
     torch.set_num_threads(threads)
     images = _images(size)
 
     def build(name: str) -> Infer:
-        model = subject.create(name)
+        model = timm_network.create(name)
 
         def infer(batch: int) -> Any:
             with torch.inference_mode():

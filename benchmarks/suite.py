@@ -45,7 +45,7 @@ def main() -> int:
     suite = Suite(records=records, peers=options.peers, folder=folder.resolve(), threads=options.threads)
     started = time.monotonic()
     suite.warm_up()
-    for job in suite.jobs(options.subjects, scaling=options.scaling):
+    for job in suite.jobs(options.networks, scaling=options.scaling):
         if time.monotonic() - started > 60 * options.minutes:
             print(f"stopped after {options.minutes:g} minutes; the same command goes on")
             break
@@ -65,22 +65,22 @@ class Suite:
 
     def warm_up(self) -> None:
         """Read both environments from the disk once, so that nobody pays for being first."""
-        self._child(self.peers, "-c", "from benchmarks.peers import subject; subject.import_timm()")
+        self._child(self.peers, "-c", "from benchmarks.peers import timm_network; timm_network.import_timm()")
         self._child(self.peers, "-c", "import onnxsim, onnxslim, openvino, onnxruntime, onnxscript")
         self._nfexport("export", "test_nfnet", "--fold-ws", "--no-verify", "-q", "-o", f"{self.folder}/warm.onnx")
 
-    def jobs(self, subjects: list[plan.Subject], *, scaling: bool) -> Iterator[Job]:
+    def jobs(self, networks: list[plan.Network], *, scaling: bool) -> Iterator[Job]:
         """Yield what is not done yet, the most telling first."""
-        for number, of in enumerate(subjects):
+        for number, of in enumerate(networks):
             if of.big and scaling:
                 yield from self._scaling_jobs()
-            yield from self._subject_jobs(of)
+            yield from self._network_jobs(of)
             if number == 0:
                 yield from self._command_jobs(of.model)
         if scaling:
             yield from self._scaling_jobs()
 
-    def _subject_jobs(self, of: plan.Subject) -> Iterator[Job]:
+    def _network_jobs(self, of: plan.Network) -> Iterator[Job]:
         for number in range(of.rounds):
             for tool in plan.tools(of, number):
                 if not self.records.done(kind="export", model=of.model, tool=tool, round=number):
@@ -92,7 +92,7 @@ class Suite:
             yield lambda: self._latency(of)
         shutil.rmtree(self.folder / of.model, ignore_errors=True)
 
-    def _missing_files(self, of: plan.Subject) -> list[str]:
+    def _missing_files(self, of: plan.Network) -> list[str]:
         failed = {
             record["tool"] for record in self.records.select(kind="export", model=of.model) if "error" in record
         }
@@ -102,7 +102,7 @@ class Suite:
             if tool in plan.MEASURED_FILES and tool not in failed and not self._file(of.model, tool).exists()
         ]
 
-    def _export(self, of: plan.Subject, tool: str, number: int) -> None:
+    def _export(self, of: plan.Network, tool: str, number: int) -> None:
         file = self._file(of.model, tool)
         file.parent.mkdir(parents=True, exist_ok=True)
         for stale in _parts(file):  # some tools append to weights that are there already
@@ -125,7 +125,7 @@ class Suite:
             file.unlink(missing_ok=True)
         self._add(record)
 
-    def _facts(self, of: plan.Subject) -> None:
+    def _facts(self, of: plan.Network) -> None:
         for tool in (*plan.MEASURED_FILES, "optimum"):
             file = self._file(of.model, tool)
             if not file.exists():
@@ -139,7 +139,7 @@ class Suite:
                 record["nodes"] = sum(kind not in ("Const", "Parameter", "Result") for kind in kinds)
             self._add(record)
 
-    def _latency(self, of: plan.Subject) -> None:
+    def _latency(self, of: plan.Network) -> None:
         pairs = [
             (tool, runtime, str(self._file(of.model, tool)))
             for runtime in ("onnxruntime", "openvino")
@@ -185,7 +185,7 @@ class Suite:
         self._grown("depth", str(times), self._child(sys.executable, "-m", "benchmarks.depth", str(times), str(file)))
         file.unlink(missing_ok=True)
 
-    def _grown(self, kind: str, model: str, taken: child.Taken) -> None:
+    def _grown(self, kind: str, model: str, taken: child.Usage) -> None:
         key = {"kind": kind, "model": model, "tool": "nfexport"}
         told = {"error": taken.error()} if taken.exit_code else _told(taken.stdout)
         self._add(key | taken.cost() | told)
@@ -193,10 +193,10 @@ class Suite:
     def _file(self, model: str, tool: str) -> Path:
         return self.folder / model / f"{tool}{'.xml' if tool == 'openvino' else '.onnx'}"
 
-    def _nfexport(self, *arguments: str) -> child.Taken:
+    def _nfexport(self, *arguments: str) -> child.Usage:
         return self._child(sys.executable, "-m", "nfexport", *arguments)
 
-    def _child(self, python: str, *arguments: str) -> child.Taken:
+    def _child(self, python: str, *arguments: str) -> child.Usage:
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         return child.run([python, *arguments], env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
 
@@ -237,11 +237,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/suite.jsonl"))
     options = parser.parse_args()
-    chosen = plan.QUICK if options.quick else plan.SUBJECTS
-    subjects = [plan.subject(name) for name in options.models.split(",")] if options.models else list(chosen)
+    chosen = plan.QUICK if options.quick else plan.NETWORKS
+    networks = [plan.network(name) for name in options.models.split(",")] if options.models else list(chosen)
     if options.rounds is not None:
-        subjects = [dataclasses.replace(of, rounds=options.rounds) for of in subjects]
-    options.subjects = subjects
+        networks = [dataclasses.replace(of, rounds=options.rounds) for of in networks]
+    options.networks = networks
     options.scaling = not options.quick and options.models is None
     return options
 

@@ -1,8 +1,8 @@
-"""The page and the plots of the suite, from its records.
+"""Write the page and the plots of the suite from its records.
 
     python -m benchmarks.table [benchmarks/results/suite.jsonl] [-o docs/benchmarks.md]
 
-Writes the page, the plots in a folder beside it that has its name, and all medians as suite.json beside the
+Writes the page, the plots in a folder of the same name next to it, and all medians as suite.json next to the
 records. The same records give the same bytes.
 """
 
@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bars import BARRED, Bar, bars
 from benchmarks.records import Record, Records
 from benchmarks.serving import GEMM_SIZE
 from benchmarks.summary import (
@@ -28,21 +27,22 @@ from benchmarks.summary import (
     speedup,
     summary,
 )
+from benchmarks.thresholds import GUARDED, Threshold, thresholds
 
 from benchmarks import plan, plots
 
 HEAD = """# Benchmarks
 
-Made by `make bench` (benchmarks/suite.py); the records are in
+`make bench` (benchmarks/suite.py) writes this page; the records are in
 [suite.jsonl](../benchmarks/results/suite.jsonl), the medians in [suite.json](../benchmarks/results/suite.json).
 """
 
-HOW = """Every export is a process of its own: wall-clock time from start to end, and the largest resident set.
-The tools take turns, round by round; ratios are of the same round. Given are medians, and least–largest where there
-is more than one round. All export at timm's training size, opset 11 (dynamo: 18; OpenVINO writes its IR, in
-float32), nfexport with seeded weights and without verification, the peers with timm's random ones,
-their scales, gains and biases drawn too: as 1 and 0 they would be dropped. Tools behind TorchScript take its
-file: times are added, of the peaks the larger counts.
+HOW = """Every export runs in a process of its own; the figures are its wall-clock time from start to end, and its
+largest resident set. The tools run in turns, round by round, and ratios compare figures of the same round. Figures
+are medians, with the minimum and the maximum where there is more than one round. All tools export at timm's training size
+with opset 11 (dynamo: 18; OpenVINO writes its IR, in float32), nfexport with seeded weights and without verification,
+the peers with timm's random weights, and with random scales, gains and biases too: 1 and 0 would be optimised away.
+Tools that process TorchScript's file are counted with its export: the sum of the times, and the larger of the peaks.
 """
 
 
@@ -61,18 +61,18 @@ def main() -> None:
 
 
 def page(records: Records, machine: dict[str, Any], drawn: Sequence[str]) -> str:
-    """Return the whole page; drawn are the plots that there are, by name."""
+    """Return the whole page; drawn are the names of the plots."""
     models = list(dict.fromkeys(record["model"] for record in records.select(kind="export")))
     parts = [HEAD, _machine(machine), "", HOW]
-    if BARRED in models:
-        parts += ["## Bars", "", *_bars(bars(records)), ""]
+    if GUARDED in models:
+        parts += ["## Thresholds", "", *_thresholds(thresholds(records)), ""]
     parts += ["## Export", "", *_plot(drawn, "export")]
     for model in models:
-        parts += [f"### {model}, {plan.subject(model).size} px", "", *_exports(exports(records, model)), ""]
+        parts += [f"### {model}, {plan.network(model).size} px", "", *_exports(exports(records, model)), ""]
     parts += ["## Session load and latency", "", _threads(machine), "", *_plot(drawn, "latency")]
     for model in models:
         if timed := latencies(records, model):
-            parts += [f"### {model}", "", *_latencies(timed, plan.subject(model).batches), ""]
+            parts += [f"### {model}", "", *_latencies(timed, plan.network(model).batches), ""]
     parts += ["## Distance to the limit", "", *_limits(records, models), ""]
     if records.select(kind="scaling") or records.select(kind="depth"):
         parts += ["## Scaling", "", *_plot(drawn, "scaling"), *_scaling(records), ""]
@@ -88,13 +88,14 @@ def _machine(machine: dict[str, Any]) -> str:
     )
 
 
-def _bars(found: Iterable[Bar]) -> Iterator[str]:
-    yield from ("| | measured | spread | bar | met |", "|---|---|---|---|---|")
-    for bar in found:
-        value = "–" if bar.value is None else f"{bar.value:.2f}{bar.unit}"
-        sign = "≥" if bar.at_least else "≤"
-        met = {None: "not measured", True: "yes", False: "**no**"}[bar.met]
-        yield f"| {bar.what} | {value} | {bar.detail} | {sign} {bar.bound:g}{bar.unit} | {met} |"
+def _thresholds(found: Iterable[Threshold]) -> Iterator[str]:
+    yield from ("| | measured | spread | threshold | met |", "|---|---|---|---|---|")
+    for threshold in found:
+        value = "–" if threshold.value is None else f"{threshold.value:.2f}{threshold.unit}"
+        sign = "≥" if threshold.at_least else "≤"
+        met = {None: "not measured", True: "yes", False: "**no**"}[threshold.met]
+        bound = f"{sign} {threshold.bound:g}{threshold.unit}"
+        yield f"| {threshold.what} | {value} | {threshold.detail} | {bound} | {met} |"
 
 
 def _exports(made: dict[str, Exports]) -> Iterator[str]:
@@ -118,8 +119,9 @@ def _exports(made: dict[str, Exports]) -> Iterator[str]:
 
 def _threads(machine: dict[str, Any]) -> str:
     return (
-        f"In milliseconds; float32, {machine['threads']} threads. Every pair of file and runtime is a warm process "
-        "of its own; they are asked in turn, one at a time. Gain: against the plain opset-11 file in that runtime."
+        f"In milliseconds; float32, {machine['threads']} threads. Every pair of file and runtime has a warm process "
+        "of its own, and the processes run in turns. The gain is the speed-up over the plain opset-11 file in that "
+        "runtime."
     )
 
 
@@ -142,9 +144,10 @@ def _latencies(timed: dict[tuple[str, str], Record], batches: Sequence[int]) -> 
 
 
 def _limits(records: Records, models: Sequence[str]) -> Iterator[str]:
-    yield "Time: the export against what it cannot do without (import torch and timm, build the network, one forward"
-    yield "pass, write the bytes). Bytes: the file against four for each parameter, gains not counted. GFLOP/s: 2 ×"
-    yield f"the file's MACs, in the faster runtime, against a product of two {GEMM_SIZE}² matrices in the same run."
+    yield "Time compares the export with the steps that every export needs: import torch and timm, build the"
+    yield "network, run one forward pass, write the bytes. Bytes compare the file with four bytes per parameter, without"
+    yield "gains. GFLOP/s are 2 × the MACs of the file over its latency in the faster runtime, compared with a product"
+    yield f"of two {GEMM_SIZE}² matrices in the same run."
     yield ""
     titles = ("network", "export, s", "limit, s (import, build, forward, write)", "ratio", "bytes over weights")
     yield f"| {' | '.join(titles)} | GFLOP/s | GEMM | share |"
@@ -210,7 +213,7 @@ def _scaling(records: Records) -> Iterator[str]:
         sizes = [record[size] for record in good]
         slopes = {name: exponent(sizes, [record["stages"][name] for record in good]) for name in stages}
         told = ", ".join(f"{name} {slope:.2f}" for name, slope in slopes.items() if slope is not None)
-        yield from ("", f"Exponent of each stage's time against {size} (1 is linear): {told}." if told else "", "")
+        yield from ("", f"Exponent of the time of each stage over {size} (1 is linear): {told}." if told else "", "")
 
 
 def _plot(drawn: Sequence[str], name: str) -> list[str]:

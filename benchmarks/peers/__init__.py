@@ -2,6 +2,6 @@
 
     python -m benchmarks.peers.NAME MODEL FILE --size 192 --opset 11
 
-None of them imports nfexport. Each follows its tool's own documentation and defaults; what had to differ is
-said in its docstring.
+None of them imports nfexport. Each follows the documentation and the defaults of its tool; deviations are
+stated in its docstring.
 """

@@ -4,13 +4,13 @@ Weights stay float32, as in all other files; save_model would by default halve t
 the image has a fixed size. --opset means nothing here.
 """
 
-from benchmarks.peers import subject
+from benchmarks.peers import timm_network
 
 
 def main() -> None:
     """Export as the tool does by default."""
-    options = subject.options(__doc__)
-    model = subject.create(options.model)
+    options = timm_network.options(__doc__)
+    model = timm_network.create(options.model)
     import openvino
     import torch
 

@@ -8,13 +8,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks.peers import subject
+from benchmarks.peers import timm_network
 
 
 def main() -> None:
     """Export as the tool does by default."""
-    options = subject.options(__doc__)
-    model = subject.create(options.model, exportable=True)
+    options = timm_network.options(__doc__)
+    model = timm_network.create(options.model, exportable=True)
     from optimum.exporters.onnx import onnx_export_from_model
     from optimum.exporters.tasks import TasksManager
 

@@ -3,13 +3,13 @@
 --opset is ignored: below 18 this exporter writes its own opset and fails to convert it.
 """
 
-from benchmarks.peers import subject
+from benchmarks.peers import timm_network
 
 
 def main() -> None:
     """Export as the tool does by default."""
-    options = subject.options(__doc__)
-    model = subject.create(options.model, exportable=True)
+    options = timm_network.options(__doc__)
+    model = timm_network.create(options.model, exportable=True)
     from timm.utils.onnx import onnx_export
 
     onnx_export(

@@ -4,13 +4,13 @@ The calls are those of timm's script (exportable=True, a batch of 1, timm.utils.
 instead of downloaded.
 """
 
-from benchmarks.peers import subject
+from benchmarks.peers import timm_network
 
 
 def main() -> None:
     """Export as the tool does by default."""
-    options = subject.options(__doc__)
-    model = subject.create(options.model, exportable=True)
+    options = timm_network.options(__doc__)
+    model = timm_network.create(options.model, exportable=True)
     from timm.utils.onnx import onnx_export
 
     onnx_export(

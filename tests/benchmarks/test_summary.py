@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.bars import bars
 from benchmarks.records import Records
 from benchmarks.summary import exponent, exports, speedup
 from benchmarks.table import page
+from benchmarks.thresholds import thresholds
 
 MACHINE = {
     "processor": "a processor",
@@ -77,12 +77,12 @@ def test_speedup_is_by_medians() -> None:
     assert speedup(slow, None, 1) is None
 
 
-def test_bars_say_what_is_met_and_what_was_not_measured(records: Records) -> None:
+def test_thresholds_are_met_or_not_or_were_not_measured(records: Records) -> None:
     records.add(latency("torchscript", [1.0], [0.3]))
     records.add(latency("onnxsim", [0.5], [0.2]))
     records.add(latency("fastest", [0.5], [0.1]))
-    found = {bar.what: bar for bar in bars(records)}
-    met = {what: bar.met for what, bar in found.items()}
+    found = {threshold.what: threshold for threshold in thresholds(records)}
+    met = {what: threshold.met for what, threshold in found.items()}
     assert met["nfnet_f0 export faster than TorchScript + onnxsim"] is True
     assert met["nfnet_f0 peak memory against TorchScript + onnxsim"] is True
     assert met["time of the export against import, build, one forward, write"] is False
@@ -93,7 +93,7 @@ def test_bars_say_what_is_met_and_what_was_not_measured(records: Records) -> Non
     assert met[loaded] is False
     assert met["dm_nfnet_f0 in ONNX Runtime, batch 1, faster than the plain opset-11 file"] is None
     # 4,004 bytes where 1,000 weights take 4,000
-    assert found["nfnet_f0 file, away from its weights' bytes"].value == pytest.approx(0.1)
+    assert found["nfnet_f0 file, difference from the bytes of its weights"].value == pytest.approx(0.1)
 
 
 def test_exponent_is_the_slope_of_the_logarithms() -> None:

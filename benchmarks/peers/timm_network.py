@@ -1,4 +1,4 @@
-"""What all peers export: a timm network, built as timm's own scripts build it."""
+"""The network that all peers export: a timm network, built as timm's own scripts build it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def options(description: str | None) -> argparse.Namespace:
 def import_timm() -> ModuleType:
     """Import timm, also where torchvision's compiled operators do not load beside a CPU-only torch.
 
-    Declaring the two schemas is what makes the import work at all; it costs no time worth measuring."""
+    The import needs the schemas of two operators; declaring them takes no measurable time."""
     import torch
 
     try:
