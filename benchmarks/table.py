@@ -38,11 +38,12 @@ HEAD = """# Benchmarks
 """
 
 HOW = """Every export runs in a process of its own; the figures are its wall-clock time from start to end, and its
-largest resident set. The tools run in turns, round by round, and ratios compare figures of the same round. Figures
-are medians, with the minimum and the maximum where there is more than one round. All tools export at timm's training size
-with opset 11 (dynamo: 18; OpenVINO writes its IR, in float32), nfexport with seeded weights and without verification,
-the peers with timm's random weights, and with random scales, gains and biases too: 1 and 0 would be optimised away.
-Tools that process TorchScript's file are counted with its export: the sum of the times, and the larger of the peaks.
+largest resident set. The tools run in turns, round by round, and ratios compare figures of the same round.
+Figures are medians, with the minimum and the maximum where there is more than one round. All tools export
+at timm's training size with opset 11 (dynamo: 18; OpenVINO writes its IR, in float32), nfexport with seeded
+weights and without verification, the peers with timm's random weights, and with random scales, gains and
+biases too: 1 and 0 would be optimised away. Tools that process TorchScript's file are counted with its
+export: the sum of the times, and the larger of the peaks.
 """
 
 
@@ -145,9 +146,9 @@ def _latencies(timed: dict[tuple[str, str], Record], batches: Sequence[int]) -> 
 
 def _limits(records: Records, models: Sequence[str]) -> Iterator[str]:
     yield "Time compares the export with the steps that every export needs: import torch and timm, build the"
-    yield "network, run one forward pass, write the bytes. Bytes compare the file with four bytes per parameter, without"
-    yield "gains. GFLOP/s are 2 × the MACs of the file over its latency in the faster runtime, compared with a product"
-    yield f"of two {GEMM_SIZE}² matrices in the same run."
+    yield "network, run one forward pass, write the bytes. Bytes compare the file with four bytes per"
+    yield "parameter, without gains. GFLOP/s are 2 × the MACs of the file over its latency in the faster"
+    yield f"runtime, compared with a product of two {GEMM_SIZE}² matrices in the same run."
     yield ""
     titles = ("network", "export, s", "limit, s (import, build, forward, write)", "ratio", "bytes over weights")
     yield f"| {' | '.join(titles)} | GFLOP/s | GEMM | share |"
