@@ -97,7 +97,7 @@ def test_parameters_on_one_memory_in_the_file_are_still_two(
     assert torch.equal(one, state[first])
 
 
-def test_position_embeddings_of_another_picture_size_are_resampled(tmp_path: Path) -> None:
+def test_position_embeddings_of_another_image_size_are_resampled(tmp_path: Path) -> None:
     trained = load(ModelSpec(name="test_vit"))
     path = tmp_path / "c.safetensors"
     safetensors.torch.save_file(trained.module.state_dict(), path)

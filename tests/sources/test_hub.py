@@ -171,7 +171,7 @@ def test_what_a_hub_that_answers_says_is_told(
 @pytest.mark.parametrize(
     "environment",
     [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}],
-    ids=["offline mode", "nobody listens"],
+    ids=["offline mode", "no server"],
 )
 def test_a_hub_out_of_reach_names_the_two_ways_on(tmp_path: Path, environment: dict[str, str]) -> None:
     kind, exit_code, problem, fix = in_a_process(tmp_path, **environment)

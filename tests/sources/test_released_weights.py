@@ -30,8 +30,8 @@ def test_the_memory_is_free_once_the_last_who_shares_it_lets_go() -> None:
 
 def test_another_of_the_same_form_makes_it_whole_again() -> None:
     module, other = network(), network()
-    picture = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     release_weights(module)
     take_weights(module, other)
     with torch.no_grad():
-        assert torch.equal(module(picture), other(picture))
+        assert torch.equal(module(image), other(image))

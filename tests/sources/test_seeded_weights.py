@@ -37,7 +37,7 @@ PINNED_EFFICIENTNET = "e47510f6475ca248556e347a69d8bc2c35b7c79682c0b0dd4dd4ac51b
 
 
 def test_the_bytes_are_pinned() -> None:
-    """Who changes the rule changes every recipe's weights, and has to say so here."""
+    """A change of the rule changes the weights of every recipe, and has to be made here too."""
     assert uniform("0/a", 4).tolist() == PINNED_NUMBERS
     assert load(ModelSpec(name="test_nfnet")).weights.digest == PINNED_NFNET
     assert load(ModelSpec(name="test_efficientnet")).weights.digest == PINNED_EFFICIENTNET
@@ -75,9 +75,9 @@ def test_the_numbers_are_uniform_in_minus_one_to_one() -> None:
 
 
 def tensors_without_effect(model: torch.nn.Module, size: tuple[int, int]) -> list[str]:
-    """Perturb each parameter and running statistic by 1 % of its size and return those that nobody notices.
+    """Perturb each parameter and running statistic by 1 % of its size and return those that change no output.
 
-    Noticed is a change of the output by a hundred times float64's rounding of it."""
+    An output changes if it does by more than a hundred times float64's rounding of it."""
     model = model.double()
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tensors = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
@@ -108,7 +108,7 @@ def test_timms_fresh_weights_would_not_pass_that_test() -> None:
 
 
 @pytest.mark.parametrize("name", ["levit_128s", "efficientvit_m0"])
-def test_attention_does_not_saturate_on_coherent_pictures(name: str) -> None:
+def test_attention_does_not_saturate_on_coherent_images(name: str) -> None:
     """Networks without a normalisation that adapts see more energy in large areas than in noise; with saturated
     attention they amplify float32's rounding to per cents, and no tolerance can be both fair and sharp."""
     loaded = load(ModelSpec(name=name))
@@ -130,7 +130,7 @@ def test_signals_neither_die_nor_blow_up(name: str) -> None:
         output = loaded.module(x)
     assert torch.isfinite(output).all()
     assert 0.05 < float(output.std()) < 50
-    # two pictures give two answers
+    # two images give two outputs
     assert float((output[0] - output[1]).std()) > 1e-3 * float(output.std())
 
 

@@ -33,7 +33,7 @@ def run_with_fake_torchvision(folder: Path, body: str, code: str) -> str:
 
 NEEDS_OPERATOR = """
     import torch
-    torch.ops.torchvision.nms  # registered by nobody in a build for another torch
+    torch.ops.torchvision.nms  # not registered in a build for another torch
     try:
         torch.library.register_fake("torchvision::nms")(lambda *_: None)
     except RuntimeError as error:

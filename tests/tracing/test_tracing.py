@@ -111,7 +111,7 @@ def test_a_trace_without_sums_gives_the_graph_of_one_with(
     name: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What timm's networks compute from sizes while they run ('SAME' padding, the check of a group norm, a flag of
-    forward) needs no number of a picture or a weight, and so no second trace."""
+    forward) needs no number of an image or a weight, and so no second trace."""
     net = load(ModelSpec(name=name)).module
     request = dataclasses.replace(REQUEST, image_size=(size, size), standardised=standardisations(net))
     with_sums = torch.onnx.export
