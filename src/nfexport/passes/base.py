@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from nfexport.errors import NfexportError, RecipeError
+from nfexport.errors import NfexportError, PassError, RecipeError
 from nfexport.passes.report import PassReport
 from nfexport.recipe.option import Option
 from nfexport.recipe.recipe import Output, PassStep, Preprocessing
@@ -136,23 +136,31 @@ class Pass(_InPlacePass):
         if "__annotations__" in cls.__dict__:
             dataclasses.dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
+    def __new__(cls, *positional: Any, **parameters: Any) -> Self:
         """Return an instance that is an onnx_ir InPlacePass; the class itself is not one, so that it can be declared
         without importing onnx_ir."""
+        if (positional or parameters) and not _fields(cls):
+            raise TypeError(f"{cls.__name__} takes no parameters")
         return typing.cast("Self", object.__new__(_on_onnx_ir(cls)))
 
     def __call__(self, model: Any, /) -> PassOutcome:
         """Run requires, call and ensures on an onnx_ir.Model, or on what another pass returned.
 
         Raises PassError from any of the three, with the model half done only if call raised it."""
-        import onnx_ir as ir
-
         try:
             return super().__call__(model)  # type: ignore[return-value]  # call returns one
-        except ir.passes.InvariantError as error:
-            if isinstance(error.__cause__, NfexportError):
-                raise error.__cause__ from None
+        except NfexportError:
             raise
+        except Exception as error:
+            cause = error.__cause__ or error  # what requires and ensures raise comes as the cause of onnx_ir's error
+            if isinstance(cause, NfexportError):
+                raise cause from None
+            if type(self).__module__.startswith("nfexport."):
+                raise
+            raise PassError(
+                f"the pass '{self.name}' failed ({type(cause).__name__}: {cause})",
+                fix="leave it out, or mend the code that it is made of",
+            ) from error
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.params.items())})"

@@ -7,8 +7,10 @@ pass is imported when it is asked for by name; the order of all of them is worke
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -19,6 +21,8 @@ from nfexport.errors import InputError, RecipeError
 from nfexport.passes.base import Pass
 
 GROUP: extensions.Group = "nfexport.passes"
+
+_NAME = re.compile("[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 _of_files: dict[str, type[Pass]] = {}
 """The passes that a user named by their files, in this process (see load_file)."""
@@ -46,7 +50,13 @@ def get(name: str) -> type[Pass]:
     if name in built_in():
         return _class_of(built_in()[name])
     if name in extensions.installed(GROUP):
-        return _checked(name, extensions.load(GROUP, name))
+        cls = _checked(name, extensions.load(GROUP, name), extensions.installed(GROUP)[name].module)
+        if cls.name != name:
+            raise InputError(
+                f"the entry point '{name}' of {GROUP} leads to a pass named '{cls.name}'",
+                fix="give both one name, in the package that adds it",
+            )
+        return cls
     raise RecipeError(f"there is no graph pass '{name}'", fix=f"use one of {', '.join(names())}")
 
 
@@ -81,7 +91,8 @@ def load_file(reference: str) -> type[Pass]:
         raise InputError(f"'{reference}' names no pass", fix="pass --pass FILE.py:Class")
     if not path.is_file():
         raise InputError(f"'{path}' is not there", fix="name the file that holds the pass: --pass FILE.py:Class")
-    module_name = f"nfexport_pass_{path.stem}"
+    # two files of one name are two modules, and one file is the same module wherever it lies
+    module_name = f"nfexport_pass_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"'{path}' is not a Python file", fix="pass --pass FILE.py:Class")
@@ -89,14 +100,14 @@ def load_file(reference: str) -> type[Pass]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-        found = getattr(module, attribute)
-    except AttributeError as error:
-        raise InputError(f"'{path}' has no '{attribute}'", fix="name a class that the file defines") from error
-    except Exception as error:  # a user's code may raise anything while it is imported
+    except Exception as error:  # noqa: BLE001 - a user's code may raise anything while it is imported
+        del sys.modules[module_name]
         raise InputError(
             f"'{path}' cannot be imported ({type(error).__name__}: {error})", fix="mend the file"
         ) from error
-    cls = _checked(attribute, found)
+    if not hasattr(module, attribute):
+        raise InputError(f"'{path}' has no '{attribute}'", fix="name a class that the file defines")
+    cls = _checked(attribute, getattr(module, attribute), module_name)
     if cls.name in built_in():
         raise InputError(f"'{reference}' is named '{cls.name}', as one of nfexport's passes", fix="rename it")
     _of_files[cls.name] = cls
@@ -115,15 +126,19 @@ def _class_of(module_name: str) -> type[Pass]:
     return cls
 
 
-def _checked(name: str, found: object) -> type[Pass]:
-    """Return what a user or another package names as a pass."""
-    if isinstance(found, type) and issubclass(found, Pass):
-        if not getattr(found, "name", ""):
-            raise InputError(f"the pass '{name}' declares no name", fix="give the class a `name`")
-        return found
-    from nfexport.passes.adapter import adapted
+def _checked(name: str, found: object, module: str) -> type[Pass]:
+    """Return what a user or another package names as a pass, in a module."""
+    if not (isinstance(found, type) and issubclass(found, Pass)):
+        from nfexport.passes.adapter import adapted
 
-    return adapted(name, found)
+        return adapted(name, found, module)
+    declared = getattr(found, "name", "")
+    if not isinstance(declared, str) or not _NAME.fullmatch(declared):
+        raise InputError(
+            f"the pass '{name}' is not named in lower-case words with hyphens",
+            fix='give the class a `name`, such as "fuse-gates"',
+        )
+    return found
 
 
 @functools.cache
