@@ -12,10 +12,11 @@ from nfexport.presets import list_presets
 
 ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "docs" / "cards"
-STYLES = dict(
-    entry.rsplit(".", 1)
-    for entry in re.search(r"^CARDS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1].split()  # type: ignore[index]
-)
+STYLES: dict[str, str] = {
+    name: style
+    for line in re.findall(r"^CARDS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    for name, _, style in (entry.rpartition(".") for entry in line.split())
+}
 QUICK = "efficientnet-b0-pytorch"
 
 

@@ -62,7 +62,7 @@ def show_preset(out: Console, preset: Preset) -> None:
 
 def _outputs(preset: Preset) -> dict[str, str]:
     """Return what the outputs are, by their documented names."""
-    named = {
+    named: dict[str, str] = {
         preset.names.get(name, name): kind
         for kind in preset.outputs
         for name in default_names(kind) or ("features_N",)

@@ -2,74 +2,86 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
 
 from nfexport.recipe.about import About, Accuracy
 
 Form = Literal["original", "converted"]
-FORMS: tuple[Form, ...] = ("original", "converted")
+FORMS: tuple[Form, ...] = get_args(Form)
+
+Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+Texts = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Pixel = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+"""A value in 0..255, such as a mean."""
 
 BYTE = 255.0
 DIGITS = 12
 """Of a mean in 0..1: 123.675 / 255 is 0.485."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DocumentedWeights:
-    """The weights that a document speaks of: timm's tag, or the checkpoint by its name and checksum."""
+class DocumentedWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The weights that a document describes: timm's tag, or the checkpoint by its name and checksum."""
 
-    tag: str | None = None
-    file: str | None = None
-    sha256: str | None = None
-    sha384: str | None = None
+    tag: Text | None = None
+    file: Text | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    sha384: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{96}$")] | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """How pictures are prepared: mean and scale are per channel, in RGB, for pixels in 0..255; resize is what
+class Pictures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How images are prepared: mean and scale are per channel, in RGB, for pixels in 0..255; resize is what
     the shorter side (crop mode 'center'), the longer ('border') or both ('squash') become, in pixels."""
 
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    resize: int
-    crop_mode: str = "center"
-    interpolation: str = "bicubic"
+    mean: Annotated[tuple[Pixel, ...], msgspec.Meta(min_length=1)]
+    scale: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, le=1e6)], ...], msgspec.Meta(min_length=1)]
+    resize: Count
+    crop_mode: Literal["center", "squash", "border"] = "center"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Preset:
-    """One documented model.
+class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a preset file holds: one documented model.
 
     original takes RGB, normalised outside; converted takes BGR in 0..255 and normalises inside. names maps
     'input' and each output's default name to the documented one; image_size is (height, width) in pixels.
-    path is the file that it was read from; checkpoint, num_classes and labels are for users' own networks."""
+    checkpoint, num_classes and labels are for users' own networks."""
+
+    title: Text
+    summary: str = ""
+    model: Text
+    image_size: tuple[Count, Count]
+    batch: Count | Literal["dynamic"] = "dynamic"
+    opset: Count
+    outputs: Annotated[
+        tuple[Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"], ...],
+        msgspec.Meta(min_length=1),
+    ]
+    default_form: Form = "original"
+    top_k: Count = 5
+    checkpoint: Path | None = None
+    num_classes: Count | None = None
+    labels: Texts | None = None
+    licence: Text | None = None
+    dataset: Text | None = None
+    origin: Text | None = None
+    citations: tuple[Text, ...] = ()
+    pictures: Pictures
+    names: Mapping[str, Text] = {}
+    weights: DocumentedWeights = DocumentedWeights()
+    claimed: Accuracy | None = None
+
+
+class Preset(Description, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A preset by its name, and path, the file that it was read from."""
 
     name: str
     path: Path
-    title: str
-    summary: str
-    model: str
-    image_size: tuple[int, int]
-    batch: int | Literal["dynamic"]
-    opset: int
-    outputs: tuple[str, ...]
-    pictures: Pictures
-    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    default_form: Form = "original"
-    top_k: int = 5
-    weights: DocumentedWeights = DocumentedWeights()
-    checkpoint: Path | None = None
-    num_classes: int | None = None
-    labels: tuple[str, ...] | None = None
-    licence: str | None = None
-    dataset: str | None = None
-    origin: str | None = None
-    citations: tuple[str, ...] = ()
-    claimed: Accuracy | None = None
 
     @property
     def input_name(self) -> str:
@@ -107,7 +119,7 @@ class Preset:
         return options
 
     def about(self, form: Form) -> About:
-        """Return what goes into the file beside its recipe."""
+        """Return what goes into the file next to its recipe."""
         return About(
             title=self.title,
             summary=self.summary,
@@ -122,12 +134,11 @@ class Preset:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        fields = dataclasses.asdict(self)
-        checkpoint = None if self.checkpoint is None else str(self.checkpoint)
-        return {**fields, "path": str(self.path), "checkpoint": checkpoint}
+        plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        return plain
 
     def _crop_pct(self) -> float:
-        """The roundest share c with ⌊size / c⌋ = resize, as timm computes the one from the other."""
+        """Return the share c with the fewest digits for which ⌊size / c⌋ = resize, timm's formula."""
         size, resize = max(self.image_size), self.pictures.resize
         rounded = (round(size / resize, digits) for digits in range(2, DIGITS))
         return next((share for share in rounded if math.floor(size / share) == resize), size / resize)
