@@ -101,12 +101,12 @@ def measure(model: Path, root: Path, workers: int | None) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0))
     kilo = 1 if platform.system() == "Linux" else 1024
     return {
-        "images": result["pictures"],
+        "images": result["images"],
         "peak_rss_mb": round(usage.ru_maxrss / kilo * 1024 / 1e6, 1),
         "cpu_utilisation": round(cpu / (wall * cores), 3),
         "wall_seconds": round(wall, 1),
         "cpu_seconds": round(cpu, 1),
-        "images_per_second": result["timing"]["pictures_per_second"],
+        "images_per_second": result["timing"]["images_per_second"],
         "load_average_after": [round(value, 1) for value in os.getloadavg()],
     }
 

@@ -67,7 +67,7 @@ def main() -> int:
 
 def measure_digits(digits: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Return the accuracy and the latency of the float file, and of int8 files made in several ways."""
-    known, unseen = split(digits / "pictures", folder)
+    known, unseen = split(digits / "images", folder)
     plain = folder / "digits.onnx"
     nfexport.export(
         "test_nfnet",

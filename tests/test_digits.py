@@ -1,4 +1,4 @@
-"""The network that examples/digits trains on real pictures names the same digits in every form of its file."""
+"""The network that examples/digits trains on real images names the same digits in every form of its file."""
 
 from __future__ import annotations
 

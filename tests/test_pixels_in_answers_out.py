@@ -16,8 +16,8 @@ from nfexport.sources import ModelSpec, load
 from nfexport.sources.timm.torchvision_operators import import_timm
 
 
-def pictures() -> list[np.ndarray]:
-    """Return pictures [height, width, 3], RGB bytes: a drawn one, and scikit-learn's photographs where it is."""
+def images() -> list[np.ndarray]:
+    """Return images [height, width, 3], RGB bytes: a drawn one, and scikit-learn's photographs where it is."""
     y, x = np.mgrid[:300, :400]
     drawn = np.stack([x * 255 // 400, y * 255 // 300, (x + y) % 256], axis=-1).astype(np.uint8)
     try:
@@ -28,7 +28,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def check(name: str, folder: Path, image_size: int | None, *, fold: bool) -> list[str]:
-    """Export, compare on each picture, and return the operators in front of the first convolution."""
+    """Export, compare on each image, and return the operators in front of the first convolution."""
     path = folder / "m.onnx"
     result = nfexport.export(
         name,
@@ -50,8 +50,8 @@ def check(name: str, folder: Path, image_size: int | None, *, fold: bool) -> lis
     cfg = load(ModelSpec(name=name, image_size=image_size)).preprocessing
     to_bytes = create_transform(size[0], crop_pct=p.crop_pct, crop_mode=p.crop_mode, mean=(0, 0, 0), std=(1, 1, 1))
     session = onnxruntime.InferenceSession(path)
-    for picture in pictures():
-        pixels = torch.round(to_bytes(Image.fromarray(np.ascontiguousarray(picture))) * 255)
+    for image in images():
+        pixels = torch.round(to_bytes(Image.fromarray(np.ascontiguousarray(image))) * 255)
         mean, std = (torch.tensor(numbers).reshape(-1, 1, 1) for numbers in (cfg.mean, cfg.std))
         with torch.inference_mode():
             wanted = module(((pixels / 255 - mean) / std)[None]).softmax(-1).numpy()

@@ -1,6 +1,6 @@
 """The three usages of timm's card of nfnet_l0.ra2_in1k, from one exported file, equal timm's own.
 
-Upper half: the code of the card, word for word but for the picture and the weights, which are seeded. Lower
+Upper half: the code of the card, word for word but for the image and the weights, which are seeded. Lower
 half: examples/timm_card/usage.py in a process of its own."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ TOLERANCE = 1e-5
 """Of the range of each output: float32 in another order costs 1e-6 at most."""
 
 
-def picture() -> Image.Image:
-    """A drawn picture, not square, larger than the network's."""
+def drawn_image() -> Image.Image:
+    """A drawn image, not square, larger than the network's."""
     y, x = np.mgrid[:300, :400]
     return Image.fromarray(np.stack([x * 255 // 400, y * 255 // 300, (x * y) % 256], axis=-1).astype(np.uint8))
 
@@ -43,6 +44,7 @@ def with_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
 
 def card(img: Image.Image, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     found = {}
+    model: Any
     # Image Classification
     model = with_weights(timm.create_model("nfnet_l0.ra2_in1k", pretrained=False), weights)
     model = model.eval()
@@ -91,10 +93,10 @@ def card(img: Image.Image, weights: Mapping[str, torch.Tensor]) -> dict[str, tor
 def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mapping[str, np.ndarray], str, set[str]]:
     """What the example gives: its arrays, what it printed, and the packages that it loaded."""
     folder = tmp_path_factory.mktemp("card")
-    outputs = ("logits", "features", "embedding", "embedding-unpooled")
-    nfexport.export("nfnet_l0", folder / "m.onnx", image_size=224, fold_ws=True, outputs=outputs, verify=False)
-    picture().save(folder / "picture.png")
-    arguments = [str(USAGE), str(folder / "m.onnx"), str(folder / "picture.png"), "--save", str(folder / "all.npz")]
+    options: dict[str, Any] = {"outputs": ("logits", "features", "embedding", "embedding-unpooled")}
+    nfexport.export("nfnet_l0", folder / "m.onnx", image_size=224, fold_ws=True, verify=False, **options)
+    drawn_image().save(folder / "image.png")
+    arguments = [str(USAGE), str(folder / "m.onnx"), str(folder / "image.png"), "--save", str(folder / "all.npz")]
     code = (
         f"import runpy, sys; sys.argv = {arguments!r}; runpy.run_path({str(USAGE)!r}, run_name='__main__')\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
@@ -109,7 +111,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mapping[str, np.nda
 def wanted() -> dict[str, torch.Tensor]:
     weights = load(ModelSpec(name="nfnet_l0", image_size=224)).module.state_dict()
     with torch.inference_mode():
-        return card(picture(), weights)
+        return card(drawn_image(), weights)
 
 
 def test_the_three_usages_of_the_card_equal_timms_own(

@@ -1,8 +1,8 @@
-"""Export the digits network in every form, and show that each names the same digit for every picture.
+"""Export the digits network in several forms, and show that each predicts the same digit for every image.
 
     python prove.py FOLDER
 
-wants what train.py wrote into FOLDER. Exits with 1 if one form disagrees with PyTorch on one picture.
+FOLDER is what train.py wrote. Exits with 1 if a form disagrees with PyTorch on an image.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ EXPORTS: Mapping[str, Mapping[str, Any]] = {
     "float16 weights": {"precision": "fp16-weights"},
     "opset 18, by dynamo": {"opset": 18},
 }
-"""What each form asks of an export, on top of the preset's original form."""
+"""The export options of each form, in addition to those of the preset's original form."""
 
 
 def main(folder: Path) -> int:
-    """Print a line for each form; return the exit code."""
+    """Print a line for each form, and return the exit code."""
     preset = find_preset("digits", [HERE])
-    weights, pictures = folder / "digits.safetensors", folder / "pictures"
+    weights, images = folder / "digits.safetensors", folder / "images"
     base = preset.export_options("original")
     wrong = 0
-    print(f"{'form':<24}{'top-1: PyTorch':>16}{'ONNX Runtime':>14}{'OpenVINO':>10}   same digit in all   apart")
+    print(f"{'form':<24}{'top-1: PyTorch':>16}{'ONNX Runtime':>14}{'OpenVINO':>10}   same digit in all    diff")
     for number, (name, options) in enumerate(EXPORTS.items()):
         target = folder / f"form_{number}.onnx"
         nfexport.export(preset.model, target, checkpoint=weights, **{**base, **options}, verify=False)
         found = nfexport.evaluate(
-            target, pictures, runtimes=("onnxruntime", "openvino"), against="torch", checkpoint=weights
+            target, images, runtimes=("onnxruntime", "openvino"), against="torch", checkpoint=weights
         )
         top1 = {score.runtime: score.top1 for score in found.scores}
         same = min(agreement.top1 for agreement in found.agreements)
@@ -63,8 +63,10 @@ def main(folder: Path) -> int:
 
 
 def compare_ir(folder: Path, precision: str) -> tuple[int, float, int]:
-    """Return how many pictures OpenVINO's form of the converted preset names as the ONNX file does, the largest
-    difference of their chances, and the number of pictures."""
+    """Compare OpenVINO's form of the converted preset with the ONNX file.
+
+    Returns the number of images with the same prediction, the largest difference of a probability, and the number of
+    images."""
     target = folder / f"ir_{precision}.onnx"
     result = nfexport.export_preset(
         "digits",
@@ -76,8 +78,8 @@ def compare_ir(folder: Path, precision: str) -> tuple[int, float, int]:
         ir_precision=precision,
         verify=False,
     )
-    form = preprocessor_of(result.recipe)
-    batch = form.batch([form.read(path) for path in sorted((folder / "pictures").rglob("*.png"))])
+    preprocessor = preprocessor_of(result.recipe)
+    batch = preprocessor.batch([preprocessor.read(path) for path in sorted((folder / "images").rglob("*.png"))])
     ours, theirs = (
         open_session(file, runtime=runtime).run({"digit": batch})["chances"]
         for runtime, file in (("onnxruntime", target), ("openvino", target.with_suffix(".xml")))

@@ -2,8 +2,8 @@
 
     python train.py FOLDER
 
-writes FOLDER/digits.safetensors, the weights, and FOLDER/pictures/<digit>/<n>.png, the 360 digits that training
-never saw. Seeded: the same versions on the same machine write the same weights.
+writes FOLDER/digits.safetensors, the weights, and FOLDER/images/<digit>/<n>.png, the 360 held-out digits. Training
+is seeded: the same versions on the same machine write the same weights.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sklearn.model_selection import train_test_split
 from nfexport.sources.timm.torchvision_operators import import_timm
 
 SIZE = 32
-"""Of a picture, in pixels; the digits have 8 × 8."""
+"""Height and width of an image, in pixels; the digits of scikit-learn have 8 × 8."""
 MEAN, STD = 0.5, 0.5
 EPOCHS, BATCH, RATE = 12, 64, 2e-3
 HELD_OUT = 360
 
 
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Return the digits [1797, 32, 32, 3] uint8, and what they are [1797]."""
+def load_images() -> tuple[np.ndarray, np.ndarray]:
+    """Return the digits [1797, 32, 32, 3] uint8, and their classes [1797]."""
     digits = load_digits()
     grey = (digits.images * (255.0 / 16.0)).round().astype(np.uint8)
     large = [Image.fromarray(one).resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB") for one in grey]
@@ -36,12 +36,12 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def tensors(array: np.ndarray) -> torch.Tensor:
-    """Return pictures as the network takes them [n, 3, 32, 32]."""
+    """Return images as the input of the network [n, 3, 32, 32]."""
     return (torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 
 def train(images: torch.Tensor, targets: torch.Tensor, *, epochs: int = EPOCHS) -> torch.nn.Module:
-    """Return test_nfnet, trained."""
+    """Return test_nfnet, trained on images [n, 3, 32, 32] with the classes targets [n]."""
     torch.manual_seed(0)
     model: torch.nn.Module = import_timm().create_model("test_nfnet", num_classes=10)
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
@@ -65,19 +65,19 @@ def train(images: torch.Tensor, targets: torch.Tensor, *, epochs: int = EPOCHS) 
 
 
 def main(folder: Path) -> None:
-    """Train, and write weights and pictures."""
-    images, targets = pictures()
+    """Train, and write weights and images."""
+    images, targets = load_images()
     known, unseen, known_targets, unseen_targets = train_test_split(
         images, targets, test_size=HELD_OUT, random_state=0, stratify=targets
     )
     model = train(tensors(known), torch.from_numpy(known_targets))
     with torch.inference_mode():
         right = (model(tensors(unseen)).argmax(1).numpy() == unseen_targets).mean()
-    print(f"top-1 on {HELD_OUT} digits that it never saw: {right:.2%}")
+    print(f"top-1 on {HELD_OUT} held-out digits: {right:.2%}")
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "digits.safetensors")
     for number, (image, target) in enumerate(zip(unseen, unseen_targets, strict=True)):
-        path = folder / "pictures" / str(target) / f"{number:03}.png"
+        path = folder / "images" / str(target) / f"{number:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
 

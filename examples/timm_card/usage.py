@@ -2,9 +2,9 @@
 
     nfexport nfnet_l0.ra2_in1k --image-size 224 --fold-ws --output logits --features \\
         --embedding --embedding unpooled -o nfnet_l0.onnx
-    python usage.py nfnet_l0.onnx picture.png
+    python usage.py nfnet_l0.onnx image.png
 
-The file tells by itself how pictures are prepared and what it gives: its recipe is JSON in its metadata.
+The recipe in the file, JSON in its metadata, says how images are prepared and what the outputs are.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ PREPARED = {
     "dtype": "float32",
     "layout": "nchw",
 }
-"""What prepare does; a file that normalises or resizes by itself says something else here."""
+"""The preprocessing that prepare does; the recipe of a file that normalises or resizes itself differs."""
 
 
-def prepare(picture: Image.Image, recipe: dict[str, Any]) -> np.ndarray:
-    """Return the tensor [1, 3, height, width] of a picture: timm's create_transform(is_training=False).
+def prepare(image: Image.Image, recipe: dict[str, Any]) -> np.ndarray:
+    """Return the tensor [1, 3, height, width] of an image: timm's create_transform(is_training=False).
 
-    The shorter side becomes ⌊size / crop_pct⌋, the middle is cut out, and x = (pixel / 255 − mean) / std."""
+    Resizes the shorter side to ⌊size / crop_pct⌋, crops the centre, and returns x = (pixel / 255 − mean) / std."""
     wanted = recipe["preprocessing"]
     if other := {key: wanted[key] for key, value in PREPARED.items() if wanted[key] != value}:
-        sys.exit(f"this example does not prepare pictures with {other}; 'nfexport classify' does")
+        sys.exit(f"this example does not prepare images with {other}; 'nfexport classify' does")
     height, width = recipe["image_size"]
     short = int(height / wanted["crop_pct"])
-    picture = picture.convert("RGB")
-    if picture.width <= picture.height:
-        size = (short, int(short * picture.height / picture.width))
+    image = image.convert("RGB")
+    if image.width <= image.height:
+        size = (short, int(short * image.height / image.width))
     else:
-        size = (int(short * picture.width / picture.height), short)
-    picture = picture.resize(size, FILTERS[wanted["interpolation"]])
-    left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
-    pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float32) / 255
+        size = (int(short * image.width / image.height), short)
+    image = image.resize(size, FILTERS[wanted["interpolation"]])
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32) / 255
     normal = (pixels - np.float32(wanted["mean"])) / np.float32(wanted["std"])
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
@@ -57,22 +57,22 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Print the best five classes and the shapes of feature maps and embeddings; keep the arrays if asked to."""
-    parser = argparse.ArgumentParser(description="What is on a picture, its feature maps and its embeddings.")
+    """Print the top five classes and the shapes of feature maps and embeddings, and save the arrays if asked to."""
+    parser = argparse.ArgumentParser(description="Classify an image, and compute its feature maps and embeddings.")
     parser.add_argument("file")
-    parser.add_argument("picture")
-    parser.add_argument("--save", metavar="FILE.npz", help="keep the arrays too")
+    parser.add_argument("image")
+    parser.add_argument("--save", metavar="FILE.npz", help="save the arrays too")
     arguments = parser.parse_args()
 
     session = onnxruntime.InferenceSession(arguments.file)
     recipe = json.loads(session.get_modelmeta().custom_metadata_map["nfexport.recipe"])
-    with Image.open(arguments.picture) as picture:
-        tensor = prepare(picture, recipe)
+    with Image.open(arguments.image) as image:
+        tensor = prepare(image, recipe)
     names = [output["name"] for output in recipe["outputs"]]
     found = dict(zip(names, session.run(names, {recipe["input_name"]: tensor}), strict=True))
     kept = dict(found)
 
-    # image classification: output.softmax(dim=1) * 100, and the best five
+    # image classification: output.softmax(dim=1) * 100, and the top five
     percent = softmax(found["logits"]) * 100
     indices = np.argsort(-percent, axis=1, kind="stable")[:, :5]
     kept["top5_class_indices"], kept["top5_probabilities"] = indices, np.take_along_axis(percent, indices, axis=1)

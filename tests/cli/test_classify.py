@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ from tests.images.classify.conftest import drawn
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("classify") / "m.onnx"
-    outputs = ("logits", "features", "embedding")
-    nfexport.export("test_nfnet", path, fold_ws=True, image_size=64, outputs=outputs, verify=False)
+    options: dict[str, Any] = {"outputs": ("logits", "features", "embedding")}
+    nfexport.export("test_nfnet", path, fold_ws=True, image_size=64, verify=False, **options)
     return path
 
 
@@ -52,7 +53,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
-def test_a_table_for_each_picture(exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_for_each_image(exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["classify", str(exported), "photos"]) == EXIT_OK
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -78,8 +79,8 @@ def test_verbose_says_what_ran_and_quiet_nothing(
 def test_csv_has_one_row_a_class(exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["classify", str(exported), "photos/*.png", "--csv", "--top", "3", "--batch", "2"]) == EXIT_OK
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert list(rows[0]) == ["picture", "rank", "class", "label", "probability"]
-    assert [(row["picture"], row["rank"]) for row in rows] == [
+    assert list(rows[0]) == ["image", "rank", "class", "label", "probability"]
+    assert [(row["image"], row["rank"]) for row in rows] == [
         (f"photos/{name}.png", str(rank)) for name in "ab" for rank in (1, 2, 3)
     ]
     best = next(nfexport.classify(exported, photos / "a.png", batch=2)).classes[0]
@@ -90,31 +91,31 @@ def test_csv_has_one_row_a_class(exported: Path, photos: Path, capsys: pytest.Ca
 def test_json_is_one_document_with_what_was_skipped(
     exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "bad.png").write_text("no picture")
+    (photos / "bad.png").write_text("no image")
     assert run(["classify", str(exported), "photos", "--json", "--top", "2"]) == EXIT_VERIFICATION
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert document["model"] == "test_nfnet"
     assert document["runtime"].startswith("onnxruntime ")
-    assert [entry["picture"] for entry in document["pictures"]] == ["photos/a.png", "photos/b.png"]
-    assert [set(guess) for guess in document["pictures"][0]["classes"]] == [{"class", "label", "probability"}] * 2
-    assert document["pictures_read"] == 2
+    assert [entry["image"] for entry in document["images"]] == ["photos/a.png", "photos/b.png"]
+    assert [set(guess) for guess in document["images"][0]["classes"]] == [{"class", "label", "probability"}] * 2
+    assert document["images_read"] == 2
     assert document["skipped"] == [
         {
-            "picture": "photos/bad.png",
-            "problem": "'photos/bad.png' is no picture that Pillow knows",
+            "image": "photos/bad.png",
+            "problem": "'photos/bad.png' is no image that Pillow knows",
             "fix": "convert it to PNG or JPEG",
         }
     ]
-    assert captured.err == "nfexport: 'photos/bad.png' is no picture that Pillow knows; convert it to PNG or JPEG\n"
+    assert captured.err == "nfexport: 'photos/bad.png' is no image that Pillow knows; convert it to PNG or JPEG\n"
 
 
-def test_json_of_no_readable_picture_is_a_document_too(
+def test_json_of_no_readable_image_is_a_document_too(
     exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "bad.png").write_text("no picture")
+    (photos / "bad.png").write_text("no image")
     assert run(["classify", str(exported), "photos/bad.png", "--json"]) == EXIT_VERIFICATION
-    assert json.loads(capsys.readouterr().out)["pictures"] == []
+    assert json.loads(capsys.readouterr().out)["images"] == []
 
 
 def test_the_same_command_prints_the_same_bytes(
@@ -130,16 +131,16 @@ def test_the_same_command_prints_the_same_bytes(
 def test_embeddings_and_features_are_written_beside_the_classes(
     exported: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "aa.png").write_text("no picture")
+    (photos / "aa.png").write_text("no image")
     words = ["classify", str(exported), "photos", "--embed", "e.npy", "--save-features", "maps/new"]
     assert run(words) == EXIT_VERIFICATION
     out = capsys.readouterr().out
-    assert "embeddings of 2 pictures in e.npy" in out
-    assert "features of 2 pictures in maps/new" in out
-    assert Path("e.pictures.csv").read_text() == "row,picture\n0,photos/a.png\n1,photos/b.png\n"
+    assert "embeddings of 2 images in e.npy" in out
+    assert "features of 2 images in maps/new" in out
+    assert Path("e.images.csv").read_text() == "row,image\n0,photos/a.png\n1,photos/b.png\n"
     embedded = np.load("e.npy")
     assert (embedded.dtype, embedded.shape) == (np.float32, (2, 192))
-    assert Path("maps/new/pictures.csv").read_text() == "file,picture\na.npz,photos/a.png\nb.npz,photos/b.png\n"
+    assert Path("maps/new/images.csv").read_text() == "file,image\na.npz,photos/a.png\nb.npz,photos/b.png\n"
     with np.load("maps/new/a.npz") as arrays:
         assert arrays.files == [f"features_{i}" for i in range(5)]
         assert arrays["features_4"].shape == (192, 2, 2)
@@ -147,7 +148,7 @@ def test_embeddings_and_features_are_written_beside_the_classes(
 
 def test_a_file_without_classes_writes_its_maps(maps: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["classify", str(maps), "photos", "--save-features", "f"]) == EXIT_OK
-    assert capsys.readouterr().out == "features of 2 pictures in f\n"
+    assert capsys.readouterr().out == "features of 2 images in f\n"
     assert run(["classify", str(maps), "photos"]) == EXIT_INPUT
     assert "gives no classes (its outputs: features); write what it gives with --embed FILE" in complaint(capsys)
     assert run(["classify", str(maps), "photos", "--embed", "e.npy"]) == EXIT_INPUT
@@ -159,7 +160,7 @@ def test_a_file_without_classes_writes_its_maps(maps: Path, photos: Path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no pictures were named; name files"),
+        ([], "no images were named; name files"),
         (["none.png"], "there is no file or folder 'none.png'"),
         (["photos", "--json", "--csv"], "--json and --csv are two forms of one output"),
         (["photos", "--top", "1001"], "the file gives 1000 classes, not 1001; pass --top from 1 to 1000"),
@@ -189,13 +190,13 @@ def test_as_a_process_with_a_list_on_stdin(exported: Path, photos: Path) -> None
     )
     assert done.returncode == EXIT_VERIFICATION
     assert [line.split(b",")[0] for line in done.stdout.splitlines()] == [
-        b"picture",
+        b"image",
         b"photos/b.png",
         b"photos/a.png",
     ]
     first, second = done.stderr.decode().splitlines()
-    assert first == "nfexport: there is no picture 'photos/gone.png'; check the path"
-    assert second.startswith("nfexport: there is no picture 'photos/caf")
+    assert first == "nfexport: there is no image 'photos/gone.png'; check the path"
+    assert second.startswith("nfexport: there is no image 'photos/caf")
 
 
 def test_a_name_that_is_no_utf8_is_printed_all_the_same(

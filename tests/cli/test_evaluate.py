@@ -29,19 +29,19 @@ def test_it_prints_what_it_found(model: Path, answered: Answered, capsys: pytest
     out, err = said(capsys)
     assert err == ""  # no progress in a pipe
     for fact in (
-        "60 pictures",
-        "10 with pictures; folders in the order of their names",
+        "60 images",
+        "10 with images; folders in the order of their names",
         f"onnxruntime top-1 {answered.per_cent(1):.3f} %, top-5 {answered.per_cent(5):.3f} %",
         f"torch top-1 {answered.per_cent(1):.3f} %",
         "torch has the same top-1 for 100.000 %, the same five for 100.000 %, probabilities within",
         "64×64, bicubic, crop",
-        "pictures a second",
+        "images/s",
         "taken for",
     ):
         assert fact in out
 
 
-def test_json_csv_and_the_picture_say_the_same(
+def test_json_csv_and_the_image_say_the_same(
     model: Path, answered: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ["--csv", str(tmp_path / "c.csv"), "--confusion", str(tmp_path / "c.png")]
@@ -50,8 +50,8 @@ def test_json_csv_and_the_picture_say_the_same(
     assert result["runtimes"][0]["top1"] == answered.per_cent(1)
     with (tmp_path / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(int(row["index"]), int(row["pictures"]), float(row["top1"])) for row in rows] == [
-        (entry["index"], entry["pictures"], entry["top1"]) for entry in result["classes"]
+    assert [(int(row["index"]), int(row["images"]), float(row["top1"])) for row in rows] == [
+        (entry["index"], entry["images"], entry["top1"]) for entry in result["classes"]
     ]
     first = (tmp_path / "c.png").read_bytes()
     assert Image.open(tmp_path / "c.png").size == (900, 800)
@@ -82,7 +82,7 @@ def test_an_accuracy_that_is_not_as_expected_exits_with_1(
     for wrong in (top1 - 0.2, top1 + 0.2):  # better than expected is wrong too
         assert run([*command, "--expect-top1", f"{wrong:.4f}"]) == 1
         out, err = said(capsys)
-        wanted = f"{model}: top-1 in onnxruntime is {top1:.2f} %, {wrong:.2f} % within 0.1 was expected"
+        wanted = f"{model}: top-1 in onnxruntime is {top1:.2f} %, expected {wrong:.2f} % ± 0.1"
         assert (out, err) == ("", f"nfexport: {wanted}\n")
 
 
@@ -90,7 +90,7 @@ def test_the_claim_in_the_file_is_held_to(
     model: Path, answered: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["evaluate", str(model), str(answered.root), "--expect-claimed"]) == 2
-    assert "carries no accuracy that was claimed; pass --expect-top1" in said(capsys)[1]
+    assert "states no published accuracy; pass --expect-top1" in said(capsys)[1]
     for claim, code in ((answered.per_cent(1), 0), (83.34, 1)):
         proto = onnx.load(model)
         for key, value in write_about(About(title="t", claimed=Accuracy(top1=claim))).items():
@@ -105,29 +105,29 @@ def test_the_claim_in_the_file_is_held_to(
             assert (evaluation.pictures, evaluation.dataset) == (60, "ten kinds")
         else:
             assert evaluation is None
-            assert "83.34 % within 0.1 was expected" in (err := said(capsys)[1])
+            assert "expected 83.34 % ± 0.1" in (err := said(capsys)[1])
             assert "not recorded" in err
 
 
-def test_a_skipped_picture_is_named_on_stderr(
+def test_a_skipped_image_is_named_on_stderr(
     model: Path, answered: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "val"
     for name, index in answered.truth.items():
         (root / str(index)).mkdir(parents=True, exist_ok=True)
         (root / str(index) / Path(name).name).symlink_to(answered.root / name)
-    (root / "4" / "z.jpg").write_bytes(b"no picture")
+    (root / "4" / "z.jpg").write_bytes(b"no image")
     assert run(["evaluate", str(model), str(root), "--record"]) == 1
     out, err = said(capsys)
-    assert "60 pictures read, 1 skipped; the accuracy is that of those read" in out
-    assert f"nfexport: skipped: '{root}/4/z.jpg' is no picture that Pillow knows\n" in err
+    assert "60 images read, 1 skipped; the accuracy is that of those read" in out
+    assert f"nfexport: skipped: '{root}/4/z.jpg' is no image that Pillow knows\n" in err
     assert nfexport.inspect(model).evaluation is None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--within", "1"], "--within is for what is expected; add --expect-top1"),
+        (["--within", "1"], "--within is the tolerance of an expected accuracy; add --expect-top1"),
         (["--expect-top1", "1", "--expect-claimed"], "are two expectations"),
         (["--checkpoint", "x.pt"], "--checkpoint is for PyTorch's model; add --against torch"),
         (["--dataset", "x"], "--dataset is a name to record; add --record"),

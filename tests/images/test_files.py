@@ -1,4 +1,4 @@
-"""Files, folders, patterns and lists become pictures, in order, when they are asked for."""
+"""Files, folders, patterns and lists become images, in order, when they are asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from nfexport.errors import ImageError
 from nfexport.images import files
-from nfexport.images.files import find_images, listed, spelled
+from nfexport.images.files import find_images, paths_listed, printable
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_patterns(folder: Path) -> None:
 def test_a_word_that_names_nothing_is_told_before_anything_is_read(folder: Path) -> None:
     for word, message in (
         ("no.png", "there is no file or folder 'no.png'; check"),
-        ("c", "there is no picture in the folder 'c'"),
+        ("c", "there is no image in the folder 'c'"),
         ("*.tiff", r"no file matches '\*\.tiff'"),
     ):
         with pytest.raises(ImageError, match=message):
@@ -69,7 +69,7 @@ def test_a_list_on_stdin(text: bytes, folder: Path) -> None:
 
 
 def test_a_name_between_nuls_may_hold_a_line_break() -> None:
-    assert [str(p) for p in listed(io.BytesIO(b"a\nb.png\0c.png\0"))] == ["a\nb.png", "c.png"]
+    assert [str(p) for p in paths_listed(io.BytesIO(b"a\nb.png\0c.png\0"))] == ["a\nb.png", "c.png"]
 
 
 def test_a_list_is_followed_as_it_arrives() -> None:
@@ -80,7 +80,7 @@ def test_a_list_is_followed_as_it_arrives() -> None:
             asked.append(size)
             return (b"a.p", b"ng\nb.png\nc.", b"png", b"")[len(asked) - 1]
 
-    found = listed(Slow())  # type: ignore[arg-type]
+    found = paths_listed(Slow())  # type: ignore[arg-type]
     assert (str(next(found)), len(asked)) == ("a.png", 2)
     assert [str(p) for p in found] == ["b.png", "c.png"]
 
@@ -100,5 +100,5 @@ def test_folders_are_read_one_at_a_time(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_name_that_is_no_utf8_can_be_written() -> None:
-    assert spelled(Path("caf\udce9.png")) == "caf\\xe9.png"
-    assert spelled(Path("café.png")) == "café.png"
+    assert printable(Path("caf\udce9.png")) == "caf\\xe9.png"
+    assert printable(Path("café.png")) == "café.png"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
 from nfexport.errors import InputError
-from nfexport.images import synsets
 from nfexport.images.labels import label_names, read_labels
 from nfexport.images.synsets import LISTS
 from nfexport.sources.timm.torchvision_operators import import_timm
@@ -36,7 +36,7 @@ def test_every_subset_that_timm_infers_has_its_names() -> None:
 def test_what_nobody_knows_is_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert label_names(None, 2) == ("class 0", "class 1")
     assert label_names("my own", 2) == ("class 0", "class 1")
-    monkeypatch.setattr(synsets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert label_names("imagenet-1k", 1000)[999] == "class 999"
 
 
@@ -70,7 +70,7 @@ def test_forms_of_a_file(text: str, tmp_path: Path) -> None:
         (b"[1,", r"l' are not JSON"),
         (b'{"0": "cat", "2": "dog"}', r"l' are not numbered from 0 to 1"),
         (b'{"cat": 0, "dog": 1}', r"l' are not numbered from 0 to 1"),
-        (b"\xff\xfe\x00", r"l' cannot be read \(it is no UTF-8\)"),
+        (b"\xff\xfe\x00", r"l' cannot be read \(it is not UTF-8\)"),
     ],
 )
 def test_a_file_that_does_not_fit_says_why(text: bytes, message: str, tmp_path: Path) -> None:

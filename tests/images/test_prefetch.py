@@ -1,7 +1,8 @@
-"""Pictures are decoded ahead, in order, a few at a time."""
+"""Images are decoded ahead, in order, a few at a time."""
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import warnings
@@ -17,7 +18,7 @@ from nfexport.images.prefetch import read_ahead
 from nfexport.images.preprocessor import Preprocessor
 from nfexport.recipe.recipe import Preprocessing
 
-FORM = Preprocessor(
+AS_IT_IS = Preprocessor(
     input_name="input",
     size=None,
     channels=3,
@@ -28,16 +29,16 @@ FORM = Preprocessor(
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     for i in range(40):
         Image.new("RGB", (8 + 400 * (i % 3 == 0), 8), (i, 0, 0)).save(tmp_path / f"{i:02}.png")
     return sorted(tmp_path.iterdir())
 
 
-def test_order_is_kept_and_errors_stand_where_they_belong(pictures: list[Path]) -> None:
-    pictures[7].write_text("no picture")
-    found = list(read_ahead(FORM, pictures))
-    assert [picture for picture, _ in found] == pictures
+def test_order_is_kept_and_errors_stand_where_they_belong(images: list[Path]) -> None:
+    images[7].write_text("no image")
+    found = list(read_ahead(AS_IT_IS, images))
+    assert [image for image, _ in found] == images
     for i, (_, pixels) in enumerate(found):
         if i == 7:
             assert isinstance(pixels, ImageError)
@@ -46,28 +47,58 @@ def test_order_is_kept_and_errors_stand_where_they_belong(pictures: list[Path]) 
             assert pixels[0, 0, 0] == i
 
 
-def test_no_more_are_read_than_asked_for(pictures: list[Path]) -> None:
+def test_no_more_are_read_than_asked_for(images: list[Path]) -> None:
     taken, before = 0, set(threading.enumerate())
 
     def counted() -> Iterator[Path]:
         nonlocal taken
-        for picture in pictures:
+        for image in images:
             taken += 1
-            yield picture
+            yield image
 
-    found = read_ahead(FORM, counted(), ahead=5)
+    found = read_ahead(AS_IT_IS, counted(), ahead=5)
     next(found)
     assert taken == 6
     found.close()
     assert set(threading.enumerate()) <= before
 
 
-def test_warnings_are_what_they_were_though_many_threads_decode(pictures: list[Path]) -> None:
+def test_a_generator_that_a_decoding_thread_collects_ends_without_an_error(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception keeps the generator in a cycle, and the garbage collector may run in any thread, also in one that
+    decodes: it cannot wait for itself."""
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_value))
+    started, collected = threading.Event(), threading.Event()
+
+    def read(self: Preprocessor, source: Path) -> np.ndarray:
+        if source != images[0]:
+            started.wait(10)
+            gc.collect()
+            collected.set()
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr(Preprocessor, "read", read)
+    gc.disable()
+    try:
+        cycle: list[object] = [read_ahead(AS_IT_IS, images, ahead=1)]
+        next(cycle[0])  # type: ignore[call-overload]
+        cycle.append(cycle)
+        del cycle
+        started.set()
+        assert collected.wait(10)
+    finally:
+        gc.enable()
+    assert raised == []
+
+
+def test_warnings_are_what_they_were_though_many_threads_decode(images: list[Path]) -> None:
     before, interval = list(warnings.filters), sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # so that threads meet inside
     try:
         for _ in range(5):
-            list(read_ahead(FORM, pictures))
+            list(read_ahead(AS_IT_IS, images))
     finally:
         sys.setswitchinterval(interval)
     assert list(warnings.filters) == before

@@ -22,7 +22,7 @@ def test_int8_agrees_with_float_on_99_of_100_digits(digits: Path, tmp_path: Path
     weights = digits / "digits.safetensors"
     nfexport.export("test_nfnet", plain, checkpoint=weights, num_classes=10, image_size=32, fold_ws=True)
     others = []
-    for group in sorted((digits / "pictures").iterdir()):
+    for group in sorted((digits / "images").iterdir()):
         images = sorted(group.iterdir())
         (tmp_path / "known" / group.name).mkdir(parents=True)
         for image in images[:CALIBRATING]:

@@ -1,7 +1,8 @@
-"""Options of evaluate: what is read and how, what is expected, and what is written."""
+"""Options of evaluate: which images are read and how, which accuracy is expected, and what is written."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,7 @@ from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
     from nfexport.images.evaluate.expectation import Expectation
-    from nfexport.images.evaluate.predictions import Reading
+    from nfexport.images.evaluate.predictions import ClassOutputs
     from nfexport.inspection import FileFacts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -21,39 +22,39 @@ PER_CENT = click.FloatRange(min=0, max=100)
 POSITIVE = click.IntRange(min=1)
 
 
-def feeding(function: Function) -> Function:
-    """Add which pictures are read; the command gets truth, truth_base, class_map, batch, workers, limit, resume."""
+def data_options(function: Function) -> Function:
+    """Add which images are read; the command gets truth, truth_base, class_map, limit, batch, workers, resume."""
     options = [
-        click.option("--truth", type=FILE, metavar="FILE", help="The class of each picture, line by line."),
+        click.option("--truth", type=FILE, metavar="FILE", help="File that lists the class of each image."),
         click.option("--truth-base", type=click.Choice(["0", "1"]), help="Number of the first class in --truth."),
-        click.option("--class-map", type=FILE, metavar="FILE", help="The class that each folder or name stands for."),
-        click.option("--batch", type=POSITIVE, help="Pictures run at once. [default: 8, or the file's own]"),
-        click.option("--workers", type=POSITIVE, help="Threads that read and run pictures. [default: cores]"),
-        click.option("--limit", type=POSITIVE, help="Take so many pictures, spread evenly over all."),
-        click.option("--resume", type=FILE, metavar="FILE", help="A journal to go on with, or to start."),
+        click.option("--class-map", type=FILE, metavar="FILE", help="File that maps names of folders to classes."),
+        click.option("--limit", type=POSITIVE, help="Evaluate this many images, spread evenly over all."),
+        click.option("--batch", type=POSITIVE, help="Images per run. [default: 8, or the file's fixed batch size]"),
+        click.option("--workers", type=POSITIVE, help="Threads that read and run images. [default: cores]"),
+        click.option("--resume", type=FILE, metavar="FILE", help="Journal to continue, or to start."),
     ]
     return _all(options, function)
 
 
-def expecting(function: Function) -> Function:
-    """Add what is expected; the command gets expect_top1, expect_top5, expect_claimed and within."""
+def accuracy_options(function: Function) -> Function:
+    """Add which accuracy is expected; the command gets expect_top1, expect_top5, expect_claimed and within."""
     options = [
         click.option("--expect-top1", type=PER_CENT, metavar="PERCENT", help="Fail unless top-1 is this."),
         click.option("--expect-top5", type=PER_CENT, metavar="PERCENT", help="Fail unless top-5 is this."),
-        click.option("--expect-claimed", is_flag=True, help="Fail unless they are what FILE says was published."),
-        click.option("--within", type=click.FloatRange(min=0), help="Points to either side. [default: 0.1]"),
+        click.option("--expect-claimed", is_flag=True, help="Fail unless they are as published, according to FILE."),
+        click.option("--within", type=click.FloatRange(min=0), help="Tolerance in percentage points. [default: 0.1]"),
     ]
     return _all(options, function)
 
 
-def giving(function: Function) -> Function:
+def result_options(function: Function) -> Function:
     """Add what is written; the command gets per_class, csv, confusion, record and dataset."""
     options = [
-        click.option("--per-class", is_flag=True, help="Show each class, and what it is taken for most."),
+        click.option("--per-class", is_flag=True, help="Show each class, and the class it is mistaken for most."),
         click.option("--csv", type=FILE, metavar="FILE", help="Write the classes as CSV."),
-        click.option("--confusion", type=FILE, metavar="FILE", help="Write a PNG of what is taken for what."),
-        click.option("--record", is_flag=True, help="Put the accuracy into the metadata of FILE."),
-        click.option("--dataset", metavar="NAME", help="With --record: what DATA is called. [default: its folder]"),
+        click.option("--confusion", type=FILE, metavar="FILE", help="Write the confusion matrix as PNG."),
+        click.option("--record", is_flag=True, help="Write the accuracy to the metadata of FILE."),
+        click.option("--dataset", metavar="NAME", help="With --record: name of the data. [default: its folder's]"),
     ]
     return _all(options, function)
 
@@ -64,34 +65,62 @@ def _all(options: Sequence[Callable[[Any], Any]], function: Function) -> Functio
     return function
 
 
-def check_options(
-    *,
-    against: str | None,
-    checkpoint: Path | None,
-    expected: tuple[float | None, float | None],
-    expect_claimed: bool,
-    within: float | None,
-    csv: Path | None,
-    confusion: Path | None,
-    record: Path | None,
-    dataset: str | None,
-) -> None:
-    """Raise InputError, OutputError or MissingPackage for what cannot work, before any long work is done."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExpectedAccuracy:
+    """The accuracy that the options expect, in per cent; claimed stands for the one that the file states."""
+
+    top1: float | None
+    top5: float | None
+    claimed: bool
+    within: float | None
+
+    def check(self) -> None:
+        """Raise InputError if the options contradict each other."""
+        has_numbers = self.top1 is not None or self.top5 is not None
+        if self.within is not None and not has_numbers and not self.claimed:
+            raise InputError(
+                "--within is the tolerance of an expected accuracy",
+                fix="add --expect-top1, --expect-top5 or --expect-claimed",
+            )
+        if has_numbers and self.claimed:
+            raise InputError("--expect-claimed and numbers are two expectations", fix="pass one of them")
+
+    def of_file(self, facts: FileFacts, outputs: ClassOutputs) -> Expectation:
+        """Return the expectation for this file.
+
+        Raises InputError if it states no published accuracy, or does not return the top five."""
+        from nfexport.images.evaluate.expectation import WITHIN, Expectation, claimed
+        from nfexport.images.evaluate.predictions import TOP
+
+        points = WITHIN if self.within is None else self.within
+        expectation = (
+            claimed(facts.about, within=points)
+            if self.claimed
+            else Expectation(top1=self.top1, top5=self.top5, within=points)
+        )
+        classes = facts.recipe.num_classes if facts.recipe is not None else TOP
+        if expectation.top5 is not None and outputs.depth < min(TOP, classes):
+            raise InputError(
+                f"the file returns the top {outputs.depth} classes, which give no top-5",
+                fix="export it with --output logits, or expect --expect-top1 only",
+            )
+        return expectation
+
+
+def check_combinations(*, against: str | None, checkpoint: Path | None, record: bool, dataset: str | None) -> None:
+    """Raise InputError for an option that needs another one."""
+    if checkpoint is not None and against is None:
+        raise InputError("--checkpoint has the weights of the model in PyTorch", fix="add --against torch")
+    if dataset is not None and not record:
+        raise InputError("--dataset names the data in a record", fix="add --record")
+
+
+def check_targets(*, csv: Path | None, confusion: Path | None, record: Path | None) -> None:
+    """Raise OutputError or MissingPackage for a file that cannot be written, before any work is done."""
     import importlib.util
 
     from nfexport.graph.atomic_files import check_target
 
-    if checkpoint is not None and against is None:
-        raise InputError("--checkpoint is for PyTorch's model", fix="add --against torch")
-    if dataset is not None and record is None:
-        raise InputError("--dataset is a name to record", fix="add --record")
-    numbers = any(number is not None for number in expected)
-    if within is not None and not numbers and not expect_claimed:
-        raise InputError(
-            "--within is for what is expected", fix="add --expect-top1, --expect-top5 or --expect-claimed"
-        )
-    if numbers and expect_claimed:
-        raise InputError("--expect-claimed and numbers are two expectations", fix="pass one of them")
     for target, option in ((csv, "--csv"), (confusion, "--confusion"), (record, "--record")):
         if target is not None:
             check_target(target, option=option)
@@ -100,30 +129,3 @@ def check_options(
             "--confusion needs matplotlib, which is not installed",
             fix="install it with: pip install 'nfexport[report]'",
         )
-
-
-def expectation_for(
-    facts: FileFacts,
-    reading: Reading,
-    top1: float | None,
-    top5: float | None,
-    from_file: bool,
-    within: float | None,
-) -> Expectation:
-    """Return what the options expect of this file.
-
-    Raises InputError if it carries no claim, or cannot tell the best five."""
-    from nfexport.images.evaluate.expectation import WITHIN, Expectation, claimed
-    from nfexport.images.evaluate.predictions import BEST
-
-    points = WITHIN if within is None else within
-    expectation = (
-        claimed(facts.about, within=points) if from_file else Expectation(top1=top1, top5=top5, within=points)
-    )
-    classes = facts.recipe.num_classes if facts.recipe is not None else BEST
-    if expectation.top5 is not None and reading.depth < min(BEST, classes):
-        raise InputError(
-            f"the file tells the best {reading.depth} classes, and no top-5",
-            fix="export it with --output logits, or leave top-5 out with --expect-top1",
-        )
-    return expectation

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def show_evaluation(result: Evaluation, console: Console, *, per_class: bool, recorded: bool) -> None:
-    """Print the accuracy in each runtime, the agreement between them, and the classes if asked."""
+    """Print the accuracy in each runtime, the agreement between runtimes, and the classes if per_class."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
     table.add_row("model", escape(result.model_name))
-    table.add_row("data", f"{escape(str(result.data.root))}: {_pictures(result)}")
-    table.add_row("classes", f"{len(result.classes):,} with pictures; {escape(result.data.rule)}")
+    table.add_row("data", f"{escape(str(result.data.root))}: {_images(result)}")
+    table.add_row("classes", f"{len(result.classes):,} with images; {escape(result.data.rule)}")
     table.add_row("transform", escape(result.transform))
     for score in result.scores:
-        top5 = "unknown, the file tells fewer classes" if score.top5 is None else f"{score.top5:.3f} %"
+        top5 = "unknown, as the file returns fewer classes" if score.top5 is None else f"{score.top5:.3f} %"
         table.add_row(score.runtime, f"top-1 [bold]{score.top1:.3f} %[/], top-5 {top5}")
         if score.not_a_number:
-            table.add_row("[red]NaN[/]", f"in the scores of {score.not_a_number:,} pictures, which count as wrong")
+            table.add_row("[red]NaN[/]", f"in the scores of {score.not_a_number:,} images, which count as wrong")
     for agreement in result.agreements:
         parts = [f"{agreement.second} has the same top-1 for {agreement.top1:.3f} %"]
         if agreement.top5 is not None:
@@ -37,9 +37,9 @@ def show_evaluation(result: Evaluation, console: Console, *, per_class: bool, re
         if agreement.largest_difference is not None:
             parts.append(f"probabilities within {agreement.largest_difference:.1e}")
         table.add_row("agreement", ", ".join(parts))
-    known = f", {result.from_journal:,} pictures from the journal" if result.from_journal else ""
+    known = f", {result.from_journal:,} images from the journal" if result.from_journal else ""
     seconds = result.seconds["evaluate"]
-    table.add_row("time", f"{seconds:.1f} s, {result.pictures_per_second:.1f} pictures a second{known}")
+    table.add_row("time", f"{seconds:.1f} s, {result.images_per_second:.1f} images/s{known}")
     if recorded:
         table.add_row("recorded", "in the file's metadata")
     console.out.print(table)
@@ -47,10 +47,10 @@ def show_evaluation(result: Evaluation, console: Console, *, per_class: bool, re
         _show_classes(result, console)
 
 
-def _pictures(result: Evaluation) -> str:
-    text = f"{result.pictures:,} pictures"
+def _images(result: Evaluation) -> str:
+    text = f"{result.images:,} images"
     if result.skipped:
-        text += f" read, [red]{len(result.skipped):,} skipped[/]; the accuracy is that of those read"
+        text += f" read, [red]{len(result.skipped):,} skipped[/]; the accuracy is of those read"
     if result.data.left_out:
         text += f"; {result.data.left_out:,} left out"
     return text
@@ -58,30 +58,34 @@ def _pictures(result: Evaluation) -> str:
 
 def _show_classes(result: Evaluation, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    for heading in ("class", "label", "pictures", "top-1 %", "taken for"):
-        table.add_column(heading, justify="right" if heading in ("class", "pictures", "top-1 %") else "left")
+    for heading in ("class", "label", "images", "top-1 %", "mistaken for"):
+        table.add_column(heading, justify="right" if heading in ("class", "images", "top-1 %") else "left")
     names = result.class_names
     for score in result.classes:
         wrong = score.confused_with
-        taken = "" if wrong is None else f"{wrong}{f' {names[wrong]}' if names else ''} ({score.confusions:,})"
+        mistaken_for = "" if wrong is None else f"{wrong}{f' {names[wrong]}' if names else ''} ({score.confusions:,})"
         table.add_row(
-            str(score.index), escape(score.label or ""), f"{score.pictures:,}", f"{score.top1:.2f}", escape(taken)
+            str(score.index),
+            escape(score.label or ""),
+            f"{score.images:,}",
+            f"{score.top1:.2f}",
+            escape(mistaken_for),
         )
     console.out.print(table)
 
 
 def report_problems(result: Evaluation, problems: Sequence[str], *, not_recorded: bool) -> None:
-    """Print one line on stderr for each picture that was skipped, and for each expectation that is not met."""
+    """Print a line on stderr for each image that was skipped, and for each expectation that is not met."""
     for _, reason in result.skipped:
         click.echo(f"nfexport: skipped: {reason}", err=True)
     for problem in problems:
         click.echo(f"nfexport: {result.path}: {problem}", err=True)
     if not_recorded:
-        click.echo(f"nfexport: {result.path}: not recorded, for these reasons", err=True)
+        click.echo(f"nfexport: {result.path}: the accuracy was not recorded, for these reasons", err=True)
 
 
 def write_tables(result: Evaluation, *, csv: Path | None, confusion: Path | None) -> None:
-    """Write the classes as CSV, and the picture of what is taken for what. Raises OutputError."""
+    """Write the classes as CSV, and the confusion matrix as PNG. Raises OutputError."""
     from nfexport.graph.atomic_files import staged, write_files
 
     if csv is not None:
@@ -90,6 +94,6 @@ def write_tables(result: Evaluation, *, csv: Path | None, confusion: Path | None
     if confusion is not None:
         from nfexport.images.evaluate.confusion import png
 
-        picture = png(result)
+        content = png(result)
         with staged(confusion, option="--confusion") as partial:
-            write_files(partial.parent, {partial.name: picture})
+            write_files(partial.parent, {partial.name: content})

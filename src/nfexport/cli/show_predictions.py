@@ -1,7 +1,6 @@
-"""Print what is on pictures: for people, as CSV rows or as one JSON document, each as soon as it is known.
+"""Print predictions as tables, as CSV or as one JSON document, each as soon as it is known.
 
-Each printer writes to the stream that it is given: while progress is shown on stderr, rich sends what goes to
-sys.stdout there too.
+Each printer writes to the stream that it is given, as rich redirects sys.stdout while it shows progress on stderr.
 """
 
 from __future__ import annotations
@@ -17,34 +16,37 @@ from rich.table import Table
 
 from nfexport.images.classify.classifier import Prediction
 from nfexport.images.classify.inference import Skipped
-from nfexport.images.files import spelled
+from nfexport.images.files import printable
 
 
 class Printer(Protocol):
-    """Hears of each picture in order, then of the end."""
+    """Is called for each image in order, then once at the end."""
 
-    def show(self, prediction: Prediction) -> None: ...
+    def show(self, prediction: Prediction) -> None:
+        """Print a prediction."""
 
-    def skip(self, skipped: Skipped) -> None: ...
+    def skip(self, skipped: Skipped) -> None:
+        """Take note of an image that was skipped."""
 
-    def end(self, facts: Mapping[str, Any]) -> None: ...
+    def end(self, facts: Mapping[str, Any]) -> None:
+        """Print what is known at the end: images_read, and the paths in embeddings and features."""
 
 
 class Quiet:
     """A printer that prints nothing."""
 
     def show(self, prediction: Prediction) -> None:
-        pass
+        """Print nothing."""
 
     def skip(self, skipped: Skipped) -> None:
-        pass
+        """Print nothing."""
 
     def end(self, facts: Mapping[str, Any]) -> None:
-        pass
+        """Print nothing."""
 
 
 class Tables(Quiet):
-    """For people: a heading and a table for each picture, at the end what was written."""
+    """Prints a heading and a table for each image, and at the end the files that were written."""
 
     def __init__(self, out: IO[str], head: Mapping[str, Any]) -> None:
         self._out = RichConsole(file=out, highlight=False, soft_wrap=True)
@@ -52,60 +54,66 @@ class Tables(Quiet):
             self._out.print(f"[cyan]{name:<8}[/]  {escape(value)}")
 
     def show(self, prediction: Prediction) -> None:
+        """Print the image and its classes; nothing for a file without classes."""
         if not prediction.classes:
             return
-        self._out.print(f"[bold]{escape(spelled(prediction.picture))}[/]")
+        self._out.print(f"[bold]{escape(printable(prediction.image))}[/]")
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column(justify="right", no_wrap=True)
         table.add_column(overflow="fold")
         table.add_column(style="dim", justify="right", no_wrap=True)
-        for guess in prediction.classes:
-            table.add_row(f"  {guess.probability:.2%}", escape(guess.label), str(guess.index))
+        for scored in prediction.classes:
+            table.add_row(f"  {scored.probability:.2%}", escape(scored.label), str(scored.index))
         self._out.print(table)
 
     def end(self, facts: Mapping[str, Any]) -> None:
+        """Print which files were written."""
         for what in ("embeddings", "features"):
             if facts[what] is not None:
-                self._out.print(f"{what} of {_count(facts['pictures_read'])} in [bold]{escape(facts[what])}[/]")
+                self._out.print(f"{what} of {_count(facts['images_read'])} in [bold]{escape(facts[what])}[/]")
 
 
 class CsvRows(Quiet):
-    """The columns picture, rank, class, label, probability; one row a class, the best with rank 1."""
+    """Prints the columns image, rank, class, label, probability: one row per class, the top class with rank 1."""
 
     def __init__(self, out: IO[str]) -> None:
         self._rows = csv.writer(out, lineterminator="\n")
-        self._rows.writerow(["picture", "rank", "class", "label", "probability"])
+        self._rows.writerow(["image", "rank", "class", "label", "probability"])
 
     def show(self, prediction: Prediction) -> None:
-        picture = spelled(prediction.picture)
-        for rank, guess in enumerate(prediction.classes, start=1):
-            self._rows.writerow([picture, rank, guess.index, guess.label, guess.probability])
+        """Print a row for each class."""
+        image = printable(prediction.image)
+        for rank, scored in enumerate(prediction.classes, start=1):
+            self._rows.writerow([image, rank, scored.index, scored.label, scored.probability])
 
 
 class JsonDocument:
-    """One JSON object: file, model, runtime, pictures, skipped and what was written.
+    """Prints one JSON object: file, model, runtime, images, skipped, and the files that were written.
 
-    It is printed as it grows, but for the skipped pictures, which come at the end."""
+    Predictions are printed one by one, and the skipped images at the end."""
 
     def __init__(self, out: IO[str], head: Mapping[str, Any]) -> None:
         self._out = out
         self._skipped: list[dict[str, str]] = []
         self._separator = "\n"
         fields = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in head.items())
-        out.write(f'{{\n{fields}  "pictures": [')
+        out.write(f'{{\n{fields}  "images": [')
 
     def show(self, prediction: Prediction) -> None:
+        """Print an entry of the list of images."""
         self._out.write(f"{self._separator}    {json.dumps(prediction.to_dict())}")
         self._separator = ",\n"
 
     def skip(self, skipped: Skipped) -> None:
-        entry = {"picture": spelled(skipped.picture), "problem": skipped.error.problem, "fix": skipped.error.fix}
+        """Keep the image for the end."""
+        entry = {"image": printable(skipped.image), "problem": skipped.error.problem, "fix": skipped.error.fix}
         self._skipped.append(entry)
 
     def end(self, facts: Mapping[str, Any]) -> None:
+        """Print the skipped images and the facts, and close the object."""
         tail = json.dumps({"skipped": self._skipped, **facts}, indent=2)
         self._out.write("\n  ],\n" + tail.removeprefix("{\n") + "\n")
 
 
-def _count(pictures: int) -> str:
-    return f"{pictures:,} picture{'' if pictures == 1 else 's'}"
+def _count(images: int) -> str:
+    return f"{images:,} image{'' if images == 1 else 's'}"

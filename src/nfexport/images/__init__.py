@@ -1,1 +1,1 @@
-"""From picture files to the tensors that a file takes, and class labels: Pillow and numpy, without torch."""
+"""From image files to the tensor that a file takes, and the names of its classes: Pillow and numpy, no torch."""

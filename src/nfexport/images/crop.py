@@ -1,10 +1,10 @@
-"""Resize and crop a picture as timm's evaluation transform does, by Pillow itself.
+"""Resize and crop an image as timm's evaluation transform does, with Pillow.
 
     s = ⌊size / crop_pct⌋
-    center   the shorter side becomes s, and the middle is cut out
-    squash   both sides become s, whatever the shape, and the middle is cut out
-    border   the longer side becomes s, and what is missing is filled up around it
-    none     the picture stays as it is
+    center   resize the shorter side to s, then crop the centre
+    squash   resize both sides to s, ignoring the aspect ratio, then crop the centre
+    border   resize the longer side to s, then pad to size
+    none     leave the image as it is
 
 Source: timm, data/transforms_factory.py (transforms_imagenet_eval), data/transforms.py (ResizeKeepRatio,
 CenterCropOrPad); torchvision, transforms/functional.py (resize, center_crop).
@@ -30,7 +30,7 @@ MODES = ("center", "squash", "border", "none")
 
 
 def resize_and_crop(
-    picture: Image.Image,
+    image: Image.Image,
     size: tuple[int, int],
     *,
     crop_pct: float,
@@ -38,24 +38,24 @@ def resize_and_crop(
     interpolation: str,
     fill: tuple[int, ...] = (0, 0, 0),
 ) -> Image.Image:
-    """Return the picture at size, (height, width) in pixels; fill is the colour of borders.
+    """Return the image at size, which is (height, width) in pixels; fill is the colour of the padding.
 
     Raises RecipeError for a crop mode or an interpolation that timm does not have."""
     if crop_mode == "none":
-        return picture
+        return image
     if crop_mode not in MODES or interpolation not in FILTERS:
         what = f"crop mode '{crop_mode}'" if crop_mode not in MODES else f"interpolation '{interpolation}'"
         known = MODES if crop_mode not in MODES else FILTERS
-        raise RecipeError(f"pictures cannot be prepared with {what}", fix=f"use one of {', '.join(known)}")
+        raise RecipeError(f"images cannot be prepared with {what}", fix=f"use one of {', '.join(known)}")
     scaled = (math.floor(size[0] / crop_pct), math.floor(size[1] / crop_pct))
-    height, width = _target(picture, scaled, crop_mode)
-    if (picture.height, picture.width) != (height, width):
-        picture = picture.resize((width, height), FILTERS[interpolation])
-    return _cut(picture, size, fill if crop_mode == "border" else (0,) * len(fill))
+    height, width = _resized_size(image, scaled, crop_mode)
+    if (image.height, image.width) != (height, width):
+        image = image.resize((width, height), FILTERS[interpolation])
+    return _center_crop(image, size, fill if crop_mode == "border" else (0,) * len(fill))
 
 
-def _target(picture: Image.Image, scaled: tuple[int, int], crop_mode: str) -> tuple[int, int]:
-    height, width = picture.height, picture.width
+def _resized_size(image: Image.Image, scaled: tuple[int, int], crop_mode: str) -> tuple[int, int]:
+    height, width = image.height, image.width
     if crop_mode == "squash":
         return scaled
     if crop_mode == "center" and scaled[0] == scaled[1]:
@@ -67,11 +67,12 @@ def _target(picture: Image.Image, scaled: tuple[int, int], crop_mode: str) -> tu
     return round(height / ratio), round(width / ratio)
 
 
-def _cut(picture: Image.Image, size: tuple[int, int], fill: tuple[int, ...]) -> Image.Image:
+def _center_crop(image: Image.Image, size: tuple[int, int], fill: tuple[int, ...]) -> Image.Image:
+    """Return the centre of the image, padded with fill where the image is smaller than size."""
     height, width = size
-    spare_height, spare_width = max(height - picture.height, 0), max(width - picture.width, 0)
-    if spare_height or spare_width:
-        border = (spare_width // 2, spare_height // 2, (spare_width + 1) // 2, (spare_height + 1) // 2)
-        picture = ImageOps.expand(picture, border=border, fill=fill[0] if picture.mode == "L" else fill)
-    top, left = round((picture.height - height) / 2.0), round((picture.width - width) / 2.0)
-    return picture.crop((left, top, left + width, top + height))
+    missing_height, missing_width = max(height - image.height, 0), max(width - image.width, 0)
+    if missing_height or missing_width:
+        border = (missing_width // 2, missing_height // 2, (missing_width + 1) // 2, (missing_height + 1) // 2)
+        image = ImageOps.expand(image, border=border, fill=fill[0] if image.mode == "L" else fill)
+    top, left = round((image.height - height) / 2.0), round((image.width - width) / 2.0)
+    return image.crop((left, top, left + width, top + height))

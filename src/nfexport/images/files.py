@@ -1,4 +1,4 @@
-"""Which pictures are meant: files, folders, patterns, and lists on standard input."""
+"""Find images: files, folders, glob patterns, and lists on standard input."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from nfexport.images.decoder import SUFFIXES
 
 STDIN = "-"
 CHUNK = 65536
+"""Bytes of a list that are read at once."""
 
 
-def find_images(words: Iterable[str | Path], stdin: BinaryIO | None = None) -> Iterator[Path]:
-    """Yield the pictures that the words name, in the order of the words.
+def find_images(arguments: Iterable[str | Path], stdin: BinaryIO | None = None) -> Iterator[Path]:
+    """Yield the images that the arguments name, in the order of the arguments.
 
-    A word is a file of any suffix; a folder, of which every file with a suffix of SUFFIXES is meant, sorted
-    by its path, subfolders included, names that begin with a dot left out; a pattern ('*.jpg', with '**' for
-    folders in between), of which the files that match are meant, sorted; or '-' for a list on stdin, one path
-    a line, or between NULs. Links to folders are not followed within a folder. Folders are read one at a
-    time as the pictures are asked for, and so is the list.
+    An argument is a file with any suffix; a folder, which stands for the files in it and in its subfolders with a
+    suffix of SUFFIXES, sorted by path, without names that begin with a dot; a glob pattern ('*.jpg', '**' for any
+    number of folders), which stands for the files that match, sorted; or '-' for a list on stdin, one path per line
+    or NUL-separated. Links to folders inside a folder are not followed. Folders and the list are read lazily.
 
-    Raises ImageError at once for a word that names no picture; what a list names is not looked at."""
-    words = tuple(words)
-    for word in words:
-        if not (stdin is not None and str(word) == STDIN) and next(_named_by(word), None) is None:
-            raise ImageError(_nothing(word), fix="check the path")
-    return _pictures(words, stdin)
-
-
-def spelled(picture: Path) -> str:
-    """Return a path as text that can be written anywhere: what is no UTF-8 in a name becomes '\\xe9'."""
-    return os.fsencode(picture).decode("utf-8", "backslashreplace")
+    Raises ImageError at once for an argument that names no image; the paths of a list are not checked."""
+    arguments = tuple(arguments)
+    for argument in arguments:
+        if not (stdin is not None and str(argument) == STDIN) and next(_named_by(argument), None) is None:
+            raise ImageError(_nothing(argument), fix="check the path")
+    return _images(arguments, stdin)
 
 
-def listed(stream: BinaryIO) -> Iterator[Path]:
-    """Yield the paths of a list as they arrive: between NULs, if the first path ends in one, else one a line."""
-    read = getattr(stream, "read1", stream.read)  # read1 gives what a slow pipe has so far
+def printable(path: Path) -> str:
+    """Return a path as text that can be written anywhere: bytes that are not UTF-8 become '\\xe9'."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def paths_listed(stream: BinaryIO) -> Iterator[Path]:
+    """Yield the paths of a list as they arrive: NUL-separated if the first path ends in NUL, else one per line."""
+    read = getattr(stream, "read1", stream.read)  # read1 returns what a slow pipe has so far
     separator: bytes | None = None
     rest = b""
     while chunk := read(CHUNK):
@@ -59,24 +59,25 @@ def _paths(names: Iterable[bytes], separator: bytes | None) -> Iterator[Path]:
             yield Path(os.fsdecode(name))
 
 
-def _pictures(words: Iterable[str | Path], stdin: BinaryIO | None) -> Iterator[Path]:
-    for word in words:
-        yield from listed(stdin) if stdin is not None and str(word) == STDIN else _named_by(word)
+def _images(arguments: Iterable[str | Path], stdin: BinaryIO | None) -> Iterator[Path]:
+    for argument in arguments:
+        is_list = str(argument) == STDIN
+        yield from paths_listed(stdin) if stdin is not None and is_list else _named_by(argument)
 
 
-def _named_by(word: str | Path) -> Iterator[Path]:
-    path = Path(word)
+def _named_by(argument: str | Path) -> Iterator[Path]:
+    path = Path(argument)
     if path.is_dir():
         yield from _within(path)
     elif path.exists():
         yield path
-    elif glob.has_magic(str(word)):
-        found = glob.iglob(str(word), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    elif glob.has_magic(str(argument)):
+        found = glob.iglob(str(argument), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
         yield from (file for file in sorted(map(Path, found)) if file.is_file())
 
 
 def _within(folder: Path) -> Iterator[Path]:
-    """Yield the pictures of a folder in the order of their paths, part by part."""
+    """Yield the images of a folder in the order of their paths, compared part by part."""
     with os.scandir(folder) as scan:
         entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan)
     for name, is_folder in entries:
@@ -88,9 +89,9 @@ def _within(folder: Path) -> Iterator[Path]:
             yield folder / name
 
 
-def _nothing(word: str | Path) -> str:
-    if Path(word).is_dir():
-        return f"there is no picture in the folder '{word}'"
-    if glob.has_magic(str(word)):
-        return f"no file matches '{word}'"
-    return f"there is no file or folder '{word}'"
+def _nothing(argument: str | Path) -> str:
+    if Path(argument).is_dir():
+        return f"there is no image in the folder '{argument}'"
+    if glob.has_magic(str(argument)):
+        return f"no file matches '{argument}'"
+    return f"there is no file or folder '{argument}'"

@@ -1,4 +1,4 @@
-"""What the classes of a file are called: for ImageNet's subsets the lemma of each synset ('tench, Tinca tinca').
+"""The names of a file's classes; for ImageNet's subsets the lemma of each synset ('tench, Tinca tinca').
 
 Source: timm, data/imagenet_info.py (ImageNetInfo.label_descriptions).
 """
@@ -14,10 +14,10 @@ from nfexport.images import synsets
 
 
 def label_names(source: str | tuple[str, ...] | None, count: int) -> tuple[str, ...]:
-    """Return the name of each of count classes: of a subset of ImageNet, or as they stand in source.
+    """Return the names of count classes: source is a subset of ImageNet ('imagenet-1k'), or holds the names.
 
-    Classes of which nobody knows a name are 'class 0' and so on, also where timm is not installed.
-    Raises InputError if there are not as many names as classes."""
+    Classes with unknown names, and all where timm's lists are not installed, are called 'class 0' and so on.
+    Raises InputError if the number of names is not count."""
     names = _of_subset(source) if isinstance(source, str) else source
     if names is None:
         return tuple(f"class {index}" for index in range(count))
@@ -28,11 +28,11 @@ def label_names(source: str | tuple[str, ...] | None, count: int) -> tuple[str, 
 def read_labels(path: Path, count: int | None = None) -> tuple[str, ...]:
     """Return the names in a file: one a line, a JSON list, or a JSON object of names by index.
 
-    Raises InputError if it cannot be read, or has not one name for each of count classes, if that is known."""
+    Raises InputError if the file cannot be read, or if count is given and the number of names is another."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"the labels '{path}' cannot be read ({reason})", fix="check the path") from error
     if text.lstrip()[:1] in ("[", "{"):
         names = _from_json(path, text)
@@ -44,7 +44,7 @@ def read_labels(path: Path, count: int | None = None) -> tuple[str, ...]:
 
 
 def check_count(names: tuple[str, ...], count: int, *, what: str) -> None:
-    """Raise InputError if there are not as many names as classes; what holds the names."""
+    """Raise InputError if the number of names is not count; what says in words where the names are from."""
     if len(names) != count:
         raise InputError(
             f"{what} has {len(names):,} labels, the file has {count:,} classes", fix="pass the labels of this model"
@@ -56,7 +56,7 @@ def _from_json(path: Path, text: str) -> tuple[str, ...]:
         value: Any = json.loads(text)
     except ValueError as error:
         raise InputError(
-            f"the labels '{path}' are not JSON ({error})", fix="write one name a line instead"
+            f"the labels '{path}' are not JSON ({error})", fix="write one name per line instead"
         ) from error
     if isinstance(value, dict):
         by_index = {int(key): name for key, name in value.items() if key.isdecimal()}

@@ -1,4 +1,4 @@
-"""What a file wants of its caller, done: from a decoded picture to the tensor of its input."""
+"""The part of preprocessing that a file leaves to its caller: from a decoded image to the tensor of its input."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ DTYPES = {"uint8": np.uint8, "float32": np.float32, "float16": np.float16}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessor:
-    """How pictures become the tensor of an input.
+    """How images become the tensor of an input.
 
-    size is (height, width) in pixels of what the caller hands over, None if the file takes any; preprocessing
-    is the caller's part. fill is the colour, in RGB, of the borders that crop mode 'border' adds."""
+    size is the (height, width) in pixels that the input takes, None if it takes any; preprocessing is the caller's
+    part. fill is the RGB colour of the padding that crop mode 'border' adds."""
 
     input_name: str
     size: tuple[int, int] | None
@@ -36,23 +36,23 @@ class Preprocessor:
     preprocessing: Preprocessing
     fill: tuple[int, ...] = (0, 0, 0)
 
-    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """Return the pixels [height, width, channels] in RGB, resized and cropped as the file asks.
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return the pixels [height, width, channels] in RGB, resized and cropped as the file expects.
 
-        Raises ImageError if the file resizes by itself, and only pictures of another size."""
+        Raises ImageError if the file resizes images itself, and only those of another size."""
         pre = self.preprocessing
         if pre.crop_mode == "none":
-            if self.size is not None and (picture.height, picture.width) != self.size:
+            if self.size is not None and (image.height, image.width) != self.size:
                 raise ImageError(
-                    f"the picture has {picture.height}×{picture.width} pixels, the file takes {self.size[0]}×"
-                    f"{self.size[1]} alone",
+                    f"the image has {image.height}×{image.width} pixels, the file takes only "
+                    f"{self.size[0]}×{self.size[1]}",
                     fix="resize it first, or export with --resize for any size",
                 )
-            return to_array(picture)
+            return to_array(image)
         assert self.size is not None
         return to_array(
             resize_and_crop(
-                picture,
+                image,
                 self.size,
                 crop_pct=pre.crop_pct,
                 crop_mode=pre.crop_mode,
@@ -62,8 +62,8 @@ class Preprocessor:
         )
 
     def batch(self, pixels: Sequence[NDArray[np.uint8]]) -> Array:
-        """Return the tensor for these pictures, of one size: [batch, channels, height, width], or channels
-        last, in the file's order of channels and element type."""
+        """Return the input for images of one size: [batch, channels, height, width], or channels last, with the
+        channel order and the element type of the file."""
         pre = self.preprocessing
         levels = self._levels
         array = np.stack(pixels)
@@ -76,19 +76,21 @@ class Preprocessor:
         return np.ascontiguousarray(array)
 
     def read(self, source: Path | bytes) -> NDArray[np.uint8]:
-        """Return the pixels of a picture file. Raises ImageError, which names the file."""
-        picture = decode(source, channels=self.channels)
+        """Return the pixels of an image file, as `pixels` does. Raises ImageError, which names the file."""
+        image = decode(source, channels=self.channels)
         try:
-            return self.pixels(picture)
+            return self.pixels(image)
         except ImageError as error:
             name = "" if isinstance(source, bytes) else f"'{source}': "
             raise ImageError(f"{name}{error.problem}", fix=error.fix) from error
 
     @functools.cached_property
     def _levels(self) -> Array:
-        """The value of each level of each channel [channels, 256]: a pixel can have no other.
+        """The input values of the 256 levels of each channel [channels, 256].
 
-        (low + (high − low)·level/255 − mean) / std in float32, in the order of timm's ToTensor and Normalize."""
+            (low + (high − low) · level / 255 − mean) / std
+
+        in float32, in the order of operations of timm's ToTensor and Normalize."""
         pre = self.preprocessing
         low, high = pre.value_range
         level = (low + (high - low) * (np.arange(BYTE + 1) / BYTE)).astype(np.float32)
@@ -97,9 +99,9 @@ class Preprocessor:
 
 
 def preprocessor_of(recipe: Recipe) -> Preprocessor:
-    """Return how pictures are fed to the file of this recipe.
+    """Return the preprocessor for the file of this recipe.
 
-    Raises RecipeError for a file of bytes that are no pixels."""
+    Raises RecipeError if the file takes bytes, but leaves the normalisation to its caller."""
     steps = front_steps(recipe)
     pre = recipe.preprocessing
     resize = next((step.params for step in steps if step.name == "resize"), None)
@@ -109,7 +111,7 @@ def preprocessor_of(recipe: Recipe) -> Preprocessor:
         size = None if fixed is None else (int(fixed[0]), int(fixed[1]))
     if pre.dtype == "uint8" and (set(pre.mean), set(pre.std), tuple(pre.value_range)) != ({0.0}, {1.0}, (0.0, 255.0)):
         raise RecipeError(
-            "the file takes bytes that are to be normalised before, which bytes cannot be",
+            "the file takes uint8 and leaves normalisation to its caller, but uint8 cannot hold normalised values",
             fix="export it with --normalize, or with --input-dtype float32",
         )
     return Preprocessor(
@@ -122,5 +124,5 @@ def preprocessor_of(recipe: Recipe) -> Preprocessor:
 
 
 def fill_colour(network: Preprocessing) -> tuple[int, ...]:
-    """Return the colour of the borders that a crop adds: the network's own mean, in levels of 0 to 255."""
+    """Return the colour of the padding that a crop adds: the mean of the network's input, in levels of 0 to 255."""
     return tuple(round(BYTE * mean) for mean in network.mean)

@@ -1,6 +1,6 @@
-"""The classes of the ImageNets, as timm lists them: synsets in the order of the network's outputs, and names.
+"""The classes of the ImageNet variants, as timm lists them: synsets in the order of the network's outputs, and names.
 
-The lists are read from the files that come with timm (data/_info, Apache-2.0), without importing it.
+The lists are read from the files that timm installs (data/_info, Apache-2.0), without importing timm.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LEMMAS = "imagenet_synset_to_lemma.txt"
 
 
 def synsets(labels: str) -> tuple[str, ...] | None:
-    """Return the synsets of 'imagenet-1k' and so on, in the order of the outputs; None for another name.
+    """Return the synsets of a variant such as 'imagenet-1k', in the order of the outputs; None for an unknown name.
 
     Raises MissingPackage without timm."""
     return tuple(_read(LISTS[labels]).split()) if labels in LISTS else None
 
 
 def lemmas() -> dict[str, str]:
-    """Return the words for each synset: n01440764 is 'tench, Tinca tinca'. Raises MissingPackage without timm."""
+    """Return the lemmas of each synset: n01440764 is 'tench, Tinca tinca'. Raises MissingPackage without timm."""
     pairs = (line.split("\t", 1) for line in _read(LEMMAS).splitlines())
     return {pair[0]: pair[1].strip().strip('"') for pair in pairs if len(pair) == 2}
 
@@ -44,4 +44,4 @@ def _read(name: str) -> str:
         path = Path(folder) / "data" / "_info" / name
         if path.is_file():
             return path.read_text(encoding="utf-8")
-    raise MissingPackage(f"the list '{name}' of timm is not here", fix="pip install 'timm>=1.0'")
+    raise MissingPackage(f"timm's list '{name}' is not installed", fix="install it with: pip install 'timm>=1.0'")

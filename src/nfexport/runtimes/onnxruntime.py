@@ -118,4 +118,5 @@ RUNTIME = Runtime(
     open_session=open_session,
     takes_providers=True,
     takes_threads=True,
+    concurrent=True,
 )

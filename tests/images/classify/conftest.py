@@ -1,4 +1,4 @@
-"""Exported files in each form, once a session, and pictures to show them."""
+"""Exported files in each form, once a session, and images to show them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def drawn(height: int, width: int, mode: str = "RGB") -> Image.Image:
-    """A smooth picture with an edge, noise, and nothing that is equal in two channels."""
+    """A smooth image with an edge, noise, and nothing that is equal in two channels."""
     rng = np.random.default_rng(height * 1000 + width)
     y, x = np.mgrid[0:height, 0:width]
     base = np.stack([y * 255 / height, x * 255 / width, (x > width / 3) * 200.0], axis=-1)
@@ -57,7 +57,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three pictures of three sizes, one of them in a subfolder."""
+    """Three images of three sizes, one of them in a subfolder."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     drawn(90, 120).save(folder / "a.png")

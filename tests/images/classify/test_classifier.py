@@ -1,4 +1,4 @@
-"""What a file says of a picture is what timm and PyTorch say of it, whatever the file leaves to its caller."""
+"""What a file says of an image is what timm and PyTorch say of it, whatever the file leaves to its caller."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from PIL import Image
 
 import nfexport
 from nfexport.errors import ImageError, InputError, OnnxFileError, RecipeError
-from nfexport.images.classify.classifier import Prediction, classify, open_file
+from nfexport.images.classify.classifier import Prediction, classify, open_classifier
 from nfexport.images.classify.description import describe
-from nfexport.images.classify.top_classes import softmax
+from nfexport.images.classify.inference import ImageOutputs
+from nfexport.images.scores import softmax
 from nfexport.inspection import inspect
 from nfexport.recipe.metadata import DIGEST_KEY, RECIPE_KEY
 from nfexport.sources import ModelSpec, load
@@ -51,9 +52,9 @@ def timms() -> Callable[[Path], np.ndarray]:
         interpolation=pre.interpolation,
     )
 
-    def probabilities(picture: Path) -> np.ndarray:
-        with Image.open(picture) as image, torch.inference_mode():
-            return loaded.module(transform(image.convert("RGB"))[None]).softmax(dim=1)[0].numpy()
+    def probabilities(path: Path) -> np.ndarray:
+        with Image.open(path) as image, torch.inference_mode():
+            return np.asarray(loaded.module(transform(image.convert("RGB"))[None]).softmax(dim=1)[0])
 
     return probabilities
 
@@ -70,24 +71,27 @@ def test_each_form_agrees_with_timm(
     form: str, exported: Exported, photos: Path, timms: Callable[[Path], np.ndarray]
 ) -> None:
     found = list(classify(exported(form), photos))
-    assert [p.picture.relative_to(photos).as_posix() for p in found] == ["a.png", "b.png", "more/a.png"]
+    assert [p.image.relative_to(photos).as_posix() for p in found] == ["a.png", "b.png", "more/a.png"]
     assert {len(p.classes) for p in found} == {4 if form == "any-size" else 5}
     for prediction in found:
-        check(prediction, timms(prediction.picture))
+        check(prediction, timms(prediction.image))
 
 
 def test_that_test_can_fail(exported: Exported, photos: Path, timms: Callable[[Path], np.ndarray]) -> None:
     description = describe(inspect(exported("bgr")))
-    wrong = dataclasses.replace(description.form.preprocessing, channel_order="rgb")
-    form = dataclasses.replace(description.form, preprocessing=wrong)
-    file = open_file(exported("bgr"), description=dataclasses.replace(description, form=form))
-    (answer,) = file.answers([photos / "a.png"])
-    given = answer.outputs["probs"]  # type: ignore[union-attr]
+    wrong = dataclasses.replace(description.preprocessor.preprocessing, channel_order="rgb")
+    preprocessor = dataclasses.replace(description.preprocessor, preprocessing=wrong)
+    classifier = open_classifier(
+        exported("bgr"), description=dataclasses.replace(description, preprocessor=preprocessor)
+    )
+    (result,) = classifier.infer([photos / "a.png"])
+    assert isinstance(result, ImageOutputs)
+    given = result.outputs["probs"]
     assert np.abs(given - timms(photos / "a.png")).max() > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGBA", "CMYK", "I;16", "turned"])
-def test_each_kind_of_picture_agrees_with_timm(
+def test_each_kind_of_image_agrees_with_timm(
     mode: str, exported: Exported, tmp_path: Path, timms: Callable[[Path], np.ndarray]
 ) -> None:
     path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
@@ -107,20 +111,20 @@ def test_batches_change_no_answer_and_no_order(exported: Exported, photos: Path)
     one = list(classify(exported("plain"), photos))
     for batch in (2, 3, 8):
         for alone, together in zip(one, classify(exported("plain"), photos, batch=batch), strict=True):
-            assert alone.picture == together.picture
+            assert alone.image == together.image
             assert [g.index for g in alone.classes] == [g.index for g in together.classes]
             a, b = ([g.probability for g in p.classes] for p in (alone, together))
             # another batch is another order of float32 sums
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def test_pictures_of_any_size_run_one_at_a_time(exported: Exported, photos: Path) -> None:
+def test_images_of_any_size_run_one_at_a_time(exported: Exported, photos: Path) -> None:
     assert list(classify(exported("any-size"), photos, batch=4)) == list(classify(exported("any-size"), photos))
 
 
 def test_a_fixed_batch_is_filled_up_and_no_other_taken(exported: Exported, photos: Path) -> None:
     assert len(list(classify(exported("four"), photos))) == 3
-    with pytest.raises(InputError, match="takes batches of 4 alone, not of 2; leave --batch out"):
+    with pytest.raises(InputError, match="fixed batch size of 4 and cannot run batches of 2; leave --batch out"):
         classify(exported("four"), photos, batch=2)
 
 
@@ -135,18 +139,18 @@ def png_of(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_unreadable_pictures_are_told_in_order_and_the_others_answered(
+def test_unreadable_images_are_told_in_order_and_the_others_answered(
     batch: int, exported: Exported, photos: Path
 ) -> None:
     (photos / "aa.png").write_bytes((photos / "a.png").read_bytes()[:2000])
-    (photos / "ab.png").write_text("no picture")
+    (photos / "ab.png").write_text("no image")
     (photos / "c.png").write_bytes(png_of(60000, 60000))
     heard: list[str] = []
     found = classify(exported("plain"), photos, batch=batch, on_skip=lambda error: heard.append(str(error)))
-    assert [p.picture.name for p in found] == ["a.png", "b.png", "a.png"]
+    assert [p.image.name for p in found] == ["a.png", "b.png", "a.png"]
     assert len(heard) == 3
     for text, part in zip(
-        heard, ["aa.png' cannot be decoded", "ab.png' is no picture", "c.png' has more"], strict=True
+        heard, ["aa.png' cannot be decoded", "ab.png' is no image", "c.png' has more"], strict=True
     ):
         assert part in text
     with pytest.raises(ImageError, match=r"aa\.png' cannot be decoded"):
@@ -179,7 +183,7 @@ def test_a_file_without_classes_or_recipe_says_so(exported: Exported, photos: Pa
     model = onnx.load(exported("plain"))
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
-    with pytest.raises(RecipeError, match=r"bare\.onnx' carries no recipe, so it is not known how"):
+    with pytest.raises(RecipeError, match=r"bare\.onnx' has no recipe, so how its images are prepared is unknown"):
         classify(tmp_path / "bare.onnx", photos)
 
 
@@ -187,11 +191,11 @@ def test_a_description_may_come_from_elsewhere(exported: Exported, photos: Path,
     model = onnx.load(exported("plain"))
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
-    file = open_file(tmp_path / "bare.onnx", description=describe(inspect(exported("plain"))))
-    predict = file.namer()
-    assert [predict(answer) for answer in file.answers([photos / "a.png"])] == list(  # type: ignore[arg-type]
-        classify(exported("plain"), photos / "a.png")
-    )
+    classifier = open_classifier(tmp_path / "bare.onnx", description=describe(inspect(exported("plain"))))
+    predict = classifier.predictor()
+    (result,) = classifier.infer([photos / "a.png"])
+    assert isinstance(result, ImageOutputs)
+    assert [predict(result)] == list(classify(exported("plain"), photos / "a.png"))
 
 
 def test_a_renamed_output_and_numbers_that_are_not_finite_are_told(

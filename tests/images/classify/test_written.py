@@ -1,19 +1,21 @@
-"""Embeddings and feature maps of many pictures, in files that others read."""
+"""Embeddings and feature maps of many images, in files that others read."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 
 from nfexport.errors import InputError, MissingPackage, OutputError
-from nfexport.images.classify.classifier import open_file
-from nfexport.images.classify.embeddings import check_embeddings, embeddings, names_of
+from nfexport.images.classify.classifier import open_classifier
+from nfexport.images.classify.embeddings import check_embeddings, embeddings, listing_path
 from nfexport.images.classify.feature_maps import feature_maps
+from nfexport.images.classify.inference import ImageOutputs
 
 Exported = Callable[[str], Path]
 
@@ -37,9 +39,9 @@ def test_npy_of_a_number_of_rows_that_nobody_knew(count: int, tmp_path: Path) ->
     plain = tmp_path / "plain.npy"
     np.save(plain, values)
     assert target.read_bytes() == plain.read_bytes()
-    lines = names_of(target).read_text().splitlines()
-    assert lines[:2] == ["row,picture", '0,"p, 0.png"']
-    assert (names_of(target).name, len(lines)) == ("e.pictures.csv", count + 1)
+    lines = listing_path(target).read_text().splitlines()
+    assert lines[:2] == ["row,image", '0,"p, 0.png"']
+    assert (listing_path(target).name, len(lines)) == ("e.images.csv", count + 1)
 
 
 def test_npy_of_maps(tmp_path: Path) -> None:
@@ -52,8 +54,8 @@ def test_parquet(count: int, tmp_path: Path) -> None:
     target, values = tmp_path / "e.parquet", rows(count, 2, 3)
     write(target, values)
     table = pyarrow.parquet.read_table(target)
-    assert table.column_names == ["picture", "embedding"]
-    assert table.column("picture").to_pylist() == [f"p, {i}.png" for i in range(count)]
+    assert table.column_names == ["image", "embedding"]
+    assert table.column("image").to_pylist() == [f"p, {i}.png" for i in range(count)]
     np.testing.assert_array_equal(
         np.array(table.column("embedding").to_pylist(), np.float32), values.reshape(count, 6)
     )
@@ -68,13 +70,13 @@ def test_what_fails_leaves_what_was_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message), embeddings(tmp_path / name) as add:
         add(Path("a"), np.zeros(3, np.float32))
         add(Path("b"), np.zeros(4, np.float32))
-    with pytest.raises(OutputError, match="none of the pictures could be read, so"), embeddings(tmp_path / name):
+    with pytest.raises(OutputError, match="none of the images could be read, so"), embeddings(tmp_path / name):
         pass
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_what_cannot_be_written_is_told_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"not written to '.*e\.txt'; name a \.npy or \.parquet file"):
+    with pytest.raises(InputError, match=r"cannot be written to '.*e\.txt'; name a \.npy or \.parquet file"):
         check_embeddings(tmp_path / "e.txt")
     with pytest.raises(OutputError, match=r"does not exist; create it, or name another file with --embed"):
         check_embeddings(tmp_path / "none" / "e.npy")
@@ -83,14 +85,14 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, monkeypatch: pyte
         check_embeddings(tmp_path / "e.parquet")
 
 
-def test_feature_maps_by_the_names_of_pictures(tmp_path: Path) -> None:
-    pictures = ["x/a.png", "x/a.jpg", "y/a.png", "y/A.png", "x/a.png", "../b.png"]
+def test_feature_maps_by_the_names_of_images(tmp_path: Path) -> None:
+    images = ["x/a.png", "x/a.jpg", "y/a.png", "y/A.png", "x/a.png", "../b.png"]
     with feature_maps(tmp_path, ["f1"]) as add:
-        for i, name in enumerate(pictures):
+        for i, name in enumerate(images):
             add(Path(name), {"f0": np.zeros(1), "f1": np.full((2, 2), i, np.float32)})
-    listing = [line.split(",") for line in (tmp_path / "pictures.csv").read_text().splitlines()]
-    assert listing[0] == ["file", "picture"]
-    assert [line[1] for line in listing[1:]] == pictures
+    listing = [line.split(",") for line in (tmp_path / "images.csv").read_text().splitlines()]
+    assert listing[0] == ["file", "image"]
+    assert [line[1] for line in listing[1:]] == images
     places = [line[0] for line in listing[1:]]
     assert places == ["a.npz", "a.jpg.npz", "a.png.npz", "y/A.png.npz", "x/a.png.npz", "b.npz"]
     for i, place in enumerate(places):
@@ -99,7 +101,7 @@ def test_feature_maps_by_the_names_of_pictures(tmp_path: Path) -> None:
             np.testing.assert_array_equal(arrays["f1"], np.full((2, 2), i))
 
 
-def test_one_picture_many_times_has_many_files(tmp_path: Path) -> None:
+def test_one_image_many_times_has_many_files(tmp_path: Path) -> None:
     with feature_maps(tmp_path, ["f"]) as add:
         for _ in range(5):
             add(Path("a.png"), {"f": np.zeros(1)})
@@ -118,22 +120,23 @@ def test_what_is_written_is_what_the_model_gives(exported: Exported, photos: Pat
     from nfexport.sources import ModelSpec, load
     from tests.images.classify.conftest import CLASSES, SIZE
 
-    file = open_file(exported("plain"))
-    (answer,) = file.answers([photos / "a.png"])
-    form = file.description.form
-    module = load(ModelSpec(name="test_nfnet", image_size=SIZE, num_classes=CLASSES)).module
+    classifier = open_classifier(exported("plain"))
+    (result,) = classifier.infer([photos / "a.png"])
+    assert isinstance(result, ImageOutputs)
+    preprocessor = classifier.description.preprocessor
+    module: Any = load(ModelSpec(name="test_nfnet", image_size=SIZE, num_classes=CLASSES)).module
     with torch.inference_mode():
-        picture = torch.from_numpy(form.batch([form.read(photos / "a.png")]))
-        unpooled = module.forward_features(picture)
+        image = torch.from_numpy(preprocessor.batch([preprocessor.read(photos / "a.png")]))
+        unpooled = module.forward_features(image)
         wanted = {
             "embedding": module.forward_head(unpooled, pre_logits=True)[0],
             "embedding_unpooled": unpooled[0],
-            **{f"features_{i}": m[0] for i, m in enumerate(module.forward_intermediates(picture)[1])},
+            **{f"features_{i}": m[0] for i, m in enumerate(module.forward_intermediates(image)[1])},
         }
-    assert file.description.embedding is not None
-    assert file.description.embedding.name == "embedding"
-    assert [output.name for output in file.description.features] == [f"features_{i}" for i in range(5)]
+    assert classifier.description.embedding is not None
+    assert classifier.description.embedding.name == "embedding"
+    assert [output.name for output in classifier.description.features] == [f"features_{i}" for i in range(5)]
     for name, value in wanted.items():
-        given = answer.outputs[name]  # type: ignore[union-attr]
+        given = result.outputs[name]
         # float32: 1e-6 of the range
         assert np.abs(given - value.numpy()).max() < 1e-5 * np.ptp(value.numpy())

@@ -1,4 +1,4 @@
-"""A small network of ten classes, and a folder of pictures that timm and PyTorch have answered on their own."""
+"""A small network of ten classes, and a folder of images that timm and PyTorch have answered on their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNT = 60
 SIZE = 64
 
 
-def picture(seed: int, height: int = 90, width: int = 120) -> Image.Image:
+def waves(seed: int, height: int = 90, width: int = 120) -> Image.Image:
     """Waves in three colours, with a little noise: seeded networks tell them apart."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -30,7 +30,7 @@ def picture(seed: int, height: int = 90, width: int = 120) -> Image.Image:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answered:
-    """A folder with a folder for each class; logits are PyTorch's, by picture."""
+    """A folder with a folder for each class; logits are PyTorch's, by image."""
 
     root: Path
     truth: dict[str, int]
@@ -60,7 +60,7 @@ def export(target: Path, **options: object) -> Path:
 
 @pytest.fixture(scope="session")
 def answered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    """Half of the pictures lie in the folder of PyTorch's own answer, the others in each folder in turn, so that
+    """Half of the images lie in the folder of PyTorch's own answer, the others in each folder in turn, so that
     neither all nor none is right."""
     import torch
     from timm.data import create_transform, resolve_data_config
@@ -70,13 +70,13 @@ def answered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
     module = load(ModelSpec(name="test_nfnet", num_classes=10, image_size=SIZE)).module
     config = resolve_data_config({"input_size": (3, SIZE, SIZE)}, model=module)
     transform = create_transform(**config, is_training=False)
-    root = tmp_path_factory.mktemp("pictures") / "val"
+    root = tmp_path_factory.mktemp("images") / "val"
     for name in NAMES:
         (root / name).mkdir(parents=True)
     rng = np.random.default_rng(1)
     truth, logits = {}, {}
     for seed in range(COUNT):
-        image = picture(seed, *rng.integers(50, 140, 2).tolist())
+        image = waves(seed, *rng.integers(50, 140, 2).tolist())
         image = image.convert("L") if seed % 10 == 3 else image
         path = root / f"{seed:03}.{'jpg' if seed % 3 else 'png'}"
         image.save(path)

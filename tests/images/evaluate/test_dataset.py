@@ -1,4 +1,4 @@
-"""Which picture has which class, by folders, class maps and truth files; and what does not fit."""
+"""Which image has which class, by folders, class maps and truth files; and what does not fit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nfexport.images.evaluate.truth import read_class_map
 ONE_K = Classes(count=1000, labels="imagenet-1k")
 
 
-def folders(root: Path, *names: str, pictures: int = 1) -> Path:
+def folders(root: Path, *names: str, images: int = 1) -> Path:
     for name in names:
         (root / name).mkdir(parents=True)
-        for number in range(pictures):
+        for number in range(images):
             (root / name / f"{number}.jpg").touch()
     return root
 
@@ -29,38 +29,38 @@ def flat(root: Path, count: int) -> Path:
     return root
 
 
-def listed(dataset: DataSet) -> dict[str, int]:
-    return dict(zip(dataset.pictures, dataset.truth.tolist(), strict=True))
+def paths_listed(dataset: DataSet) -> dict[str, int]:
+    return dict(zip(dataset.images, dataset.truth.tolist(), strict=True))
 
 
 def test_synsets_have_their_place_in_timms_list(tmp_path: Path) -> None:
     dataset = open_dataset(folders(tmp_path, "n15075141", "n01440764", "n01443537"), ONE_K)
-    assert listed(dataset) == {"n01440764/0.jpg": 0, "n01443537/0.jpg": 1, "n15075141/0.jpg": 999}
+    assert paths_listed(dataset) == {"n01440764/0.jpg": 0, "n01443537/0.jpg": 1, "n15075141/0.jpg": 999}
     assert dataset.rule == "folders are synsets, in the order of timm's list of imagenet-1k"
 
 
 def test_labels_in_the_file_have_their_own_order(tmp_path: Path) -> None:
     classes = Classes(count=3, labels=("zebra", "ape", "10"))
     dataset = open_dataset(folders(tmp_path, "ape", "zebra"), classes)
-    assert listed(dataset) == {"ape/0.jpg": 1, "zebra/0.jpg": 0}
+    assert paths_listed(dataset) == {"ape/0.jpg": 1, "zebra/0.jpg": 0}
     assert dataset.rule == "folders are the labels in the file"
 
 
 def test_numbers_are_indices_whatever_their_order_as_text(tmp_path: Path) -> None:
     dataset = open_dataset(folders(tmp_path, "10", "9", "002"), Classes(count=11))
-    assert listed(dataset) == {"002/0.jpg": 2, "9/0.jpg": 9, "10/0.jpg": 10}
+    assert paths_listed(dataset) == {"002/0.jpg": 2, "9/0.jpg": 9, "10/0.jpg": 10}
     assert dataset.rule == "folders are the numbers of their classes, from 0"
 
 
 def test_other_names_count_in_their_order(tmp_path: Path) -> None:
-    root = folders(tmp_path, "bee", "ant", "cat", pictures=2)
+    root = folders(tmp_path, "bee", "ant", "cat", images=2)
     (root / "ant" / "more").mkdir()
     (root / "ant" / "more" / "x.PNG").touch()
     (root / "ant" / "._0.jpg").touch()
     (root / "ant" / "notes.txt").touch()
     (root / ".cache").mkdir()
     dataset = open_dataset(root, Classes(count=3))
-    assert list(listed(dataset).items()) == [
+    assert list(paths_listed(dataset).items()) == [
         ("ant/0.jpg", 0),
         ("ant/1.jpg", 0),
         ("ant/more/x.PNG", 0),
@@ -74,16 +74,24 @@ def test_other_names_count_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "classes", "message"),
     [
-        (("n01440764", "n99999999"), ONE_K, r"2 class folders in .* the file's 1,000 classes: 'n99999999' is none"),
+        (
+            ("n01440764", "n99999999"),
+            ONE_K,
+            r"2 class folders in .* the file's 1,000 classes: no class is called 'n99999999'",
+        ),
         (("ant", "bee"), Classes(count=3), r"the 2 class folders .* file's 3 classes: the first are 'ant', 'bee'; "),
         (
             ("ape", "dodo", "emu"),
             Classes(count=3, labels=("zebra", "ape", "gnu")),
-            r"3 class folders in .* are not the file's 3 classes: 'dodo', 'emu' is none of them; pass --class-map",
+            r"3 class folders in .* are not the file's 3 classes: no class is called 'dodo', 'emu'; pass --class-map",
         ),
-        (("0", "7"), Classes(count=7), r"the folder '7' in '.*' has the class 7, and the file's 7 classes end at 6"),
+        (
+            ("0", "7"),
+            Classes(count=7),
+            r"the folder '7' in '.*' has the class 7, but the 7 classes of the file end at 6",
+        ),
         (("01", "1"), Classes(count=7), r"folders '01', '1' are all class 1"),
-        (("class10", "class9"), Classes(count=2), r"two orders: torchvision and timm differ from 'class10' on"),
+        (("class10", "class9"), Classes(count=2), r"no clear order: torchvision and timm differ from 'class10' on"),
         (("a", "b", "c", "d", "e"), Classes(count=9), r"the first are 'a', 'b', 'c' and 2 more"),
     ],
 )
@@ -94,13 +102,13 @@ def test_folders_that_do_not_match_are_named(
         open_dataset(folders(tmp_path, *names), classes)
 
 
-def test_a_folder_without_pictures_or_classes_says_so(tmp_path: Path) -> None:
+def test_a_folder_without_images_or_classes_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the data '.*none' does not exist"):
         open_dataset(tmp_path / "none", ONE_K)
-    with pytest.raises(InputError, match="there is no picture in"):
+    with pytest.raises(InputError, match="there is no image in"):
         open_dataset(tmp_path, ONE_K)
     (tmp_path / "a.jpg").touch()
-    with pytest.raises(InputError, match=r"has pictures, but no folder for each class; .*--truth"):
+    with pytest.raises(InputError, match=r"has images, but not in a folder for each class; .*--truth"):
         open_dataset(tmp_path, ONE_K)
     root = folders(tmp_path / "some", "ant", "bee")
     (root / "cat").mkdir()
@@ -112,15 +120,15 @@ def test_a_class_map_overrides_the_names(tmp_path: Path) -> None:
     root = folders(tmp_path / "data", "ant", "n01443537")
     (tmp_path / "map.txt").write_text("ant 7\nn01443537,3\n".replace(",", " "))
     given = read_class_map(tmp_path / "map.txt", ONE_K)
-    dataset = open_dataset(root, Classes(count=1000, labels="imagenet-1k", given=given))
-    assert listed(dataset) == {"ant/0.jpg": 7, "n01443537/0.jpg": 3}
+    dataset = open_dataset(root, Classes(count=1000, labels="imagenet-1k", class_map=given))
+    assert paths_listed(dataset) == {"ant/0.jpg": 7, "n01443537/0.jpg": 3}
     (tmp_path / "list.txt").write_text("n01443537\nant\n")  # timm's form: the line is the index
     assert read_class_map(tmp_path / "list.txt", ONE_K) == {"n01443537": 0, "ant": 1}
     (tmp_path / "names.csv").write_text("name,class\nant,n01443537\n")
     assert read_class_map(tmp_path / "names.csv", ONE_K) == {"ant": 1}
     folders(root, "bee")
     with pytest.raises(InputError, match="the class map does not have 'bee'"):
-        open_dataset(root, Classes(count=1000, given=given))
+        open_dataset(root, Classes(count=1000, class_map=given))
 
 
 def test_caffes_list_counts_from_0(tmp_path: Path) -> None:
@@ -130,21 +138,21 @@ def test_caffes_list_counts_from_0(tmp_path: Path) -> None:
     )
     dataset = open_dataset(root, ONE_K, truth=tmp_path / "val.txt")
     assert dataset.truth.tolist() == [65, 970, 0]
-    assert (dataset.left_out, dataset.rule) == (1, "a name and a class a line, classes from 0, as it has a 0")
+    assert (dataset.left_out, dataset.rule) == (1, "a name and a class per line, classes from 0, because it has a 0")
 
 
-def test_a_number_a_line_goes_by_the_names_of_the_pictures(tmp_path: Path) -> None:
+def test_a_number_a_line_goes_by_the_names_of_the_images(tmp_path: Path) -> None:
     root = flat(tmp_path / "val", 3)
     (tmp_path / "truth.txt").write_text("5\n1\n2\n")
     dataset = open_dataset(root, Classes(count=5), truth=tmp_path / "truth.txt")
     assert dataset.truth.tolist() == [4, 0, 1]
-    assert dataset.rule == "one class a line in order of names, classes from 1, as it has a 5"
+    assert dataset.rule == "one class per line in the order of names, classes from 1, because it has a 5"
 
 
 def test_where_a_list_counts_from_is_not_guessed(tmp_path: Path) -> None:
     root, truth = flat(tmp_path / "val", 2), tmp_path / "truth.txt"
     truth.write_text("3\n2\n")
-    with pytest.raises(InputError, match=r"has the classes 2 to 3 of 5, so it may count from 0 or from 1; .*-base"):
+    with pytest.raises(InputError, match=r"has the classes 2 to 3 of 5, which may start at 0 or at 1; .*-base"):
         open_dataset(root, Classes(count=5), truth=truth)
     assert open_dataset(root, Classes(count=5), truth=truth, truth_base=0).truth.tolist() == [3, 2]
     assert open_dataset(root, Classes(count=5), truth=truth, truth_base=1).truth.tolist() == [2, 1]
@@ -155,12 +163,10 @@ def test_the_development_kits_numbers_need_their_map(tmp_path: Path) -> None:
     root, truth = flat(tmp_path / "val", 2), tmp_path / "ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("1\n1000\n")
     for base in (None, 1):
-        with pytest.raises(
-            InputError, match=r"\(ILSVRC2012_ID\), which is not that of the classes; pass --class-map"
-        ):
+        with pytest.raises(InputError, match=r"\(ILSVRC2012_ID\), not in that of the network; pass --class-map"):
             open_dataset(root, ONE_K, truth=truth, truth_base=base)
     (tmp_path / "map.txt").write_text("1 n02119789\n1000 n15075141\n")
-    classes = Classes(count=1000, labels="imagenet-1k", given=read_class_map(tmp_path / "map.txt", ONE_K))
+    classes = Classes(count=1000, labels="imagenet-1k", class_map=read_class_map(tmp_path / "map.txt", ONE_K))
     assert open_dataset(root, classes, truth=truth).truth.tolist() == [278, 999]
 
 
@@ -179,12 +185,12 @@ def test_classes_may_be_names_and_names_may_lack_their_suffix(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.jpg 0\nb.jpg 1\nnone.jpg 0\n", "names pictures that are not there: 'none.jpg'; "),
-        ("a.jpg 0\nb.jpg 5\n", r"truth.txt' has the class 5, and the file's 5 classes end at 4"),
-        ("0\n1\n2\n", "has 3 lines for 2 pictures"),
-        ("a.jpg 0\n1\n", "line 2, has not as many fields as line 1"),
+        ("a.jpg 0\nb.jpg 1\nnone.jpg 0\n", "names images that do not exist: 'none.jpg'; "),
+        ("a.jpg 0\nb.jpg 5\n", r"truth.txt' has the class 5, but the 5 classes of the file end at 4"),
+        ("0\n1\n2\n", "has 3 lines for 2 images"),
+        ("a.jpg 0\n1\n", "has another number of fields in line 2 than in line 1"),
         ("a.jpg 0\na.jpg 1\n", "has two classes for 'a.jpg'; remove line 2"),
-        ("a.jpg dog\nb.jpg 0\n", "line 1, has 'dog', which is no class of the file"),
+        ("a.jpg dog\nb.jpg 0\n", "line 1, has 'dog', which is not a class of the file"),
         ("\n", "is empty"),
     ],
 )
@@ -197,9 +203,9 @@ def test_a_truth_that_does_not_fit_is_refused(text: str, message: str, tmp_path:
         open_dataset(tmp_path / "val", Classes(count=5), truth=tmp_path / "truth.txt")
 
 
-def test_a_limit_takes_pictures_of_all_classes(tmp_path: Path) -> None:
-    dataset = open_dataset(folders(tmp_path, "ant", "bee", "cat", pictures=10), Classes(count=3)).limited(6)
-    assert listed(dataset) == {
+def test_a_limit_takes_images_of_all_classes(tmp_path: Path) -> None:
+    dataset = open_dataset(folders(tmp_path, "ant", "bee", "cat", images=10), Classes(count=3)).limited(6)
+    assert paths_listed(dataset) == {
         "ant/0.jpg": 0,
         "ant/5.jpg": 0,
         "bee/0.jpg": 1,
@@ -210,7 +216,7 @@ def test_a_limit_takes_pictures_of_all_classes(tmp_path: Path) -> None:
     assert dataset.left_out == 24
 
 
-def test_the_digest_tells_other_pictures_and_classes(tmp_path: Path) -> None:
+def test_the_digest_tells_other_images_and_classes(tmp_path: Path) -> None:
     root = folders(tmp_path, "ant", "bee", "cat")
     digests = [open_dataset(root, Classes(count=3)).digest]
     (root / "ant" / "0.jpg").write_bytes(b"x")

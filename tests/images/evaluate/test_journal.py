@@ -15,7 +15,7 @@ import pytest
 
 import nfexport
 from nfexport.errors import InputError
-from tests.images.evaluate.conftest import NAMES, Answered, picture
+from tests.images.evaluate.conftest import NAMES, Answered, waves
 
 TRIES = 5
 
@@ -26,12 +26,12 @@ def without_timing(result: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_interrupted_run_goes_on_to_the_same_report(model: Path, tmp_path: Path) -> None:
     for seed in range(6):
-        picture(seed, 700, 900).save(tmp_path / f"{seed}.jpg")
+        waves(seed, 700, 900).save(tmp_path / f"{seed}.jpg")
     for place, name in enumerate(NAMES):
         (tmp_path / "val" / name).mkdir(parents=True)
         for number in range(12):
             os.link(tmp_path / f"{(number + place) % 6}.jpg", tmp_path / "val" / name / f"{number}.jpg")
-    (tmp_path / "val" / "ant" / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "val" / "ant" / "bad.jpg").write_bytes(b"no image")
     journal = tmp_path / "journal.jsonl"
     command = [
         sys.executable,
@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_to_the_same_report(model: Path, tmp_path: Pa
     resumed = json.loads(again.stdout)
     assert resumed["timing"]["from_journal"] == 2 * known
     assert without_timing(resumed) == without_timing(whole) | {"unmet": [], "recorded": False}
-    assert again.returncode == 1  # for the picture that cannot be read
+    assert again.returncode == 1  # for the image that cannot be read
 
 
 def test_a_line_without_its_end_is_dropped(model: Path, answered: Answered, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_line_without_its_end_is_dropped(model: Path, answered: Answered, tmp_
         assert without_timing(again) == without_timing(whole)
         assert journal.read_bytes() == complete
     last = nfexport.evaluate(model, answered.root, resume=journal, against="torch")
-    assert (last.from_journal, last.pictures_per_second) == (60, 0)
+    assert (last.from_journal, last.images_per_second) == (60, 0)
     assert without_timing(last.to_dict(per_class=True)) == without_timing(whole)
 
 
@@ -97,7 +97,7 @@ def test_a_journal_of_something_else_is_refused(model: Path, answered: Answered,
     journal = tmp_path / "j"
     nfexport.evaluate(model, answered.root, resume=journal, limit=20)
     before = journal.read_bytes()
-    with pytest.raises(InputError, match="is of another evaluation, with another list of pictures and classes; name"):
+    with pytest.raises(InputError, match="is of another evaluation, with another list of images and classes; name"):
         nfexport.evaluate(model, answered.root, resume=journal, limit=21)
     with pytest.raises(InputError, match="another batch size and another list of runtimes"):
         nfexport.evaluate(model, answered.root, resume=journal, limit=20, batch=4, against="torch")

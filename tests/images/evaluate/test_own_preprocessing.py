@@ -56,7 +56,7 @@ def test_the_file_agrees_with_pytorch_image_for_image(
     path = export(tmp_path / "own.onnx", network=OWN | crop, **options)
     result = nfexport.evaluate(path, answered.root, against="torch")
     (agreement,) = result.agreements
-    assert (result.pictures, agreement.top1, agreement.top5) == (COUNT, 100, 100)
+    assert (result.images, agreement.top1, agreement.top5) == (COUNT, 100, 100)
     # float32 on both sides; timm's own mean of 0.5 moves a probability by 1e-2
     assert agreement.largest_difference is not None
     assert agreement.largest_difference < 1e-5

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from nfexport.images.evaluate.batches import BatchRecord
-from nfexport.images.evaluate.predictions import NONE
+from nfexport.images.evaluate.predictions import NO_CLASS
 from nfexport.images.evaluate.tally import Tally
 
 FIVE = [4, 3, 2, 1, 0]
-NAN = [NONE] * 5
+NAN = [NO_CLASS] * 5
 
 
 def tally(top: dict[str, list[list[int]]], differences: list[float | None]) -> Tally:
@@ -40,5 +40,5 @@ def test_few_classes_tell_no_top_5() -> None:
 def test_the_confusion_given_most_often_is_named() -> None:
     both = tally({"a": [[7], [7], [5]], "b": [FIVE, FIVE, FIVE]}, [None, None, None])
     four, nine = both.classes([f"name {index}" for index in range(10)])
-    assert (four.index, four.label, four.pictures, four.confused_with, four.confusions) == (4, "name 4", 2, 7, 2)
+    assert (four.index, four.label, four.images, four.confused_with, four.confusions) == (4, "name 4", 2, 7, 2)
     assert (nine.index, nine.top1, nine.confused_with) == (9, 0, 5)

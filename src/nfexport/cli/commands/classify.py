@@ -1,10 +1,10 @@
-"""`nfexport classify FILE PICTURE…`."""
+"""`nfexport classify FILE IMAGE…`."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,129 +17,124 @@ from nfexport.runtimes import runtimes
 
 if TYPE_CHECKING:
     from nfexport.cli.show_predictions import Printer
-    from nfexport.images.classify.classifier import OpenFile, Prediction
-    from nfexport.images.classify.inference import Answer
+    from nfexport.images.classify.classifier import Classifier, Prediction
+    from nfexport.images.classify.inference import ImageOutputs, Skipped
+    from nfexport.progress import Progress
 
 
-@click.command(name="classify", short_help="Say what is on pictures.")
+@click.command(name="classify", short_help="Classify images with an ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("pictures", nargs=-1, metavar="PICTURE...")
-@click.option("--stdin", is_flag=True, help="Read paths from standard input, one a line; so does '-'.")
-@click.option(
-    "--top", type=click.IntRange(min=1), help="How many classes of each picture. [default: 5, or all if fewer]"
-)
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.option("--stdin", is_flag=True, help="Read paths from standard input, one per line, as for '-'.")
+@click.option("--top", type=click.IntRange(min=1), help="Classes per image. [default: 5, or all if there are fewer]")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Names of the classes: one a line, or JSON. [default: the recipe's]",
+    help="Class names, one per line or as JSON. [default: the recipe's]",
 )
 @click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    help="How many pictures run at once. [default: what the file asks for, else 1]",
+    "--batch", type=click.IntRange(min=1), help="Images per run. [default: the file's fixed batch size, or 1]"
 )
 @click.option(
-    "--runtime",
-    default="onnxruntime",
-    show_default=True,
-    metavar="NAME",
-    help=f"{', '.join(runtimes())}.",
+    "--runtime", default="onnxruntime", show_default=True, metavar="NAME", help=f"One of {', '.join(runtimes())}."
 )
 @click.option(
     "--provider",
     "providers",
     metavar="NAME",
     multiple=True,
-    help="Execution provider of ONNX Runtime, such as cuda; several in order of preference. [default: cpu]",
+    help="Execution provider of ONNX Runtime, such as cuda; repeat it by preference. [default: cpu]",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print rows of picture, rank, class, label and probability.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: image, rank, class, label, probability.")
 @click.option("--embed", type=click.Path(path_type=Path), metavar="FILE", help="Write embeddings: .npy or .parquet.")
 @click.option(
-    "--save-features", type=click.Path(path_type=Path), metavar="DIR", help="Write feature maps: one .npz a picture."
+    "--save-features", type=click.Path(path_type=Path), metavar="DIR", help="Write feature maps: one .npz per image."
 )
 @reporting
-def command(
-    file: Path,
-    pictures: tuple[str, ...],
-    stdin: bool,
-    top: int | None,
-    labels: Path | None,
-    batch: int | None,
-    runtime: str,
-    providers: tuple[str, ...],
-    as_csv: bool,
-    embed: Path | None,
-    save_features: Path | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> int:
-    """Say what is on each PICTURE: a file, a folder, a quoted pattern such as 'photos/**/*.jpg', or - for a
-    list on standard input. Needs no torch.
+def command(file: Path, images: tuple[str, ...], **options: Any) -> int:
+    """Print the top classes of each IMAGE: a file, a folder, a quoted pattern such as 'photos/**/*.jpg', or - for a
+    list on standard input. Does not need torch.
 
-    The recipe in FILE says how pictures are prepared and what the classes are called. Exits with 1 if
-    pictures could not be read; the others are told all the same.
+    The recipe in FILE says how images are prepared and what the classes are called. Exits with 1 if an image could
+    not be read; the others are classified all the same.
     """
     from nfexport.cli.console import Console
-    from nfexport.images.classify.classifier import Prediction, open_file
-    from nfexport.images.classify.inference import Skipped
+    from nfexport.images.classify.classifier import open_classifier
     from nfexport.images.files import STDIN, find_images
 
-    if as_json and as_csv:
-        raise InputError("--json and --csv are two forms of one output", fix="pass one of them")
-    words = (*pictures, STDIN) if stdin else pictures
-    if not words:
-        raise InputError("no pictures were named", fix="name files, folders or patterns, or pass --stdin")
-    check_providers((runtime,), providers)
-    found = find_images(words, sys.stdin.buffer if STDIN in words else None)
-    opened = open_file(file, runtime=runtime, providers=providers)
-    predict = _predictor(opened, top=top, labels=labels, writes=embed is not None or save_features is not None)
-    answers = opened.answers(found, batch=batch)
-    read = skipped = 0
+    if options["as_json"] and options["as_csv"]:
+        raise InputError("--json and --csv are two formats of one output", fix="pass one of them")
+    arguments = (*images, STDIN) if options["stdin"] else images
+    if not arguments:
+        raise InputError("no images were named", fix="name files, folders or patterns, or pass --stdin")
+    check_providers((options["runtime"],), options["providers"])
+    found = find_images(arguments, sys.stdin.buffer if STDIN in arguments else None)
+    classifier = open_classifier(file, runtime=options["runtime"], providers=options["providers"])
+    predict = _predictor(classifier, options)
+    results = classifier.infer(found, batch=options["batch"])
     with contextlib.ExitStack() as stack:
-        takers = _takers(opened, embed, save_features, stack)
-        printer = _printer(opened, as_json=as_json, as_csv=as_csv, quiet=quiet, verbose=verbose)
-        # results on a terminal show how far it is
-        talks = (as_json or as_csv or predict is not None) and sys.stdout.isatty()
-        progress = stack.enter_context(Console(quiet=quiet or talks, verbose=verbose).live())
-        for answer in answers:
-            if isinstance(answer, Skipped):
-                skipped += 1
-                printer.skip(answer)
-                click.echo(f"nfexport: {answer.error}", file=sys.stderr)  # above the progress, where that is shown
-            else:
-                read += 1
-                printer.show(predict(answer) if predict else Prediction(picture=answer.picture, classes=()))
-                for take in takers:
-                    take(answer)
-            if progress is not None:
-                progress.step(f"{read + skipped:,} pictures")
+        stack.enter_context(contextlib.closing(results))
+        writers = _writers(classifier, options, stack)
+        printer = _printer(classifier, options)
+        # results on a terminal show the progress themselves
+        shows_results = options["as_json"] or options["as_csv"] or predict is not None
+        quiet = options["quiet"] or (shows_results and sys.stdout.isatty())
+        progress = stack.enter_context(Console(quiet=quiet, verbose=options["verbose"]).live())
+        read, skipped = _classify(results, predict, printer, writers, progress)
     printer.end(
         {
-            "pictures_read": read,
-            "embeddings": None if embed is None else str(embed),
-            "features": None if save_features is None else str(save_features),
+            "images_read": read,
+            "embeddings": None if options["embed"] is None else str(options["embed"]),
+            "features": None if options["save_features"] is None else str(options["save_features"]),
         }
     )
     return EXIT_VERIFICATION if skipped else EXIT_OK
 
 
-def _predictor(
-    opened: OpenFile, *, top: int | None, labels: Path | None, writes: bool
-) -> Callable[[Answer], Prediction] | None:
-    """Return what makes predictions; None for a file without classes of which something else is wanted."""
-    if writes and not opened.description.scores and top is None and labels is None:
+def _classify(
+    results: Iterable[ImageOutputs | Skipped],
+    predict: Callable[[ImageOutputs], Prediction] | None,
+    printer: Printer,
+    writers: list[Callable[[ImageOutputs], None]],
+    progress: Progress | None,
+) -> tuple[int, int]:
+    """Print and write each result; return how many images were read and how many were skipped."""
+    from nfexport.images.classify.classifier import Prediction
+    from nfexport.images.classify.inference import Skipped
+
+    read = skipped = 0
+    for result in results:
+        if isinstance(result, Skipped):
+            skipped += 1
+            printer.skip(result)
+            click.echo(f"nfexport: {result.error}", file=sys.stderr)  # rich prints it above the progress
+        else:
+            read += 1
+            printer.show(predict(result) if predict else Prediction(image=result.image, classes=()))
+            for write in writers:
+                write(result)
+        if progress is not None:
+            progress.step(f"{read + skipped:,} images")
+    return read, skipped
+
+
+def _predictor(classifier: Classifier, options: Mapping[str, Any]) -> Callable[[ImageOutputs], Prediction] | None:
+    """Return the function that makes predictions, or None for a file without classes whose outputs are only saved."""
+    saves = options["embed"] is not None or options["save_features"] is not None
+    top, labels = options["top"], options["labels"]
+    if saves and not classifier.description.scores and top is None and labels is None:
         return None
-    return opened.namer(top=top, labels=labels)
+    return classifier.predictor(top=top, labels=labels)
 
 
-def _takers(
-    opened: OpenFile, embed: Path | None, save_features: Path | None, stack: contextlib.ExitStack
-) -> list[Callable[[Answer], None]]:
-    """Return what writes of each answer; the files are finished when the stack is."""
-    takers: list[Callable[[Answer], None]] = []
-    description = opened.description
+def _writers(
+    classifier: Classifier, options: Mapping[str, Any], stack: contextlib.ExitStack
+) -> list[Callable[[ImageOutputs], None]]:
+    """Return the functions that write the outputs of an image; their files are complete when the stack is closed."""
+    writers: list[Callable[[ImageOutputs], None]] = []
+    description = classifier.description
+    embed, save_features = options["embed"], options["save_features"]
     if embed is not None:
         from nfexport.images.classify.embeddings import check_embeddings, embeddings
 
@@ -151,25 +146,25 @@ def _takers(
         description.check_features()
         check_folder(save_features)
         add_maps = stack.enter_context(feature_maps(save_features, [output.name for output in description.features]))
-        takers.append(lambda answer: add_maps(answer.picture, answer.outputs))
+        writers.append(lambda result: add_maps(result.image, result.outputs))
     if embed is not None and description.embedding is not None:
         name = description.embedding.name
         add_row = stack.enter_context(embeddings(embed))
-        takers.append(lambda answer: add_row(answer.picture, answer.outputs[name]))
-    return takers
+        writers.append(lambda result: add_row(result.image, result.outputs[name]))
+    return writers
 
 
-def _printer(opened: OpenFile, *, as_json: bool, as_csv: bool, quiet: bool, verbose: bool) -> Printer:
+def _printer(classifier: Classifier, options: Mapping[str, Any]) -> Printer:
     from nfexport.cli.show_predictions import CsvRows, JsonDocument, Quiet, Tables
 
-    session = opened.session
+    session = classifier.session
     head: Mapping[str, Any] = {
-        "file": str(opened.path),
-        "model": opened.description.model_name,
+        "file": str(classifier.path),
+        "model": classifier.description.model_name,
         "runtime": f"{session.runtime} {session.version}",
     }
-    if as_json:
+    if options["as_json"]:
         return JsonDocument(sys.stdout, head)
-    if as_csv:
+    if options["as_csv"]:
         return CsvRows(sys.stdout)
-    return Quiet() if quiet else Tables(sys.stdout, head if verbose else {})
+    return Quiet() if options["quiet"] else Tables(sys.stdout, head if options["verbose"] else {})

@@ -3,123 +3,123 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nfexport.cli.evaluate_options import check_options, expecting, feeding, giving
+from nfexport.cli.evaluate_options import (
+    ExpectedAccuracy,
+    accuracy_options,
+    check_combinations,
+    check_targets,
+    data_options,
+    result_options,
+)
 from nfexport.cli.options import reporting
 from nfexport.cli.verify_options import check_providers, running
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 
 if TYPE_CHECKING:
-    from nfexport.images.evaluate.predictions import Reading
+    from nfexport.images.evaluate.evaluation import Evaluation
+    from nfexport.images.evaluate.predictions import ClassOutputs
     from nfexport.inspection import FileFacts
+    from nfexport.progress import Progress
 
 
-@click.command(name="evaluate", short_help="Measure top-1 and top-5 of an ONNX file on pictures.")
+@click.command(name="evaluate", short_help="Measure top-1 and top-5 accuracy of an ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@feeding
+@data_options
 @running
-@click.option("--against", type=click.Choice(["torch"]), help="Run the recipe's model in PyTorch beside the file.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="With --against: the weights, if from a file.")
-@expecting
-@giving
+@click.option("--against", type=click.Choice(["torch"]), help="Also run the model of the recipe in PyTorch.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="With --against: a file with the weights."
+)
+@accuracy_options
+@result_options
 @reporting
-def command(
-    file: Path,
-    data: Path,
-    truth: Path | None,
-    truth_base: str | None,
-    class_map: Path | None,
-    batch: int | None,
-    workers: int | None,
-    limit: int | None,
-    resume: Path | None,
-    runtimes: tuple[str, ...],
-    providers: tuple[str, ...],
-    against: str | None,
-    checkpoint: Path | None,
-    expect_top1: float | None,
-    expect_top5: float | None,
-    expect_claimed: bool,
-    within: float | None,
-    per_class: bool,
-    csv: Path | None,
-    confusion: Path | None,
-    record: bool,
-    dataset: str | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> int:
-    """Measure how often FILE is right on the pictures in DATA: a folder for each class, or --truth.
+def command(file: Path, data: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
+    """Measure the accuracy of FILE on the images in DATA, which has a folder for each class, or --truth.
 
-    Pictures go through the transform in the file's recipe. Those that cannot be read are reported and
-    skipped; exits with 1 then, and if the accuracy is not as expected.
+    Images are prepared as the recipe in FILE says. Those that cannot be read are reported and skipped. Exits with 1
+    if images were skipped, or if the accuracy is not as expected.
     """
     from nfexport.cli.console import Console, print_json
-    from nfexport.cli.evaluate_options import expectation_for
     from nfexport.cli.show_evaluation import report_problems, show_evaluation, write_tables
     from nfexport.images.evaluate.accuracy_record import record_accuracy
-    from nfexport.images.evaluate.evaluator import evaluate
     from nfexport.images.evaluate.expectation import Expectation
 
-    check_providers(runtimes, providers)
-    check_options(
-        against=against,
-        checkpoint=checkpoint,
-        expected=(expect_top1, expect_top5),
-        expect_claimed=expect_claimed,
-        within=within,
-        csv=csv,
-        confusion=confusion,
-        record=file if record else None,
-        dataset=dataset,
-    )
+    expected = _check(file, options)
     expectation = Expectation()
 
-    def check(facts: FileFacts, reading: Reading) -> None:
+    def check(facts: FileFacts, outputs: ClassOutputs) -> None:
         nonlocal expectation
-        expectation = expectation_for(facts, reading, expect_top1, expect_top5, expect_claimed, within)
+        expectation = expected.of_file(facts, outputs)
 
     console = Console(quiet=quiet or as_json, verbose=verbose)
     try:
         with console.live() as progress:
-            result = evaluate(
-                file,
-                data,
-                truth=truth,
-                truth_base=None if truth_base is None else int(truth_base),
-                class_map=class_map,
-                runtimes=runtimes or ("onnxruntime",),
-                providers=providers,
-                against="torch" if against else None,
-                checkpoint=checkpoint,
-                batch=batch,
-                workers=workers,
-                limit=limit,
-                resume=resume,
-                check=check,
-                progress=progress,
-            )
+            result = _evaluate(file, data, options, check, progress)
     except KeyboardInterrupt:
-        if resume is None or not resume.exists():
+        if options["resume"] is None or not options["resume"].exists():
             raise
-        click.echo(f"nfexport: interrupted; the same command goes on from '{resume}'", err=True)
+        message = f"nfexport: interrupted; run the same command again to continue from '{options['resume']}'"
+        click.echo(message, err=True)
         return 128 + signal.SIGINT
     problems = expectation.check(result)
     passed = result.exit_code == EXIT_OK and not problems
-    recorded = record and passed
+    recorded = options["record"] and passed
     if recorded:
-        record_accuracy(file, result.accuracy(dataset))
-    write_tables(result, csv=csv, confusion=confusion)
+        record_accuracy(file, result.accuracy(options["dataset"]))
+    write_tables(result, csv=options["csv"], confusion=options["confusion"])
+    per_class = options["per_class"]
     if as_json:
         unmet = {"unmet": list(problems), "recorded": recorded}
         print_json({**result.to_dict(per_class=per_class), **unmet})
     else:
         show_evaluation(result, console, per_class=per_class, recorded=recorded)
-    report_problems(result, problems, not_recorded=record and not passed)
+    report_problems(result, problems, not_recorded=options["record"] and not passed)
     return EXIT_OK if passed else EXIT_VERIFICATION
+
+
+def _check(file: Path, options: Mapping[str, Any]) -> ExpectedAccuracy:
+    """Check the options, and return the accuracy that they expect."""
+    expected = ExpectedAccuracy(
+        top1=options["expect_top1"],
+        top5=options["expect_top5"],
+        claimed=options["expect_claimed"],
+        within=options["within"],
+    )
+    check_providers(options["runtimes"], options["providers"])
+    check_combinations(**{name: options[name] for name in ("against", "checkpoint", "record", "dataset")})
+    expected.check()
+    check_targets(csv=options["csv"], confusion=options["confusion"], record=file if options["record"] else None)
+    return expected
+
+
+def _evaluate(
+    file: Path,
+    data: Path,
+    options: Mapping[str, Any],
+    check: Callable[[FileFacts, ClassOutputs], None],
+    progress: Progress | None,
+) -> Evaluation:
+    from nfexport.images.evaluate.evaluation_options import EvaluationKeywords
+    from nfexport.images.evaluate.evaluator import evaluate
+
+    keywords: EvaluationKeywords = {
+        "truth": options["truth"],
+        "truth_base": None if options["truth_base"] is None else int(options["truth_base"]),
+        "class_map": options["class_map"],
+        "limit": options["limit"],
+        "runtimes": options["runtimes"] or ("onnxruntime",),
+        "providers": options["providers"],
+        "against": options["against"],
+        "checkpoint": options["checkpoint"],
+        "batch": options["batch"],
+        "workers": options["workers"],
+        "resume": options["resume"],
+    }
+    return evaluate(file, data, check=check, progress=progress, **keywords)

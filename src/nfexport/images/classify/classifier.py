@@ -1,17 +1,18 @@
-"""The way of a classification, from a file and pictures to what is on them."""
+"""From a file and images to the classes of each image."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nfexport.errors import ImageError
 from nfexport.images.classify.description import Description, describe
-from nfexport.images.classify.inference import Answer, Skipped, answers
-from nfexport.images.classify.top_classes import Guess, best, how_many
-from nfexport.images.files import find_images, spelled
+from nfexport.images.classify.inference import ImageOutputs, Skipped, infer
+from nfexport.images.classify.top_classes import ScoredClass, choose_top, top_classes
+from nfexport.images.files import find_images, printable
 from nfexport.images.labels import check_count, label_names, read_labels
 from nfexport.inspection import inspect
 from nfexport.runtimes import Session, open_session
@@ -21,63 +22,65 @@ Labels = str | Path | Sequence[str] | None
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The best classes of one picture, the most probable first."""
+    """The top classes of one image, the most probable one first."""
 
-    picture: Path
-    classes: tuple[Guess, ...]
+    image: Path
+    classes: tuple[ScoredClass, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"picture": spelled(self.picture), "classes": [guess.to_dict() for guess in self.classes]}
+        return {"image": printable(self.image), "classes": [scored.to_dict() for scored in self.classes]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenFile:
-    """A file that is ready to run, and what is known of it."""
+class Classifier:
+    """A file that is loaded into a runtime, and the description of its input and outputs."""
 
     path: Path
     description: Description
     session: Session
 
-    def answers(self, pictures: Iterable[Path], *, batch: int | None = None) -> Iterator[Answer | Skipped]:
-        """Yield what the file gives for each picture: see nfexport.images.classify.inference."""
-        return answers(self.session, self.description.form, pictures, batch=batch)
+    def infer(
+        self, images: Iterable[Path], *, batch: int | None = None
+    ) -> Generator[ImageOutputs | Skipped, None, None]:
+        """Yield the outputs for each image: see nfexport.images.classify.inference."""
+        return infer(self.session, self.description.preprocessor, images, batch=batch)
 
-    def namer(self, *, top: int | None = None, labels: Labels = None) -> Callable[[Answer], Prediction]:
-        """Return what makes a prediction of an answer, of the best top classes; labels as for classify.
+    def predictor(self, *, top: int | None = None, labels: Labels = None) -> Callable[[ImageOutputs], Prediction]:
+        """Return the function that turns outputs into a prediction of the top classes; arguments as for classify.
 
-        Raises RecipeError if the file gives no classes, InputError for labels or a top that do not fit."""
+        Raises RecipeError if the file has no classes, InputError for labels or a top that do not fit the file."""
         self.description.check_classes()
-        count = how_many(self.description, top)
+        count = choose_top(self.description, top)
         names = _names(labels, self.description)
 
-        def predict(answer: Answer) -> Prediction:
-            return Prediction(picture=answer.picture, classes=best(answer.outputs, self.description, names, count))
+        def predict(result: ImageOutputs) -> Prediction:
+            return Prediction(image=result.image, classes=top_classes(result.outputs, self.description, names, count))
 
         return predict
 
 
-def open_file(
+def open_classifier(
     path: str | Path,
     *,
     runtime: str = "onnxruntime",
     providers: Sequence[str] = (),
     description: Description | None = None,
-) -> OpenFile:
-    """Open a file for pictures; description is what its recipe says unless told otherwise.
+) -> Classifier:
+    """Load a file into a runtime; description replaces that of its recipe.
 
-    Raises OnnxFileError if it cannot be read or is refused, RecipeError if it tells not how pictures go in,
-    InputError or MissingPackage for a runtime or provider that is not there."""
+    Raises OnnxFileError if the file cannot be read or the runtime refuses it, RecipeError if it has no recipe,
+    InputError or MissingPackage for a runtime or provider that is not available."""
     path = Path(path)
     known = describe(inspect(path)) if description is None else description
     session = open_session(path, runtime=runtime, providers=providers)
     known.check_names(str(path), tuple(session.inputs), session.outputs)
-    return OpenFile(path=path, description=known, session=session)
+    return Classifier(path=path, description=known, session=session)
 
 
 def classify(
     path: str | Path,
-    pictures: str | Path | Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     top: int | None = None,
     labels: Labels = None,
@@ -86,34 +89,35 @@ def classify(
     batch: int | None = None,
     on_skip: Callable[[ImageError], None] | None = None,
 ) -> Iterator[Prediction]:
-    """Yield what an exported file sees on each picture, in order, as it is asked for.
+    """Yield the top classes of each image by an exported file, lazily and in order.
 
-    pictures are files, folders and patterns (see nfexport.images.files). top is how many classes are given,
-    5 by default where there are as many. labels is a file of names, or the names; by default those that the
-    recipe tells. batch is how many pictures run at once (see nfexport.images.classify.inference). on_skip hears
-    of each picture that cannot be read; without it the first one raises ImageError.
+    images are files, folders and glob patterns (see nfexport.images.files). top is the number of classes, by default
+    5, or all if there are fewer. labels are the class names, or a file with them; by default the recipe's. batch is
+    the number of images per run (see nfexport.images.classify.inference). on_skip is called with the error of each
+    image that cannot be read; without it the first such error is raised.
 
-    Raises, before anything is run: what open_file raises, RecipeError if the file gives no classes, InputError
-    for labels, a top or a batch that do not fit, ImageError for words that name no picture. While it runs:
-    OnnxFileError if the runtime stops or gives numbers that are not finite."""
-    file = open_file(path, runtime=runtime, providers=providers)
-    predict = file.namer(top=top, labels=labels)
-    found = find_images([pictures] if isinstance(pictures, str | Path) else pictures)
-    return _predictions(file.answers(found, batch=batch), predict, on_skip)
+    Raises, before anything runs: what open_classifier raises, RecipeError if the file has no classes, InputError for
+    labels, a top or a batch size that do not fit the file, ImageError for arguments that name no image. While it
+    runs: OnnxFileError if the runtime fails or an output is not finite."""
+    classifier = open_classifier(path, runtime=runtime, providers=providers)
+    predict = classifier.predictor(top=top, labels=labels)
+    found = find_images([images] if isinstance(images, str | Path) else images)
+    return _predictions(classifier.infer(found, batch=batch), predict, on_skip)
 
 
 def _predictions(
-    found: Iterator[Answer | Skipped],
-    predict: Callable[[Answer], Prediction],
+    results: Generator[ImageOutputs | Skipped, None, None],
+    predict: Callable[[ImageOutputs], Prediction],
     on_skip: Callable[[ImageError], None] | None,
 ) -> Iterator[Prediction]:
-    for answer in found:
-        if isinstance(answer, Answer):
-            yield predict(answer)
-        elif on_skip is None:
-            raise answer.error
-        else:
-            on_skip(answer.error)
+    with contextlib.closing(results):
+        for result in results:
+            if isinstance(result, ImageOutputs):
+                yield predict(result)
+            elif on_skip is None:
+                raise result.error
+            else:
+                on_skip(result.error)
 
 
 def _names(labels: Labels, description: Description) -> tuple[str, ...]:

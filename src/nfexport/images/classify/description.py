@@ -1,4 +1,4 @@
-"""What a caller has to know of a file that classifies pictures."""
+"""What is known of a file that classifies images: how its input is prepared, and what its outputs are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from nfexport.recipe.recipe import Output
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Description:
-    """How pictures go in (form), what comes out (outputs), and what the classes are (their number and labels,
-    as in a recipe). model_name is for messages."""
+    """Input and outputs of a file, and its classes: their number, and their labels as in a recipe.
 
-    form: Preprocessor
+    model_name is for messages."""
+
+    preprocessor: Preprocessor
     outputs: tuple[Output, ...]
     num_classes: int
     labels: str | tuple[str, ...] | None
@@ -24,22 +25,23 @@ class Description:
 
     @property
     def scores(self) -> tuple[Output, ...]:
-        """The outputs that classes are read from: of probabilities, else of logits, else the two of a TopK;
-        none if the file gives no classes."""
+        """The outputs that give the classes: probabilities, else logits, else values and indices of a TopK.
+
+        Empty if the file has none of these."""
         for kind in ("probs", "logits"):
             if found := self._of_kind(kind):
                 return found[:1]
         return (*self._of_kind("topk-values")[:1], *self._of_kind("topk-indices")[:1])
 
     @property
-    def most(self) -> int:
-        """How many classes of a picture the file gives at most."""
+    def max_classes(self) -> int:
+        """The largest number of classes per image that the file returns."""
         scores = self.scores
         return (scores[0].k or self.num_classes) if scores else 0
 
     @property
     def embedding(self) -> Output | None:
-        """The embedding, the unpooled one if there is no other, or None."""
+        """The embedding, or the unpooled one if that is the only one, or None."""
         found = (*self._of_kind("embedding"), *self._of_kind("embedding-unpooled"))
         return found[0] if found else None
 
@@ -49,63 +51,63 @@ class Description:
         return self._of_kind("features")
 
     def check_classes(self) -> None:
-        """Raise RecipeError if the file gives no classes."""
+        """Raise RecipeError if the file does not return classes."""
         if len(self.scores) == 0 or (self.scores[0].kind == "topk-values" and len(self.scores) < 2):
             raise RecipeError(
-                f"the file gives no classes (its outputs: {self._given()})",
-                fix="write what it gives with --embed FILE or --save-features DIR, or export it with --output logits",
+                f"the file does not return classes (its outputs: {self._kinds()})",
+                fix="save its outputs with --embed FILE or --save-features DIR, or export it with --output logits",
             )
 
     def check_embedding(self) -> None:
-        """Raise RecipeError if the file gives no embedding."""
+        """Raise RecipeError if the file does not return an embedding."""
         if self.embedding is None:
             raise RecipeError(
-                f"the file gives no embedding (its outputs: {self._given()})",
-                fix=f"export one that does, with 'nfexport {self.model_name} --embedding'",
+                f"the file does not return an embedding (its outputs: {self._kinds()})",
+                fix=f"export one that does with 'nfexport {self.model_name} --embedding'",
             )
 
     def check_features(self) -> None:
-        """Raise RecipeError if the file gives no feature maps."""
+        """Raise RecipeError if the file does not return feature maps."""
         if not self.features:
             raise RecipeError(
-                f"the file gives no feature maps (its outputs: {self._given()})",
-                fix=f"export one that does, with 'nfexport {self.model_name} --features'",
+                f"the file does not return feature maps (its outputs: {self._kinds()})",
+                fix=f"export one that does with 'nfexport {self.model_name} --features'",
             )
 
     def check_names(self, path: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        """Raise OnnxFileError if the file has not the input and outputs that are described."""
+        """Raise OnnxFileError unless the file at path has the described input and outputs."""
         for what, described, there in (
-            ("input", [self.form.input_name], inputs),
+            ("input", [self.preprocessor.input_name], inputs),
             ("output", [output.name for output in self.outputs], outputs),
         ):
             for name in described:
                 if name not in there:
                     raise OnnxFileError(
                         f"'{path}' has no {what} '{name}', which its recipe names (it has {', '.join(there)})",
-                        fix="export it again: something renamed it without telling the recipe",
+                        fix="export the model again: another tool has renamed it",
                     )
 
     def _of_kind(self, kind: str) -> tuple[Output, ...]:
         return tuple(output for output in self.outputs if output.kind == kind)
 
-    def _given(self) -> str:
+    def _kinds(self) -> str:
         return ", ".join(dict.fromkeys(output.kind for output in self.outputs))
 
 
 def describe(facts: FileFacts) -> Description:
-    """Return what a file's recipe says of it.
+    """Return the description of a file by its recipe.
 
-    Raises RecipeError if the file has none, or one that cannot be read, or takes no pictures."""
+    Raises RecipeError if it has no recipe, one that cannot be read, or one that cannot be followed."""
     if facts.recipe_error is not None:
         raise facts.recipe_error
     recipe = facts.recipe
     if recipe is None:
         raise RecipeError(
-            f"'{facts.path}' carries no recipe, so it is not known how its pictures are prepared",
-            fix="export the model with nfexport, which writes one into the file",
+            f"'{facts.path}' has no recipe, so how its images are prepared is unknown",
+            fix="export the model with nfexport, which writes a recipe into the file",
         )
     return Description(
-        form=preprocessor_of(recipe),
+        preprocessor=preprocessor_of(recipe),
         outputs=recipe.outputs,
         num_classes=recipe.num_classes,
         labels=recipe.labels,

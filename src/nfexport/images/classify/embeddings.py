@@ -1,7 +1,7 @@
-"""The embeddings of many pictures in one file, row by row: their number is known only at the end.
+"""Write the embeddings of many images to one file, row by row, as their number is known only at the end.
 
-FILE.npy       float32 [pictures, …], and FILE.pictures.csv beside it, which says what the rows are of
-FILE.parquet   the columns picture (string) and embedding (a list of fixed length, float32)
+FILE.npy       float32 [images, …], with FILE.images.csv next to it, which names the image of each row
+FILE.parquet   the columns image (string) and embedding (a list of fixed length, float32)
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from numpy.typing import NDArray
 
 from nfexport.errors import InputError, MissingPackage, OutputError
 from nfexport.graph.atomic_files import check_target, staged
-from nfexport.images.files import spelled
+from nfexport.images.files import printable
 
 Add = Callable[[Path, NDArray[Any]], None]
 SUFFIXES = (".npy", ".parquet")
 OPTION = "--embed"
 ROWS = 1024
-"""Rows of a parquet file that are written at once."""
+"""Rows per row group of a parquet file."""
 
 
 def check_embeddings(target: Path) -> None:
-    """Raise, before any work is done, InputError for a suffix that has no writer, MissingPackage if the writer's
-    package is not installed, OutputError if the file cannot be written."""
+    """Check that embeddings can be written to this file, before any work is done.
+
+    Raises InputError for an unknown suffix, MissingPackage if the writer's package is not installed, OutputError if
+    the file cannot be written."""
     if target.suffix not in SUFFIXES:
-        raise InputError(f"embeddings are not written to '{target}'", fix=f"name a {' or '.join(SUFFIXES)} file")
+        raise InputError(f"embeddings cannot be written to '{target}'", fix=f"name a {' or '.join(SUFFIXES)} file")
     if target.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise MissingPackage(
             f"{OPTION} {target} needs pyarrow, which is not installed",
@@ -43,40 +45,40 @@ def check_embeddings(target: Path) -> None:
 
 @contextlib.contextmanager
 def embeddings(target: Path) -> Iterator[Add]:
-    """Yield what takes a picture and its embedding; the file gets its name at the end, if all went well.
+    """Yield a function that adds an image and its embedding; the file appears when the block ends without an error.
 
-    Raises OutputError if no picture came, or the file cannot be written."""
+    Raises OutputError if nothing was added, or the file cannot be written."""
     with (_parquet if target.suffix == ".parquet" else _npy)(target) as add:
         yield add
 
 
-def names_of(target: Path) -> Path:
-    """Return the file that says which pictures the rows of an .npy file are of."""
-    return target.with_name(f"{target.stem}.pictures.csv")
+def listing_path(target: Path) -> Path:
+    """Return the path of the list that names the image of each row of an .npy file."""
+    return target.with_name(f"{target.stem}.images.csv")
 
 
 @contextlib.contextmanager
 def _npy(target: Path) -> Iterator[Add]:
-    names = names_of(target)
+    names = listing_path(target)
     with (
-        staged(names, option=OPTION) as beside,
+        staged(names, option=OPTION) as partial_listing,
         staged(target, option=OPTION) as partial,
         partial.open("w+b") as file,
-        beside.open("w", encoding="utf-8", newline="") as listing,
+        partial_listing.open("w", encoding="utf-8", newline="") as listing,
     ):
         rows = csv.writer(listing, lineterminator="\n")
-        rows.writerow(["row", "picture"])
+        rows.writerow(["row", "image"])
         shapes: list[tuple[int, ...]] = []
         count = 0
 
-        def add(picture: Path, embedding: NDArray[Any]) -> None:
+        def add(image: Path, embedding: NDArray[Any]) -> None:
             nonlocal count
             if not shapes:
                 shapes.append(embedding.shape)
                 _header(file, (0, *embedding.shape))
-            _check_shape(picture, embedding, shapes[0])
+            _check_shape(image, embedding, shapes[0])
             file.write(np.ascontiguousarray(embedding, "<f4").tobytes())
-            rows.writerow([count, spelled(picture)])
+            rows.writerow([count, printable(image)])
             count += 1
 
         yield add
@@ -85,7 +87,7 @@ def _npy(target: Path) -> Iterator[Add]:
         start = file.tell() - count * 4 * int(np.prod(shapes[0]))
         file.seek(0)
         _header(file, (count, *shapes[0]))
-        assert file.tell() == start  # numpy leaves room for the first axis to grow
+        assert file.tell() == start  # numpy's header leaves room for the first axis to grow
 
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
@@ -110,15 +112,15 @@ def _parquet(target: Path) -> Iterator[Add]:
             writers[0].write_table(pa.table([names, lists], schema=schema))
             held.clear()
 
-        def add(picture: Path, embedding: NDArray[Any]) -> None:
+        def add(image: Path, embedding: NDArray[Any]) -> None:
             if not writers:
                 shapes.append(embedding.shape)
                 metadata = {"shape": ",".join(map(str, embedding.shape))}
                 column = pa.field("embedding", pa.list_(pa.float32(), embedding.size), metadata=metadata)
-                schema = pa.schema([pa.field("picture", pa.string()), column])
+                schema = pa.schema([pa.field("image", pa.string()), column])
                 writers.append(stack.enter_context(parquet.ParquetWriter(partial, schema)))
-            _check_shape(picture, embedding, shapes[0])
-            held.append((spelled(picture), embedding.astype(np.float32).reshape(-1)))
+            _check_shape(image, embedding, shapes[0])
+            held.append((printable(image), embedding.astype(np.float32).reshape(-1)))
             if len(held) == ROWS:
                 flush()
 
@@ -130,13 +132,13 @@ def _parquet(target: Path) -> Iterator[Add]:
         stack.close()
 
 
-def _check_shape(picture: Path, embedding: NDArray[Any], shape: tuple[int, ...]) -> None:
+def _check_shape(image: Path, embedding: NDArray[Any], shape: tuple[int, ...]) -> None:
     if embedding.shape != shape:
         raise InputError(
-            f"the embedding of '{picture}' has shape {list(embedding.shape)}, those before it {list(shape)}",
-            fix="resize the pictures to one size, or export with --embedding rather than --embedding unpooled",
+            f"the embedding of '{image}' has shape {list(embedding.shape)}, those before it have {list(shape)}",
+            fix="resize the images to one size, or export with --embedding rather than --embedding unpooled",
         )
 
 
 def _empty(target: Path) -> OutputError:
-    return OutputError(f"none of the pictures could be read, so '{target}' was not written", fix="check the pictures")
+    return OutputError(f"no image could be read, so '{target}' was not written", fix="check the images")

@@ -1,10 +1,10 @@
-"""Run pictures through a file: batches in, one answer a picture out, in order and in constant memory."""
+"""Run images through a file: batches in, the outputs of each image out, in order and in constant memory."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,68 +20,71 @@ Array = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the file gives for one picture: each output by name, without its batch axis."""
+class ImageOutputs:
+    """The outputs of a file for one image, by name, without the batch axis."""
 
-    picture: Path
+    image: Path
     outputs: Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A picture that could not be read, and why."""
+    """An image that could not be read, and why."""
 
-    picture: Path
+    image: Path
     error: ImageError
 
 
-def answers(
-    session: Session, form: Preprocessor, pictures: Iterable[Path], *, batch: int | None = None
-) -> Iterator[Answer | Skipped]:
-    """Yield what the file gives for each picture, in order.
+def infer(
+    session: Session, preprocessor: Preprocessor, images: Iterable[Path], *, batch: int | None = None
+) -> Generator[ImageOutputs | Skipped, None, None]:
+    """Yield the outputs for each image, in order.
 
-    batch is how many run at once: by default what the file asks for if its batch is fixed, else 1. Pictures of
-    any size run one at a time, as those of different sizes are no tensor. Where fewer pictures are left than
-    the file asks for, the last one is repeated, and what comes out for its copies is dropped.
-    Raises InputError for another batch than the file's own, OnnxFileError if the runtime stops."""
-    fixed = session.inputs[form.input_name][0] if session.inputs[form.input_name] else None
-    size = fixed if isinstance(fixed, int) else None
-    if batch is not None and size is not None and batch != size:
-        raise InputError(f"the file takes batches of {size} alone, not of {batch}", fix="leave --batch out")
-    return _answers(session, form, pictures, at_once=1 if form.size is None else batch or size or 1, fixed=size)
+    batch is the number of images per run: by default the file's own batch size if that is fixed, else 1. Files that
+    take images of any size run one image at a time. The last batch of a file with a fixed batch size is filled with
+    copies of its last image, whose outputs are dropped. Close the generator to end the threads that decode.
+    Raises InputError for another batch size than the file's own, OnnxFileError if the runtime fails."""
+    shape = session.inputs[preprocessor.input_name]
+    fixed = shape[0] if shape and isinstance(shape[0], int) else None
+    if batch is not None and fixed is not None and batch != fixed:
+        raise InputError(
+            f"the file has a fixed batch size of {fixed} and cannot run batches of {batch}", fix="leave --batch out"
+        )
+    size = 1 if preprocessor.size is None else batch or fixed or 1
+    return _infer(session, preprocessor, images, size=size, fixed=fixed)
 
 
-def _answers(
-    session: Session, form: Preprocessor, pictures: Iterable[Path], *, at_once: int, fixed: int | None
-) -> Iterator[Answer | Skipped]:
+def _infer(
+    session: Session, preprocessor: Preprocessor, images: Iterable[Path], *, size: int, fixed: int | None
+) -> Generator[ImageOutputs | Skipped, None, None]:
     held: list[tuple[Path, Pixels] | Skipped] = []
     count = 0
-    with contextlib.closing(read_ahead(form, pictures)) as decoded:
-        for picture, found in decoded:
+    with contextlib.closing(read_ahead(preprocessor, images)) as decoded:
+        for image, found in decoded:
             if isinstance(found, ImageError):
-                held.append(Skipped(picture=picture, error=found))
+                held.append(Skipped(image=image, error=found))
             else:
-                held.append((picture, found))
+                held.append((image, found))
                 count += 1
-            if count == at_once or not count:
-                yield from _run(session, form, held, fixed)
+            if count == size or not count:
+                yield from _run(session, preprocessor, held, fixed)
                 held, count = [], 0
-    yield from _run(session, form, held, fixed)
+    yield from _run(session, preprocessor, held, fixed)
 
 
 def _run(
-    session: Session, form: Preprocessor, held: list[tuple[Path, Pixels] | Skipped], fixed: int | None
-) -> Iterator[Answer | Skipped]:
+    session: Session, preprocessor: Preprocessor, held: list[tuple[Path, Pixels] | Skipped], fixed: int | None
+) -> Iterator[ImageOutputs | Skipped]:
     read = [entry for entry in held if not isinstance(entry, Skipped)]
     outputs: Mapping[str, Array] = {}
     if read:
         pixels = [pixels for _, pixels in read]
         pixels += pixels[-1:] * ((fixed or 0) - len(pixels))
         try:
-            outputs = session.run({form.input_name: form.batch(pixels)})
+            outputs = session.run({preprocessor.input_name: preprocessor.batch(pixels)})
         except RuntimeError as error:
             raise OnnxFileError(
-                f"{session.runtime} {session.version} stopped on '{read[0][0]}': {error}",
+                f"{session.runtime} {session.version} failed on '{read[0][0]}': {error}",
                 fix="check the file with 'nfexport verify', or try another --runtime",
             ) from error
     row = 0
@@ -89,5 +92,7 @@ def _run(
         if isinstance(entry, Skipped):
             yield entry
         else:
-            yield Answer(picture=entry[0], outputs={name: np.asarray(value)[row] for name, value in outputs.items()})
+            yield ImageOutputs(
+                image=entry[0], outputs={name: np.asarray(value)[row] for name, value in outputs.items()}
+            )
             row += 1

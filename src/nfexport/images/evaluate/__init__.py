@@ -1,7 +1,7 @@
-"""How often a file is right: top-1 and top-5 on pictures whose classes are known.
+"""Measure the accuracy of a file: top-1 and top-5 on images whose classes are known.
 
-    folder ─dataset▶ pictures, classes ─batches▶ what each runtime answers ─tally▶ accuracy, agreement
+    folder ─dataset▶ images, classes ─batches▶ predictions of each runtime ─tally▶ accuracy, agreement
 
-Pictures are decoded, and the file is run, in as many threads as there are cores (batches.py); what is known
-of each picture are a few small numbers (journal.py, tally.py), so memory does not grow with their number.
+Images are decoded, and the file runs, in as many threads as there are cores (batches.py). Only a few small numbers
+per image are kept (journal.py, tally.py), so memory hardly grows with the number of images.
 """

@@ -1,7 +1,7 @@
-"""Put a measured accuracy into the metadata of a file, and tell files apart whose metadata alone differs in that.
+"""Record a measured accuracy in the metadata of a file, and compute a digest that does not depend on it.
 
-Weights are neither read into memory nor written anew: the file is copied but for its entry
-`nfexport.evaluation`, and a new entry follows at the end, where protobuf takes a repeated field as well.
+Weights are neither loaded nor serialised again: the file is copied without its entry `nfexport.evaluation`, and a new
+entry is appended, as protobuf allows entries of a repeated field anywhere in a message.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from nfexport.recipe.about import EVALUATION_KEY, Accuracy, write_evaluation
 
 
 def record_accuracy(path: Path, accuracy: Accuracy) -> None:
-    """Replace the file by one that carries the accuracy; everything else in it stays, the recipe included.
+    """Replace the file by one with this accuracy; all else in it, the recipe included, stays as it is.
 
     Raises OutputError if it cannot be written."""
-    path = path.resolve()  # a link stays a link
+    path = path.resolve()  # keeps a link a link
     (value,) = write_evaluation(accuracy).values()
     model = onnx.ModelProto()
     model.metadata_props.add(key=EVALUATION_KEY, value=value)
@@ -29,7 +29,7 @@ def record_accuracy(path: Path, accuracy: Accuracy) -> None:
 
 
 def model_digest(path: Path, external: tuple[str, ...]) -> str:
-    """Return the sha256 of the file without its entry of an accuracy, and of its external data."""
+    """Return the sha256 of the file, without its entry for the accuracy, and of its external data."""
     hashed = hashlib.sha256()
     for piece in pieces_without(path, _entries(path)):
         hashed.update(piece)

@@ -1,4 +1,4 @@
-"""A list of pictures, each with the index of its class, from a folder."""
+"""A list of the images in a folder, each with the index of its class."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from nfexport.images.evaluate.truth import read_truth
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """pictures are paths below root with '/', in a fixed order; truth [pictures] int32 holds their classes.
+    """Images and their classes: images are paths relative to root with '/', truth [images] int32 their classes.
 
-    rule says in words how classes were found; left_out is the number of pictures in the folder that are not
-    in the list: those that no line of a truth file names, or that a limit cuts off."""
+    rule says in words how classes were found; left_out is the number of images in the folder that are not listed,
+    because the truth file does not name them, or because of a limit."""
 
     root: Path
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     truth: NDArray[np.int32]
     rule: str
     left_out: int = 0
 
     def limited(self, limit: int | None) -> DataSet:
-        """Return at most so many of the pictures, spread evenly over the list, so over its classes."""
-        count = len(self.pictures)
+        """Return at most limit of the images, spread evenly over the list, and so over its classes."""
+        count = len(self.images)
         if limit is None or limit >= count:
             return self
         chosen = [number * count // limit for number in range(limit)]
         return dataclasses.replace(
             self,
-            pictures=tuple(self.pictures[index] for index in chosen),
+            images=tuple(self.images[index] for index in chosen),
             truth=self.truth[chosen],
             left_out=self.left_out + count - limit,
         )
 
     @property
     def digest(self) -> str:
-        """The sha256 over path, size in bytes and class of each picture, in order."""
+        """The sha256 of the path, size in bytes and class of each image, in order."""
         hashed = hashlib.sha256()
-        for name, index in zip(self.pictures, self.truth.tolist(), strict=True):
+        for name, index in zip(self.images, self.truth.tolist(), strict=True):
             try:
                 size = (self.root / name).stat().st_size
             except OSError:
-                size = -1  # it will be reported when it is read
+                size = -1  # reported when the image is read
             hashed.update(f"{name}\t{size}\t{index}\n".encode("utf-8", "surrogateescape"))
         return hashed.hexdigest()
 
@@ -60,26 +60,26 @@ class DataSet:
 def open_dataset(
     root: Path, classes: Classes, *, truth: Path | None = None, truth_base: int | None = None
 ) -> DataSet:
-    """List the pictures below root, with their classes from the folders, or from a truth file.
+    """List the images below root, with their classes by their folders, or by a truth file.
 
-    Names that start with a dot are passed over; links are followed. truth_base is the number of the first
-    class in the truth file, 0 or 1, None to find out. Raises InputError if the folder is missing, has no
-    pictures or no classes, or if its classes are not those of the file."""
+    Names that start with a dot are ignored; links are followed. truth_base is the number of the first class in the
+    truth file, 0 or 1, or None to find out. Raises InputError if the folder does not exist, or has no images, or if
+    its classes are not those of the file."""
     if not root.is_dir():
-        what = "is no folder" if root.exists() else "does not exist"
-        raise InputError(f"the data '{root}' {what}", fix="name a folder with a subfolder of pictures for each class")
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise InputError(f"the data '{root}' {what}", fix="name a folder with a subfolder of images for each class")
     if truth is None:
         if truth_base is not None:
             raise InputError("--truth-base is for a truth file", fix="pass --truth FILE too")
         return _from_folders(root, classes)
     found = sorted(_walk(root, root))
     if not found:
-        raise _no_pictures(root)
+        raise _no_images(root)
     answers, rule = read_truth(truth, found, classes, base=truth_base)
     named = [name for name in found if name in answers]
     return DataSet(
         root=root,
-        pictures=tuple(named),
+        images=tuple(named),
         truth=np.array([answers[name] for name in named], np.int32),
         rule=rule,
         left_out=len(found) - len(named),
@@ -91,31 +91,31 @@ def _from_folders(root: Path, classes: Classes) -> DataSet:
     contents = {name: sorted(_walk(root, root / name)) for name in folders}
     if not any(contents.values()):
         if folders or not any(_walk(root, root)):
-            raise _no_pictures(root)
+            raise _no_images(root)
         raise InputError(
-            f"'{root}' has pictures, but no folder for each class",
+            f"'{root}' has images, but not in a folder for each class",
             fix="sort them into such folders, or pass their classes with --truth FILE",
         )
-    indices, rule = class_indices(root, {name: bool(pictures) for name, pictures in contents.items()}, classes)
-    pairs = [(picture, indices[name]) for name, pictures in contents.items() for picture in pictures]
+    indices, rule = class_indices(root, {name: bool(images) for name, images in contents.items()}, classes)
+    pairs = [(image, indices[name]) for name, images in contents.items() for image in images]
     return DataSet(
         root=root,
-        pictures=tuple(picture for picture, _ in pairs),
+        images=tuple(image for image, _ in pairs),
         truth=np.array([index for _, index in pairs], np.int32),
         rule=rule,
     )
 
 
 def _walk(root: Path, folder: Path) -> Iterator[str]:
-    for place, below, names in os.walk(folder, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
-        prefix = Path(place).relative_to(root)
+    for current, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = Path(current).relative_to(root)
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122 (50,000 of them)
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122 (faster, for 50,000 names)
                 yield (prefix / name).as_posix()
 
 
-def _no_pictures(root: Path) -> InputError:
+def _no_images(root: Path) -> InputError:
     return InputError(
-        f"there is no picture in '{root}'", fix=f"name a folder with {', '.join(sorted(SUFFIXES))} files in it"
+        f"there is no image in '{root}'", fix=f"name a folder with {', '.join(sorted(SUFFIXES))} files in it"
     )

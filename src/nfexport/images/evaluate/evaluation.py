@@ -1,4 +1,4 @@
-"""What an evaluation found, as a value."""
+"""The result of an evaluation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ from nfexport.recipe.about import About, Accuracy
 class Evaluation:
     """Accuracy of a file on a data set, in one or several runtimes.
 
-    pictures counts those that were read, skipped names the others with the reason. scores has an entry for
-    each runtime, agreements one for each but the first, classes one for each class that has pictures.
-    truth and predicted [pictures] are class and best class in the first runtime (−1 for NaN); about is what
-    the file says of its model. seconds are those of this run, from_journal the pictures that were known
-    before it."""
+    images is the number of images that were read, skipped names the others with the reason. scores has an entry for
+    each runtime, agreements one for each but the first, classes one for each class that has images. truth and
+    predicted [images] are the class and the top class in the first runtime (−1 for NaN); about is the metadata of the
+    model in the file. seconds are those of this run, from_journal is the number of images that a journal had."""
 
     path: Path
     model_name: str
     recipe_sha256: str
     data: DataSet
     transform: str
-    pictures: int
+    images: int
     skipped: tuple[tuple[str, str], ...]
     scores: tuple[RuntimeScore, ...]
     agreements: tuple[Agreement, ...]
@@ -51,28 +50,29 @@ class Evaluation:
         return self.scores[0]
 
     @property
-    def pictures_per_second(self) -> float:
-        """Of the pictures that were read or skipped in this run; 0 if there were none."""
-        return (self.pictures + len(self.skipped) - self.from_journal) / max(self.seconds["evaluate"], 1e-9)
+    def images_per_second(self) -> float:
+        """The images that were read or skipped in this run, per second."""
+        return (self.images + len(self.skipped) - self.from_journal) / max(self.seconds["evaluate"], 1e-9)
 
     @property
     def exit_code(self) -> int:
-        """1 if pictures were skipped: the accuracy is not that of the whole data set."""
+        """1 if images were skipped, as the accuracy is not that of the whole data set; else 0."""
         return EXIT_VERIFICATION if self.skipped else EXIT_OK
 
     def accuracy(self, dataset: str | None = None) -> Accuracy:
-        """Return the score in the first runtime as it is kept in a file; dataset is its name, by default the
-        folder's."""
+        """Return the score in the first runtime as it is stored in a file.
+
+        dataset is the name of the data set, by default that of its folder."""
         return Accuracy(
             top1=round(self.score.top1, 4),
             top5=None if self.score.top5 is None else round(self.score.top5, 4),
             dataset=dataset or self.data.root.resolve().name,
-            pictures=self.pictures,
+            pictures=self.images,
             source=f"nfexport evaluate, {self.score.runtime} {self.score.version}",
         )
 
     def to_dict(self, *, per_class: bool = False) -> dict[str, Any]:
-        """Return the result as plain values for JSON; everything but 'timing' is the same in every run."""
+        """Return plain values for JSON, with the classes if per_class; only 'timing' differs from run to run."""
         result: dict[str, Any] = {
             "path": str(self.path),
             "model": self.model_name,
@@ -80,14 +80,14 @@ class Evaluation:
             "data": str(self.data.root),
             "classes_by": self.data.rule,
             "transform": self.transform,
-            "pictures": self.pictures,
+            "images": self.images,
             "left_out": self.data.left_out,
-            "skipped": [{"picture": picture, "reason": reason} for picture, reason in self.skipped],
+            "skipped": [{"image": image, "reason": reason} for image, reason in self.skipped],
             "runtimes": [dataclasses.asdict(score) for score in self.scores],
             "agreement": [dataclasses.asdict(agreement) for agreement in self.agreements],
             "timing": {
                 "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
-                "pictures_per_second": round(self.pictures_per_second, 1),
+                "images_per_second": round(self.images_per_second, 1),
                 "from_journal": self.from_journal,
             },
         }
@@ -96,7 +96,7 @@ class Evaluation:
         return result
 
     def to_csv(self) -> str:
-        """Return the classes as CSV with a heading; '' stands for what is unknown."""
+        """Return the classes as CSV with a header; unknown values are empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([field.name for field in dataclasses.fields(ClassScore)])

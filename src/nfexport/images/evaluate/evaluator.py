@@ -1,21 +1,23 @@
-"""The way of an evaluation, from a file and a folder to what was found."""
+"""How an evaluation works, from a file and a folder of images to the result."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from nfexport.errors import ImageError, InputError, OnnxFileError
 from nfexport.images.evaluate.accuracy_record import model_digest
 from nfexport.images.evaluate.batches import cores, run_batches
-from nfexport.images.evaluate.classes import classes_of
+from nfexport.images.evaluate.classes import Classes, classes_of
 from nfexport.images.evaluate.dataset import DataSet, open_dataset
 from nfexport.images.evaluate.evaluation import Evaluation
+from nfexport.images.evaluate.evaluation_options import EvaluationOptions
 from nfexport.images.evaluate.journal import Header, Journal
-from nfexport.images.evaluate.predictions import BEST, Reading, reading_of
+from nfexport.images.evaluate.predictions import TOP, ClassOutputs, class_outputs
 from nfexport.images.evaluate.runners import TORCH, Runner, TorchRunner, open_runners
 from nfexport.images.evaluate.tally import Tally
 from nfexport.images.evaluate.truth import read_class_map
@@ -24,113 +26,159 @@ from nfexport.inspection import FileFacts, inspect
 from nfexport.progress import Progress, Stages
 from nfexport.recipe.recipe import Recipe
 
-BATCH = 8
-"""Pictures run at once in each thread, for files of any batch: more gain nothing on one core, and take memory."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-EVERY = 0.2
-"""Seconds between two words on how far it is."""
+    from nfexport.images.evaluate.evaluation_options import EvaluationKeywords
+
+BATCH = 8
+"""Images per run in each thread, for files with a dynamic batch size: larger batches are no faster on one core, and
+take more memory."""
+
+INTERVAL = 0.2
+"""Seconds between two reports of progress."""
+
+Check = Callable[[FileFacts, ClassOutputs], None]
 
 
 def evaluate(
     path: str | Path,
     data: str | Path,
     *,
-    truth: str | Path | None = None,
-    truth_base: int | None = None,
-    class_map: str | Path | None = None,
-    runtimes: Sequence[str] = ("onnxruntime",),
-    providers: Sequence[str] = (),
-    against: Literal["torch"] | None = None,
-    checkpoint: str | Path | None = None,
-    batch: int | None = None,
-    workers: int | None = None,
-    limit: int | None = None,
-    resume: str | Path | None = None,
-    check: Callable[[FileFacts, Reading], None] | None = None,
+    check: Check | None = None,
     progress: Progress | None = None,
+    **keywords: Unpack[EvaluationKeywords],
 ) -> Evaluation:
-    """Measure top-1 and top-5 of a file on the pictures of a folder, in each of the runtimes.
+    """Measure top-1 and top-5 of a file on the images of a folder, in each of the runtimes.
 
-    data has a folder for each class, or pictures whose classes truth lists, from truth_base on; class_map
-    says which class a folder's or a truth's name stands for. against 'torch' runs the recipe's model in
-    PyTorch beside the file, with the weights of checkpoint if they came from one. batch is the number of
-    pictures run at once, workers that of threads that read and run them (by default the cores); limit takes
-    so many pictures, spread over all. resume is a journal to go on with, or to start. check is shown the file
-    and what it tells before the work begins, and may raise.
-    Pictures that cannot be read are skipped, and named in the result.
-    Raises OnnxFileError for a file without a recipe or classes, or that a runtime refuses; InputError for
-    data that do not fit the file's classes, and for a journal of something else; ImageError if no picture
-    can be read; what nfexport.sources.load_from_recipe raises, for against."""
-    path, data = Path(path), Path(data)
+    data has a folder for each class, or images whose classes a truth file lists. keywords are the fields of
+    EvaluationOptions (nfexport.images.evaluate.evaluation_options). check is called with the facts of the file and
+    its outputs before the work begins, and may raise.
+    Images that cannot be read are skipped, and named in the result.
+    Raises OnnxFileError if the file has no recipe or does not return classes, or a runtime refuses it; InputError if
+    the data does not fit the file's classes, or the journal is of another evaluation; ImageError if no image can be
+    read; what nfexport.sources.load_from_recipe raises, for against; TypeError for a keyword that does not exist."""
+    options = EvaluationOptions(**keywords)
     stages = Stages(progress)
     with stages.stage("read"):
-        facts = inspect(path)
-        recipe = _recipe(facts)
-        reading = reading_of(recipe)
-        form = preprocessor_of(recipe)
-        if check is not None:
-            check(facts, reading)
-        size = _batch(recipe, batch)
-        classes = classes_of(recipe)
-        if class_map is not None:
-            classes = classes_of(recipe, read_class_map(Path(class_map), classes))
-        truth = None if truth is None else Path(truth)
-        dataset = open_dataset(data, classes, truth=truth, truth_base=truth_base).limited(limit)
-        runners = open_runners(path, recipe, reading, runtimes=runtimes, providers=providers)
-    if against is not None:
+        task = _open(Path(path), Path(data), options, check)
+    if options.against is not None:
         with stages.stage("model"):
-            runners.append(_torch(recipe, checkpoint))
-    full = min(BEST, recipe.num_classes)
-    depths = {runner.name: full if runner.name == TORCH else reading.depth for runner in runners}
-    tally = Tally(dataset.truth, depths)
-    versions = {runner.name: runner.version for runner in runners}
+            task.runners.append(_torch_runner(task.recipe, options.checkpoint))
+    tally = Tally(task.dataset.truth, task.depths)
     with contextlib.ExitStack() as stack:
         journal = None
-        if resume is not None:
-            header = Header(
-                model_sha256=model_digest(path, facts.external_data),
-                data_sha256=dataset.digest,
-                pictures=len(dataset.pictures),
-                batch=size,
-                runtimes={**versions, "providers": ",".join(providers)},
-                transform=describe(form),
-            )
-            journal = stack.enter_context(Journal(Path(resume), header, tally.add))
-        known = tally.read + len(tally.skipped)
+        if options.resume is not None:
+            journal = stack.enter_context(Journal(Path(options.resume), _header(task, options), tally.add))
+        from_journal = tally.read + len(tally.skipped)
         with stages.stage("evaluate"):
-            _run(dataset, runners, tally, journal, stages.progress, size=size, workers=workers or cores())
-    if tally.read == 0:
-        raise ImageError(
-            f"none of the {len(dataset.pictures):,} pictures in '{data}' can be read, the first as "
-            f"{tally.skipped[0][1]}",
-            fix="check the folder",
-        )
-    class_names = classes.names
-    true, predicted = tally.predicted()
-    return Evaluation(
+            _run(task, tally, journal, stages.progress, workers=options.workers or cores())
+    return _result(task, tally, stages.seconds, from_journal)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Task:
+    """An evaluation that is ready to run; batch is the number of images per run."""
+
+    path: Path
+    facts: FileFacts
+    recipe: Recipe
+    preprocessor: Preprocessor
+    outputs: ClassOutputs
+    classes: Classes
+    dataset: DataSet
+    batch: int
+    runners: list[Runner]
+
+    @property
+    def full_depth(self) -> int:
+        """The number of top classes that make a top-5."""
+        return min(TOP, self.recipe.num_classes)
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """The number of top classes that each runtime returns."""
+        return {
+            runner.name: self.full_depth if runner.name == TORCH else self.outputs.depth for runner in self.runners
+        }
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each runtime."""
+        return {runner.name: runner.version for runner in self.runners}
+
+
+def _open(path: Path, data: Path, options: EvaluationOptions, check: Check | None) -> _Task:
+    facts = inspect(path)
+    recipe = _recipe(facts)
+    outputs = class_outputs(recipe)
+    preprocessor = preprocessor_of(recipe)
+    if check is not None:
+        check(facts, outputs)
+    batch = _batch_size(recipe, options.batch)
+    classes = classes_of(recipe)
+    if options.class_map is not None:
+        classes = classes_of(recipe, read_class_map(Path(options.class_map), classes))
+    truth = None if options.truth is None else Path(options.truth)
+    dataset = open_dataset(data, classes, truth=truth, truth_base=options.truth_base).limited(options.limit)
+    return _Task(
         path=path,
-        model_name=recipe.model_name,
-        recipe_sha256=recipe.digest,
-        data=dataset,
-        transform=describe(form),
-        pictures=tally.read,
-        skipped=tuple((dataset.pictures[place], reason) for place, reason in tally.skipped),
-        scores=tally.scores(versions, full=full),
-        agreements=tally.agreements(full=full),
-        classes=tally.classes(class_names),
-        class_names=class_names,
-        truth=true,
-        predicted=predicted,
-        about=facts.about,
-        seconds=stages.seconds,
-        from_journal=known,
+        facts=facts,
+        recipe=recipe,
+        preprocessor=preprocessor,
+        outputs=outputs,
+        classes=classes,
+        dataset=dataset,
+        batch=batch,
+        runners=open_runners(path, recipe, outputs, runtimes=options.runtimes, providers=options.providers),
     )
 
 
-def describe(form: Preprocessor) -> str:
-    """Say in words what is done to a picture before it enters the file."""
-    pre = form.preprocessing
-    size = "any size" if form.size is None else f"{form.size[0]}×{form.size[1]}"
+def _header(task: _Task, options: EvaluationOptions) -> Header:
+    return Header(
+        model_sha256=model_digest(task.path, task.facts.external_data),
+        data_sha256=task.dataset.digest,
+        images=len(task.dataset.images),
+        batch=task.batch,
+        runtimes={**task.versions, "providers": ",".join(options.providers)},
+        transform=describe(task.preprocessor),
+    )
+
+
+def _result(task: _Task, tally: Tally, seconds: Mapping[str, float], from_journal: int) -> Evaluation:
+    dataset = task.dataset
+    if tally.read == 0:
+        raise ImageError(
+            f"none of the {len(dataset.images):,} images in '{dataset.root}' can be read, the first because "
+            f"{tally.skipped[0][1]}",
+            fix="check the folder",
+        )
+    names = task.classes.names
+    truth, predicted = tally.predicted()
+    return Evaluation(
+        path=task.path,
+        model_name=task.recipe.model_name,
+        recipe_sha256=task.recipe.digest,
+        data=dataset,
+        transform=describe(task.preprocessor),
+        images=tally.read,
+        skipped=tuple((dataset.images[index], reason) for index, reason in tally.skipped),
+        scores=tally.scores(task.versions, full=task.full_depth),
+        agreements=tally.agreements(full=task.full_depth),
+        classes=tally.classes(names),
+        class_names=names,
+        truth=truth,
+        predicted=predicted,
+        about=task.facts.about,
+        seconds=seconds,
+        from_journal=from_journal,
+    )
+
+
+def describe(preprocessor: Preprocessor) -> str:
+    """Return in words what is done to an image before it enters the file."""
+    pre = preprocessor.preprocessing
+    size = "any size" if preprocessor.size is None else f"{preprocessor.size[0]}×{preprocessor.size[1]}"
     if pre.crop_mode == "none":
         how = f"{size}, as it is"
     else:
@@ -145,23 +193,24 @@ def _recipe(facts: FileFacts) -> Recipe:
         raise facts.recipe_error
     if facts.recipe is None:
         raise OnnxFileError(
-            f"'{facts.path}' has no recipe, so nobody knows how pictures enter it",
-            fix="export the model with nfexport",
+            f"'{facts.path}' has no recipe, so how its images are prepared is unknown",
+            fix="export the model with nfexport, which writes a recipe into the file",
         )
     return facts.recipe
 
 
-def _batch(recipe: Recipe, wanted: int | None) -> int:
+def _batch_size(recipe: Recipe, wanted: int | None) -> int:
     if recipe.batch == "dynamic":
         return wanted or BATCH
     if wanted not in (None, recipe.batch):
         raise InputError(
-            f"the file takes batches of {recipe.batch}, not of {wanted}", fix="leave --batch out, or export it anew"
+            f"the file has a fixed batch size of {recipe.batch} and cannot run batches of {wanted}",
+            fix="leave --batch out, or export the model again",
         )
     return recipe.batch
 
 
-def _torch(recipe: Recipe, checkpoint: str | Path | None) -> Runner:
+def _torch_runner(recipe: Recipe, checkpoint: str | Path | None) -> Runner:
     from nfexport import sources
 
     return TorchRunner(
@@ -169,20 +218,11 @@ def _torch(recipe: Recipe, checkpoint: str | Path | None) -> Runner:
     )
 
 
-def _run(
-    dataset: DataSet,
-    runners: Sequence[Runner],
-    tally: Tally,
-    journal: Journal | None,
-    progress: Progress,
-    *,
-    size: int,
-    workers: int,
-) -> None:
-    started = spoken = time.perf_counter()
+def _run(task: _Task, tally: Tally, journal: Journal | None, progress: Progress, *, workers: int) -> None:
+    started = reported = time.perf_counter()
     known = done = tally.read + len(tally.skipped)
     first = 0 if journal is None else journal.batches
-    batches = run_batches(dataset, runners, size=size, first=first, workers=workers)
+    batches = run_batches(task.dataset, task.runners, size=task.batch, first=first, workers=workers)
     with contextlib.closing(batches):
         for record in batches:
             if journal is not None:
@@ -190,15 +230,15 @@ def _run(
             tally.add(record)
             done += len(record.read) + len(record.skipped)
             now = time.perf_counter()
-            if now - spoken >= EVERY:
-                spoken = now
+            if now - reported >= INTERVAL:
+                reported = now
                 rate = (done - known) / (now - started)
-                progress.step(_words(done, len(dataset.pictures), tally, rate))
+                progress.step(_progress_text(done, len(task.dataset.images), tally, rate))
 
 
-def _words(done: int, count: int, tally: Tally, rate: float) -> str:
+def _progress_text(done: int, count: int, tally: Tally, rate: float) -> str:
     left = (count - done) / rate
     return (
-        f"{done:,} of {count:,} pictures, top-1 {tally.top1():.2f} %, {rate:.0f} a second, "
+        f"{done:,} of {count:,} images, top-1 {tally.top1():.2f} %, {rate:.0f} images/s, "
         f"{left // 60:.0f}:{left % 60:02.0f} left"
     )

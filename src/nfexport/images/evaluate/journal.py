@@ -1,10 +1,10 @@
-"""What is known so far, on disk: so that an evaluation that was interrupted can go on.
+"""The results so far, on disk, so that an interrupted evaluation can be continued.
 
-JSON, one object a line. The first line says what is evaluated; each further line is a batch, in order:
+JSON, one object per line. The first line says what is evaluated; each further line is a batch, in order:
 
     {"batch": 0, "read": [0, 1], "top": {"onnxruntime": [[7, 2, …], …]}, "difference": {}, "skipped": []}
 
-A last line without its end is what an interruption leaves, and is dropped.
+A last line that is not complete is left by an interruption, and dropped.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from typing import Any, BinaryIO
 from nfexport.errors import InputError, OutputError
 from nfexport.images.evaluate.batches import BatchRecord
 
-FORMAT = 1
-OTHER = "name another file with --resume, or remove this one to start anew"
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Format 1 called the number of images in its first line 'pictures'."""
+OTHER = "name another file with --resume, or remove this one to start again"
 WORDS = {
     "model_sha256": "model file",
-    "data_sha256": "list of pictures and classes",
+    "data_sha256": "list of images and classes",
     "batch": "batch size",
     "runtimes": "list of runtimes and versions",
     "transform": "transform",
@@ -32,11 +34,11 @@ WORDS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Header:
-    """What an evaluation's results depend on; runtimes maps names to versions."""
+    """What the results of an evaluation depend on; runtimes maps names to versions."""
 
     model_sha256: str
     data_sha256: str
-    pictures: int
+    images: int
     batch: int
     runtimes: Mapping[str, str]
     transform: str
@@ -47,21 +49,22 @@ class Header:
 
 
 class Journal:
-    """A journal open for more batches; batches is how many it has, each of which known was shown first.
+    """A journal to which batches are added; use it in a with block.
 
-    Use it in a with block. Raises InputError if the file is no journal, one of another evaluation, or
-    damaged, and OutputError if it cannot be written."""
+    batches is the number of batches that it has; known is called with each of them when it is opened. Raises
+    InputError if the file is not a journal, is of another evaluation, or is damaged, OutputError if it cannot be
+    written."""
 
     def __init__(self, path: Path, header: Header, known: Callable[[BatchRecord], None]) -> None:
         self.path = path
         self.batches = 0
         try:
             content = path.read_bytes() if path.exists() else b""
-            good = self._read(content, header, known)
+            complete = self._read(content, header, known)
             self._file: BinaryIO = path.open("r+b" if path.exists() else "xb")
-            self._file.truncate(good)
-            self._file.seek(good)
-            if good == 0:
+            self._file.truncate(complete)
+            self._file.seek(complete)
+            if complete == 0:
                 self._write(header.to_line())
         except OSError as error:
             raise self._unwritable(error) from error
@@ -75,7 +78,7 @@ class Journal:
         self._file.close()
 
     def add(self, record: BatchRecord) -> None:
-        """Append a batch; it is kept also if the process ends in the next moment."""
+        """Append a batch, which is kept even if the process is killed. Raises OutputError."""
         try:
             self._write(_line(dataclasses.asdict(record)))
         except OSError as error:
@@ -92,13 +95,13 @@ class Journal:
         )
 
     def _read(self, content: bytes, header: Header, known: Callable[[BatchRecord], None]) -> int:
-        """Read the records and return how many bytes of the file are good."""
+        """Read the records, and return the length of what is complete, in bytes."""
         if header.to_line().startswith(content):
             return len(content) if content == header.to_line() else 0
         first, end, _ = content.partition(b"\n")
         self._check_header(first if end else b"", header)
-        good = len(first) + 1
-        for line in content[good:].splitlines(keepends=True):
+        complete = len(first) + 1
+        for line in content[complete:].splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
             try:
@@ -110,17 +113,17 @@ class Journal:
                 ) from error
             self.batches += 1
             known(record)
-            good += len(line)
-        return good
+            complete += len(line)
+        return complete
 
     def _check_header(self, line: bytes, header: Header) -> None:
         try:
             found: Any = json.loads(line)
-            is_journal = found["nfexport"] == "evaluation" and found["format"] == FORMAT
+            is_journal = found["nfexport"] == "evaluation" and found["format"] in READABLE
         except (ValueError, TypeError, KeyError):
             is_journal = False
         if not is_journal:
-            raise InputError(f"'{self.path}' is no journal of an evaluation", fix=OTHER)
+            raise InputError(f"'{self.path}' is not a journal of an evaluation", fix=OTHER)
         wanted = json.loads(header.to_line())
         others = [words for key, words in WORDS.items() if found.get(key) != wanted[key]]
         if others:
@@ -131,10 +134,10 @@ class Journal:
 
     def _check(self, record: BatchRecord, header: Header) -> None:
         start = record.batch * header.batch
-        places = set(range(start, min(start + header.batch, header.pictures)))
-        listed = [*record.read, *(place for place, _ in record.skipped)]
-        complete = all(len(top) == len(record.read) for top in record.top.values())
-        if record.batch != self.batches or set(listed) != places or len(listed) != len(places) or not complete:
+        expected = set(range(start, min(start + header.batch, header.images)))
+        listed = [*record.read, *(index for index, _ in record.skipped)]
+        aligned = all(len(top) == len(record.read) for top in record.top.values())
+        if record.batch != self.batches or set(listed) != expected or len(listed) != len(expected) or not aligned:
             raise ValueError("not the next batch")
 
 

@@ -1,9 +1,9 @@
-"""From the outputs of a batch to the best classes of each picture, and their probabilities.
+"""From the outputs of a batch to the top classes of each image, and their probabilities.
 
-    best    classes by descending score; of equal scores the lowest index first, as argmax takes it
-    NaN     a picture with a NaN among its scores has no best class
+    order   classes by descending score; of equal scores the lower index first, as argmax takes it
+    NaN     an image with a NaN among its scores has no top class
 
-timm counts by torch.topk, which leaves the order of equal scores open; elsewhere the two are the same.
+timm counts by torch.topk, which leaves the order of equal scores open; other than that the two agree.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
+from nfexport.images.scores import softmax
 from nfexport.recipe.recipe import Output, Recipe
 
 Array = NDArray[Any]
-BEST = 5
-NONE = -1
-"""In place of a class: there is none."""
+TOP = 5
+"""The number of top classes that are kept of each image."""
+NO_CLASS = -1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What one runtime says of a few pictures.
+class Predictions:
+    """The predictions of one runtime for a batch.
 
-    top [pictures, ≤ 5] int32 holds the best classes, best first, NONE throughout where a score is NaN.
-    probabilities [pictures, n] float64 are those of classes [pictures, n], of all in order if that is None;
-    None if the file does not give any."""
+    top [images, ≤ 5] int32 holds the top classes, the best one first, or NO_CLASS throughout where a score is NaN.
+    probabilities [images, n] float64 are those of classes [images, n], or of all classes in order if that is None;
+    None if the file does not return any."""
 
     top: NDArray[np.int32]
     probabilities: NDArray[np.float64] | None
@@ -38,18 +39,18 @@ class Answers:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Which outputs of a file tell the class: one of scores, or the values and indices of a TopK.
+class ClassOutputs:
+    """The outputs of a file that give the classes: one of scores, or the values and indices of a TopK.
 
-    depth is how many of the best classes they tell, at most 5."""
+    depth is the number of top classes that they give, at most 5."""
 
     depth: int
     scores: Output | None = None
     values: str | None = None
     indices: str | None = None
 
-    def answers(self, outputs: Mapping[str, Array]) -> Answers:
-        """Return what the outputs of a batch say, by name [pictures, n]."""
+    def predictions(self, outputs: Mapping[str, Array]) -> Predictions:
+        """Return the predictions for a batch from its outputs [images, n] by name."""
         if self.scores is not None:
             return rank(outputs[self.scores.name], probabilities=self.scores.kind == "probs")
         assert self.indices is not None
@@ -57,48 +58,40 @@ class Reading:
         values = None if self.values is None else outputs[self.values].astype(np.float64)
         top = classes[:, : self.depth].astype(np.int32)
         if values is not None:
-            top[np.isnan(values).any(axis=1)] = NONE
-        return Answers(top=top, probabilities=values, classes=classes)
+            top[np.isnan(values).any(axis=1)] = NO_CLASS
+        return Predictions(top=top, probabilities=values, classes=classes)
 
 
-def reading_of(recipe: Recipe) -> Reading:
-    """Return which outputs to read: logits before probabilities before a TopK, if the file has several.
+def class_outputs(recipe: Recipe) -> ClassOutputs:
+    """Return the outputs that give the classes: logits, else probabilities, else a TopK.
 
-    Raises OnnxFileError if none tells the class."""
+    Raises OnnxFileError if the file has none of these."""
     by_kind = {output.kind: output for output in reversed(recipe.outputs)}
     scores = by_kind.get("logits") or by_kind.get("probs")
     if scores is not None and recipe.num_classes > 0:
-        return Reading(scores=scores, depth=min(BEST, recipe.num_classes))
+        return ClassOutputs(scores=scores, depth=min(TOP, recipe.num_classes))
     indices, values = by_kind.get("topk-indices"), by_kind.get("topk-values")
     if indices is not None:
-        depth = min(BEST, indices.k or 1)
-        return Reading(indices=indices.name, values=None if values is None else values.name, depth=depth)
+        depth = min(TOP, indices.k or 1)
+        return ClassOutputs(indices=indices.name, values=None if values is None else values.name, depth=depth)
     raise OnnxFileError(
-        f"the file gives {', '.join(output.kind for output in recipe.outputs)}, and no classes",
+        f"the file returns {', '.join(output.kind for output in recipe.outputs)}, but not classes",
         fix="export it with --output logits, probs or topk",
     )
 
 
-def rank(scores: Array, *, probabilities: bool) -> Answers:
-    """Return the best classes of scores [pictures, classes], which are logits unless they are probabilities."""
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :BEST].astype(np.int32)
-    best[np.isnan(scores).any(axis=1)] = NONE
-    exact = scores.astype(np.float64)
-    return Answers(top=best, probabilities=exact if probabilities else softmax(exact))
+def rank(scores: Array, *, probabilities: bool) -> Predictions:
+    """Return the top classes of scores [images, classes], which are probabilities or else logits."""
+    top = np.argsort(-scores, axis=1, kind="stable")[:, :TOP].astype(np.int32)
+    top[np.isnan(scores).any(axis=1)] = NO_CLASS
+    return Predictions(top=top, probabilities=scores.astype(np.float64) if probabilities else softmax(scores))
 
 
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return exp(z[n, c]) / Σ_j exp(z[n, j]) of logits z [pictures, classes], in float64."""
-    with np.errstate(invalid="ignore"):
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+def difference(first: Predictions, second: Predictions) -> list[float | None]:
+    """Return, for each image, the largest difference between the probabilities of a class.
 
-
-def difference(first: Answers, second: Answers) -> list[float | None]:
-    """Return the largest difference between the probabilities of a class, for each picture.
-
-    Where one of the two has the probabilities of some classes alone, those count that both have. None where
-    one of them has none, or has a NaN."""
+    Where one of the two has the probabilities of only some classes, those that both have are compared. None where
+    one of them has no probabilities, or a NaN."""
     if first.probabilities is None or second.probabilities is None:
         return [None] * len(first.top)
     result: list[float | None] = []
@@ -112,9 +105,8 @@ def difference(first: Answers, second: Answers) -> list[float | None]:
     return result
 
 
-def _by_class(answers: Answers, row: int) -> dict[int, float]:
-    assert answers.probabilities is not None
-    values = answers.probabilities[row].tolist()
-    return dict(
-        enumerate(values) if answers.classes is None else zip(answers.classes[row].tolist(), values, strict=True)
-    )
+def _by_class(predictions: Predictions, row: int) -> dict[int, float]:
+    assert predictions.probabilities is not None
+    values = predictions.probabilities[row].tolist()
+    classes = predictions.classes
+    return dict(enumerate(values) if classes is None else zip(classes[row].tolist(), values, strict=True))

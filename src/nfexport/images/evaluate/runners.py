@@ -1,8 +1,8 @@
-"""What runs the network on a batch: the file in each of its runtimes, and PyTorch beside them.
+"""What predicts the classes of a batch: the file in each of its runtimes, and its model in PyTorch.
 
-Pictures are spread over threads, one batch each, and a batch runs in the thread that decoded it. So ONNX
-Runtime and PyTorch get one thread a batch: their own threads would wait for one another at every operator,
-and for the decoding. Runtimes whose sessions are not made for several threads at once run one batch at a time.
+Batches are spread over threads, and each batch runs in the thread that decoded it. So ONNX Runtime and PyTorch use
+one thread per batch: threads of their own would wait for one another at every operator, and for the decoding.
+Runtimes whose sessions are not safe to call from several threads run one batch at a time.
 """
 
 from __future__ import annotations
@@ -19,58 +19,56 @@ from PIL import Image
 
 from nfexport import process
 from nfexport.errors import OnnxFileError
-from nfexport.images.evaluate.predictions import Answers, Reading, rank
+from nfexport.images.evaluate.predictions import ClassOutputs, Predictions, rank
 from nfexport.images.preprocessor import Preprocessor, fill_colour, preprocessor_of
 from nfexport.recipe.interface import network_preprocessing
 from nfexport.recipe.recipe import Recipe
-from nfexport.runtimes import Session, open_session
+from nfexport.runtimes import Session, find, open_session
 
 if TYPE_CHECKING:
     from nfexport.sources import LoadedModel
 
 Pixels = NDArray[np.uint8]
-CONCURRENT = ("onnxruntime",)
-"""Runtimes whose sessions may run in several threads at once."""
-
 TORCH = "torch"
 
 
 class Runner(Protocol):
-    """Answers for pictures of one size; safe to call from several threads."""
+    """Predicts the classes of images; safe to call from several threads."""
 
     name: str
     version: str
-    form: Preprocessor
+    preprocessor: Preprocessor
 
-    def answers(self, pixels: Sequence[Pixels]) -> Answers:
-        """Return what it says of these pixels [height, width, channels], as form makes them."""
+    def predict(self, pixels: Sequence[Pixels]) -> Predictions:
+        """Return the predictions for a batch of pixels [height, width, channels] of one size, from preprocessor."""
 
 
 class SessionRunner:
     """A file in a runtime. See Runner.
 
-    A file of a fixed batch gets its last picture several times where pictures are missing."""
+    Where the file has a fixed batch size, a smaller batch is filled with copies of its last image."""
 
-    def __init__(self, path: Path, recipe: Recipe, session: Session, reading: Reading) -> None:
+    def __init__(self, path: Path, recipe: Recipe, session: Session, outputs: ClassOutputs) -> None:
         self.name, self.version = session.runtime, session.version
-        self.form = preprocessor_of(recipe)
-        self._path, self._session, self._reading = path, session, reading
+        self.preprocessor = preprocessor_of(recipe)
+        self._path, self._session, self._outputs = path, session, outputs
         self._batch = recipe.batch
-        one_at_a_time = session.runtime not in CONCURRENT
-        self._turn: Any = threading.Lock() if one_at_a_time else contextlib.nullcontext()
+        concurrent = find(session.runtime).concurrent
+        self._turn: Any = contextlib.nullcontext() if concurrent else threading.Lock()
 
-    def answers(self, pixels: Sequence[Pixels]) -> Answers:
+    def predict(self, pixels: Sequence[Pixels]) -> Predictions:
+        """Run the file. Raises OnnxFileError if the runtime fails."""
         count = len(pixels)
         padded = list(pixels) + [pixels[-1]] * (0 if self._batch == "dynamic" else self._batch - count)
-        feeds = {self.form.input_name: self.form.batch(padded)}
+        feeds = {self.preprocessor.input_name: self.preprocessor.batch(padded)}
         try:
             with self._turn:
                 outputs = self._session.run(feeds)
         except RuntimeError as error:
             raise OnnxFileError(
-                f"'{self._path}' stops in {self.name}: {error}", fix="check it with 'nfexport verify'"
+                f"{self.name} failed on '{self._path}': {error}", fix="check it with 'nfexport verify'"
             ) from error
-        return self._reading.answers({name: array[:count] for name, array in outputs.items()})
+        return self._outputs.predictions({name: array[:count] for name, array in outputs.items()})
 
 
 class TorchRunner:
@@ -82,22 +80,23 @@ class TorchRunner:
         import torch
 
         self.version = str(torch.__version__)
-        self.form = network_preprocessor(recipe)
+        self.preprocessor = network_preprocessor(recipe)
         self._module, self._torch = loaded.module, torch
         self._warm = threading.Lock()
         self._runs = 0
 
-    def answers(self, pixels: Sequence[Pixels]) -> Answers:
-        # some models keep what they derive on their first pass: nobody else may be in it meanwhile
+    def predict(self, pixels: Sequence[Pixels]) -> Predictions:
+        """Run the module."""
+        # some models cache derived values in their first forward pass, so no other thread may run it meanwhile
         with self._warm if self._runs == 0 else contextlib.nullcontext():
             with self._torch.inference_mode():
-                logits = self._module(self._torch.from_numpy(self.form.batch(pixels)))
+                logits = self._module(self._torch.from_numpy(self.preprocessor.batch(pixels)))
             self._runs += 1
         return rank(logits.numpy(), probabilities=False)
 
 
 def network_preprocessor(recipe: Recipe) -> Preprocessor:
-    """Return how images enter the network itself: all that the recipe asks for, done outside the file."""
+    """Return the preprocessor for the network itself: it does what the file and its caller share."""
     preprocessing = network_preprocessing(recipe)
     return Preprocessor(
         input_name=recipe.input_name,
@@ -109,29 +108,21 @@ def network_preprocessor(recipe: Recipe) -> Preprocessor:
 
 
 def open_runners(
-    path: Path, recipe: Recipe, reading: Reading, *, runtimes: Sequence[str], providers: Sequence[str]
+    path: Path, recipe: Recipe, outputs: ClassOutputs, *, runtimes: Sequence[str], providers: Sequence[str]
 ) -> list[Runner]:
     """Load the file into each runtime. Raises what nfexport.runtimes.open_session does."""
-    return [
-        SessionRunner(
-            path,
-            recipe,
-            # a thread for each picture is better than several for one
-            open_session(
-                path,
-                runtime=name,
-                providers=providers if name == "onnxruntime" else (),
-                threads=1 if name in CONCURRENT else None,
-            ),
-            reading,
-        )
-        for name in dict.fromkeys(runtimes)
-    ]
+    runners: list[Runner] = []
+    for name in dict.fromkeys(runtimes):
+        # one thread per batch is faster than several threads for one batch after another
+        threads = 1 if find(name).concurrent else None
+        session = open_session(path, runtime=name, providers=providers, threads=threads)
+        runners.append(SessionRunner(path, recipe, session, outputs))
+    return runners
 
 
 @contextlib.contextmanager
 def one_thread_each(runners: Sequence[Runner]) -> Iterator[None]:
-    """Inside, PyTorch computes each batch in the thread that asks for it, if it is among the runners."""
+    """Let PyTorch use one thread per call until the block ends, if it is among the runners."""
     if not any(runner.name == TORCH for runner in runners):
         yield
         return
@@ -141,16 +132,16 @@ def one_thread_each(runners: Sequence[Runner]) -> Iterator[None]:
         yield
 
 
-def pixels_for(runners: Sequence[Runner], picture: Image.Image) -> list[Pixels]:
-    """Return the pixels that each runner wants of a picture; computed once where they are the same.
+def pixels_for(runners: Sequence[Runner], image: Image.Image) -> list[Pixels]:
+    """Return the pixels of an image for each runner, computed once where they are the same.
 
     Raises ImageError as Preprocessor.pixels does."""
     done: dict[Any, Pixels] = {}
     result = []
     for runner in runners:
-        pre = runner.form.preprocessing
-        key = (runner.form.size, pre.crop_pct, pre.crop_mode, pre.interpolation, runner.form.fill)
+        pre = runner.preprocessor.preprocessing
+        key = (runner.preprocessor.size, pre.crop_pct, pre.crop_mode, pre.interpolation, runner.preprocessor.fill)
         if key not in done:
-            done[key] = runner.form.pixels(picture)
+            done[key] = runner.preprocessor.pixels(image)
         result.append(done[key])
     return result
