@@ -33,7 +33,7 @@ def find_images(arguments: Iterable[str | Path], stdin: BinaryIO | None = None) 
 
 
 def printable(path: Path) -> str:
-    """Return a path as text that can be written anywhere: bytes that are not UTF-8 become '\\xe9'."""
+    r"""Return a path as text that can be written anywhere: bytes that are not UTF-8 become '\xe9'."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -61,7 +61,7 @@ def test_an_interrupted_run_goes_on_to_the_same_report(model: Path, tmp_path: Pa
         if running.returncode == 130:  # on a busy machine it may be done before the signal is sent
             break
     assert (running.returncode, out) == (130, "")
-    assert err == f"nfexport: interrupted; the same command goes on from '{journal}'\n"
+    assert err == f"nfexport: interrupted; run the same command again to continue from '{journal}'\n"
     known = journal.read_bytes().count(b"\n") - 1
     assert 5 <= known < 61  # half-way, and not done
     again = subprocess.run([*command, *options], capture_output=True, text=True)
@@ -93,6 +93,19 @@ def test_a_line_without_its_end_is_dropped(model: Path, answered: Answered, tmp_
     assert without_timing(last.to_dict(per_class=True)) == without_timing(whole)
 
 
+def test_a_journal_of_format_1_is_continued(model: Path, answered: Answered, tmp_path: Path) -> None:
+    """Its first line has the number of images under another key."""
+    journal = tmp_path / "j"
+    nfexport.evaluate(model, answered.root, resume=journal)
+    first, *batches = journal.read_bytes().splitlines(keepends=True)
+    old = first.replace(b'"format":2', b'"format":1').replace(b'"images"', b'"pictures"')
+    assert old != first
+    journal.write_bytes(old + b"".join(batches[:3]))
+    again = nfexport.evaluate(model, answered.root, resume=journal)
+    assert again.from_journal == 24
+    assert journal.read_bytes() == old + b"".join(batches)
+
+
 def test_a_journal_of_something_else_is_refused(model: Path, answered: Answered, tmp_path: Path) -> None:
     journal = tmp_path / "j"
     nfexport.evaluate(model, answered.root, resume=journal, limit=20)
@@ -114,7 +127,7 @@ def test_a_journal_of_something_else_is_refused(model: Path, answered: Answered,
     with pytest.raises(InputError, match="is damaged in line 2; name another file"):
         nfexport.evaluate(model, answered.root, resume=journal, limit=20)
     journal.write_text("my notes\n")
-    with pytest.raises(InputError, match="is no journal of an evaluation"):
+    with pytest.raises(InputError, match="is not a journal of an evaluation"):
         nfexport.evaluate(model, answered.root, resume=journal, limit=20)
     assert journal.read_text() == "my notes\n"
 

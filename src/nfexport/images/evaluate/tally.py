@@ -59,7 +59,7 @@ class Tally:
     """The class of each image of a data set, and its top classes in each runtime."""
 
     def __init__(self, truth: NDArray[np.int32], depths: Mapping[str, int]) -> None:
-        """depths maps the name of each runtime, in order, to the number of top classes that it returns."""
+        """Begin without batches; depths maps each runtime, in order, to the number of top classes that it returns."""
         count = len(truth)
         self.truth = truth
         self.depths = dict(depths)
