@@ -103,11 +103,12 @@ def test_json_is_one_document_with_what_was_skipped(
     assert document["skipped"] == [
         {
             "image": "photos/bad.png",
-            "problem": "'photos/bad.png' is no image that Pillow knows",
+            "problem": "'photos/bad.png' is not an image that Pillow can read",
             "fix": "convert it to PNG or JPEG",
         }
     ]
-    assert captured.err == "nfexport: 'photos/bad.png' is no image that Pillow knows; convert it to PNG or JPEG\n"
+    problem, fix = "'photos/bad.png' is not an image that Pillow can read", "convert it to PNG or JPEG"
+    assert captured.err == f"nfexport: {problem}; {fix}\n"
 
 
 def test_json_of_no_readable_image_is_a_document_too(
@@ -150,11 +151,10 @@ def test_a_file_without_classes_writes_its_maps(maps: Path, photos: Path, capsys
     assert run(["classify", str(maps), "photos", "--save-features", "f"]) == EXIT_OK
     assert capsys.readouterr().out == "features of 2 images in f\n"
     assert run(["classify", str(maps), "photos"]) == EXIT_INPUT
-    assert "gives no classes (its outputs: features); write what it gives with --embed FILE" in complaint(capsys)
+    assert "does not return classes (its outputs: features); save its outputs with --embed FILE" in complaint(capsys)
     assert run(["classify", str(maps), "photos", "--embed", "e.npy"]) == EXIT_INPUT
-    assert "gives no embedding (its outputs: features); export one that does, with 'nfexport test_nfnet --embedd" in (
-        complaint(capsys)
-    )
+    wanted = "does not return an embedding (its outputs: features); export one that does with 'nfexport test_nfnet"
+    assert wanted in complaint(capsys)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_a_file_without_classes_writes_its_maps(maps: Path, photos: Path, capsys
     [
         ([], "no images were named; name files"),
         (["none.png"], "there is no file or folder 'none.png'"),
-        (["photos", "--json", "--csv"], "--json and --csv are two forms of one output"),
-        (["photos", "--top", "1001"], "the file gives 1000 classes, not 1001; pass --top from 1 to 1000"),
+        (["photos", "--json", "--csv"], "--json and --csv are two formats of one output"),
+        (["photos", "--top", "1001"], "the file returns 1000 classes, not 1001; pass --top from 1 to 1000"),
         (["photos", "--labels", "none.txt"], "the labels 'none.txt' cannot be read"),
-        (["photos", "--embed", "e.csv"], "embeddings are not written to 'e.csv'"),
+        (["photos", "--embed", "e.csv"], "embeddings cannot be written to 'e.csv'"),
         (["photos", "--embed", "none/e.npy"], "the folder 'none' does not exist"),
         (["photos", "--runtime", "abacus"], "there is no runtime 'abacus'"),
         (["photos", "--provider", "abacus"], "has no execution provider 'abacus'"),

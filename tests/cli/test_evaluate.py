@@ -119,8 +119,8 @@ def test_a_skipped_image_is_named_on_stderr(
     (root / "4" / "z.jpg").write_bytes(b"no image")
     assert run(["evaluate", str(model), str(root), "--record"]) == 1
     out, err = said(capsys)
-    assert "60 images read, 1 skipped; the accuracy is that of those read" in out
-    assert f"nfexport: skipped: '{root}/4/z.jpg' is no image that Pillow knows\n" in err
+    assert "60 images read, 1 skipped; the accuracy is of those read" in out
+    assert f"nfexport: skipped: '{root}/4/z.jpg' is not an image that Pillow can read\n" in err
     assert nfexport.inspect(model).evaluation is None
 
 
@@ -129,8 +129,8 @@ def test_a_skipped_image_is_named_on_stderr(
     [
         (["--within", "1"], "--within is the tolerance of an expected accuracy; add --expect-top1"),
         (["--expect-top1", "1", "--expect-claimed"], "are two expectations"),
-        (["--checkpoint", "x.pt"], "--checkpoint is for PyTorch's model; add --against torch"),
-        (["--dataset", "x"], "--dataset is a name to record; add --record"),
+        (["--checkpoint", "x.pt"], "--checkpoint has the weights of the model in PyTorch; add --against torch"),
+        (["--dataset", "x"], "--dataset names the data in a record; add --record"),
         (["--csv", "none/x.csv"], "the folder 'none' does not exist"),
         (["--truth-base", "1"], "--truth-base is for a truth file"),
         (["--runtime", "tensorrt"], "there is no runtime 'tensorrt'"),

@@ -113,7 +113,7 @@ def test_what_cannot_be_decoded_names_the_file_and_the_reason(
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ImageError, match=r"cut\.jpg' cannot be decoded \(.*[Tt]runcated"):
         decode(tmp_path / "cut.jpg")
-    with pytest.raises(ImageError, match=r"text\.png' is no image that Pillow knows; convert"):
+    with pytest.raises(ImageError, match=r"text\.png' is not an image that Pillow can read; convert"):
         decode(tmp_path / "text.png")
     with pytest.raises(ImageError, match=r"there is no image '.*none\.png'"):
         decode(tmp_path / "none.png")
@@ -186,5 +186,5 @@ def test_a_file_that_resizes_gets_the_image_as_it_is() -> None:
 
 def test_bytes_that_would_have_to_be_normalised_are_refused() -> None:
     only_bytes = PassStep(name="input-form", params={"dtype": "uint8", "layout": "nchw"})
-    with pytest.raises(RecipeError, match="takes bytes that are to be normalised before"):
+    with pytest.raises(RecipeError, match="takes uint8 and leaves normalisation to its caller"):
         preprocessor_of(with_steps(preprocessing(0.9, "center", "bicubic"), only_bytes))

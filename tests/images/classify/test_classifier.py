@@ -150,7 +150,7 @@ def test_unreadable_images_are_told_in_order_and_the_others_answered(
     assert [p.image.name for p in found] == ["a.png", "b.png", "a.png"]
     assert len(heard) == 3
     for text, part in zip(
-        heard, ["aa.png' cannot be decoded", "ab.png' is no image", "c.png' has more"], strict=True
+        heard, ["aa.png' cannot be decoded", "ab.png' is not an image", "c.png' has more"], strict=True
     ):
         assert part in text
     with pytest.raises(ImageError, match=r"aa\.png' cannot be decoded"):
@@ -171,14 +171,14 @@ def test_labels_come_from_the_recipe_a_file_or_the_caller(exported: Exported, ph
 
 
 def test_more_classes_than_there_are_are_refused(exported: Exported, photos: Path) -> None:
-    with pytest.raises(InputError, match="gives 7 classes, not 8; pass --top from 1 to 7"):
+    with pytest.raises(InputError, match="returns 7 classes, not 8; pass --top from 1 to 7"):
         classify(exported("plain"), photos, top=8)
-    with pytest.raises(InputError, match="gives the best 4 classes, not 5; pass --top from 1 to 4"):
+    with pytest.raises(InputError, match="returns the top 4 classes, not 5; pass --top from 1 to 4"):
         classify(exported("any-size"), photos, top=5)
 
 
 def test_a_file_without_classes_or_recipe_says_so(exported: Exported, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"gives no classes \(its outputs: features\); .* --embed FILE"):
+    with pytest.raises(RecipeError, match=r"does not return classes \(its outputs: features\); .* --embed FILE"):
         classify(exported("features"), photos)
     model = onnx.load(exported("plain"))
     del model.metadata_props[:]
@@ -212,7 +212,7 @@ def test_a_renamed_output_and_numbers_that_are_not_finite_are_told(
     (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "head.fc.bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(np.full(CLASSES, np.nan, np.float32), bias.name))
     onnx.save(model, tmp_path / "nan.onnx")
-    with pytest.raises(OnnxFileError, match="'output' has numbers that are not finite"):
+    with pytest.raises(OnnxFileError, match="'output' has values that are not finite"):
         list(classify(tmp_path / "nan.onnx", photos))
 
 

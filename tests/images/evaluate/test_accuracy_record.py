@@ -52,12 +52,12 @@ def test_the_weights_stay_on_the_disk(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, ir_version=8), file)
     size = file.stat().st_size
     code = (
-        "from nfexport.evaluation import recording\n"
+        "from nfexport.images.evaluate import accuracy_record\n"
         "from pathlib import Path\n"
-        "from nfexport.about import Accuracy\n"
+        "from nfexport.recipe.about import Accuracy\n"
         "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
-        f"recording.record_accuracy(Path({os.fspath(file)!r}), Accuracy(top1=1.0))\n"
+        f"accuracy_record.record_accuracy(Path({os.fspath(file)!r}), Accuracy(top1=1.0))\n"
         "print(peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
