@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nfexport.cards.contents import Form, InputForm, Tensor
 from nfexport.inspection import TensorFacts
-from nfexport.recipe.interface import front_steps, networks_part
+from nfexport.recipe.interface import network_preprocessing
 from nfexport.recipe.recipe import Preprocessing, Recipe
 
 BYTE = 255.0
@@ -18,7 +18,7 @@ IMAGE = {"nchw": ("B", "C", "H", "W"), "nhwc": ("B", "H", "W", "C")}
 def input_forms(recipe: Recipe, entry: TensorFacts) -> tuple[Form, tuple[InputForm, ...]]:
     """Return which form the file has, and the forms: the original one (RGB, normalised outside), the converted
     one (BGR in 0..255, all else inside), and the file's own if it is neither. entry is the file's input."""
-    caller, network = recipe.preprocessing, networks_part(recipe.preprocessing, front_steps(recipe))
+    caller, network = recipe.preprocessing, network_preprocessing(recipe)
     converted = dataclasses.replace(
         network,
         mean=(0.0,) * recipe.in_channels,
@@ -84,14 +84,14 @@ def words(shape: Sequence[int | str]) -> str:
 
 def scaled_size(recipe: Recipe) -> tuple[int, int]:
     """Return the (height, width) in front of the crop: ⌊size / crop_pct⌋."""
-    network = networks_part(recipe.preprocessing, front_steps(recipe))
+    network = network_preprocessing(recipe)
     height, width = recipe.image_size
     return math.floor(height / network.crop_pct), math.floor(width / network.crop_pct)
 
 
 def preparation(recipe: Recipe) -> str:
     """Say in words how a picture gets its size, and who does it."""
-    network = networks_part(recipe.preprocessing, front_steps(recipe))
+    network = network_preprocessing(recipe)
     size, scaled = recipe.image_size, scaled_size(recipe)
     box = f"{scaled[1]}×{scaled[0]} pixels (width × height)"
     resized = {

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from nfexport.errors import InputError
 from nfexport.images.files import find_images
 from nfexport.images.preprocessor import Preprocessor, preprocessor_of
-from nfexport.recipe.interface import front_steps, networks_part
-from nfexport.recipe.recipe import Preprocessing, Recipe
+from nfexport.recipe.interface import front_steps, network_preprocessing
+from nfexport.recipe.recipe import Recipe
 from nfexport.verification.file_preprocessing import FilePreprocessing
 from nfexport.verification.input_cases import ORDER, draw
 
@@ -101,8 +101,3 @@ def make_calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) 
 def file_preprocessing(recipe: Recipe) -> FilePreprocessing:
     """Return the preprocessing that is part of the file."""
     return FilePreprocessing(steps=front_steps(recipe), image_size=recipe.image_size)
-
-
-def network_preprocessing(recipe: Recipe) -> Preprocessing:
-    """Return the preprocessing that the network itself expects."""
-    return networks_part(recipe.preprocessing, front_steps(recipe))

@@ -21,7 +21,6 @@ from nfexport.quantization.calibration import (
     Calibration,
     file_preprocessing,
     make_calibration,
-    network_preprocessing,
 )
 from nfexport.quantization.equivalence import prove_equivalence
 from nfexport.quantization.identity import QUANTIZE, graph_digest
@@ -31,7 +30,7 @@ from nfexport.quantization.quantiser import run_quantiser
 from nfexport.quantization.quantize_result import QuantizeResult
 from nfexport.quantization.selection import kept_in_float, products, quantisable
 from nfexport.recipe.about import EVALUATION_KEY
-from nfexport.recipe.interface import precision
+from nfexport.recipe.interface import network_preprocessing, precision
 from nfexport.recipe.metadata import write_recipe
 from nfexport.recipe.recipe import PassStep, Recipe
 from nfexport.runtimes import open_session
