@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nfexport.graph.libraries import Array, common_passes, ir, np
-from nfexport.graph.recognisers import is_default_domain as is_default_domain
-from nfexport.graph.recognisers import is_operator as is_operator
-from nfexport.graph.recognisers import label as label
+from nfexport.graph.recognisers import is_operator
 
 
 def constant(value: ir.Value | None) -> Array | None:

@@ -7,12 +7,9 @@ importing onnx_ir takes longer than all of its work.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from nfexport.graph.libraries import onnx
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from nfexport.graph.libraries import ir, onnx
 
 AnyNode: TypeAlias = "ir.Node | onnx.NodeProto"
 
@@ -63,7 +60,8 @@ def has_subgraph(node: AnyNode) -> bool:
     """Say whether a node holds graphs: If, Loop, Scan."""
     if isinstance(node, onnx.NodeProto):
         return any(entry.HasField("g") or entry.graphs for entry in node.attribute)
-    return any(attribute.type.name in ("GRAPH", "GRAPHS") for attribute in node.attributes.values())
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
 def is_training_batch_normalization(node: AnyNode | None) -> bool:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_default_domain
 
 _LONGEST = 16
 """Elements of a vector that may still be a shape."""
@@ -36,7 +37,7 @@ def elements_of(value: ir.Value) -> list[Element] | None:
         is_vector = array.dtype.kind in "iub" and array.size <= _LONGEST
         return [int(element) for element in array.reshape(-1)] if is_vector else None
     node = value.producer()
-    if node is None or not edit.is_default_domain(node):
+    if node is None or not is_default_domain(node):
         return None
     if node.op_type in ("Identity", "Squeeze", "Unsqueeze", "Cast", "Reshape"):
         return _of_input(node, 0)
@@ -53,11 +54,10 @@ def _shape(node: ir.Node) -> list[Element] | None:
     source = node.inputs[0]
     if source is None or source.shape is None:
         return None
-    start, end = node.attributes.get("start"), node.attributes.get("end")
     dims: list[Element] = [
         dim if isinstance(dim, int) else Dim(source, axis) for axis, dim in enumerate(source.shape)
     ]
-    return dims[None if start is None else start.as_int() : None if end is None else end.as_int()]
+    return dims[node.attributes.get_int("start", None) : node.attributes.get_int("end", None)]
 
 
 def _gather(node: ir.Node) -> list[Element] | None:
@@ -98,8 +98,8 @@ def _constant_of_shape(node: ir.Node) -> list[Element] | None:
     count = _of_input(node, 0)
     if count is None or len(count) != 1 or isinstance(count[0], Dim) or count[0] > _LONGEST:
         return None
-    attribute = node.attributes.get("value")
-    return [int(attribute.as_tensor().numpy().reshape(-1)[0]) if attribute is not None else 0] * count[0]
+    fill = node.attributes.get_tensor("value", None)
+    return [0 if fill is None else int(fill.numpy().reshape(-1)[0])] * count[0]
 
 
 def _equal(node: ir.Node) -> list[Element] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.report import PassReport
 
 NAME = "drop-expand"
@@ -19,16 +20,16 @@ def apply(model: ir.Model) -> PassReport:
     """Rewrite in place and report how many were dropped."""
     dropped = 0
     for node in model.graph:
-        if not edit.is_operator(node, "Mul", "Add", "Sub", "Div"):
+        if not is_operator(node, "Mul", "Add", "Sub", "Div"):
             continue
         for index in (0, 1):
             value, other = node.inputs[index], node.inputs[1 - index]
             expand = None if value is None else value.producer()
-            if expand is None or other is None or not edit.is_operator(expand, "Expand"):
+            if expand is None or other is None or not is_operator(expand, "Expand"):
                 continue
             target = expand.inputs[1]
             shape = None if target is None else target.producer()
-            if shape is None or not edit.is_operator(shape, "Shape") or shape.inputs[0] is not other:
+            if shape is None or not is_operator(shape, "Shape") or shape.inputs[0] is not other:
                 continue
             if {"start", "end"} & set(shape.attributes):
                 continue

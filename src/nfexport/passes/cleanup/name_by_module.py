@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-from nfexport.graph import edit
 from nfexport.graph.libraries import ir, onnx
 from nfexport.graph.meta_keys import PARAMETERS
+from nfexport.graph.recognisers import is_default_domain
 from nfexport.passes.report import PassReport
 
 NAME = "name-by-module"
@@ -84,7 +84,7 @@ def _initializer_name(value: ir.Value, parameters: Collection[str], position: di
 
 
 def _formal_name(node: ir.Node, index: int, opset: int) -> str:
-    if not edit.is_default_domain(node):
+    if not is_default_domain(node):
         return str(index)
     inputs = onnx.defs.get_schema(node.op_type, opset, "").inputs
     return inputs[index].name if index < len(inputs) else f"{inputs[-1].name}_{index}"

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir, np, onnx
+from nfexport.graph.recognisers import is_default_domain, is_operator
 from nfexport.graph.symbolic_shape import Dim, Element, elements_of
 from nfexport.passes.report import PassReport
 
@@ -53,7 +54,7 @@ class _Walk:
         self.changed = 0
 
     def visit(self, node: ir.Node) -> None:
-        if edit.is_operator(node, "Reshape", "Expand"):
+        if is_operator(node, "Reshape", "Expand"):
             target = node.inputs[1]
             if target is not None and not edit.is_literal(target):
                 elements = elements_of(target)
@@ -83,7 +84,7 @@ class _Walk:
 
     def _rewrite_expand(self, node: ir.Node, data: ir.Value, elements: Sequence[Element]) -> None:
         target = node.inputs[1]
-        if not edit.is_operator(target.producer() if target else None, "Concat", "Shape"):
+        if not is_operator(target.producer() if target else None, "Concat", "Shape"):
             parts = [self._read(node, e) if isinstance(e, Dim) else self._literal(node, e) for e in elements]
             concat = ir.node("Concat", parts, {"axis": 0}, name=f"{node.name}/Concat")
             concat.outputs[0].name = f"{node.name}/Concat_shape"
@@ -163,7 +164,7 @@ class _Walk:
 
     def _infer(self, node: ir.Node) -> None:
         """Infer one node's output shapes from those of its inputs, by onnx's own rules."""
-        if not edit.is_default_domain(node) or any(
+        if not is_default_domain(node) or any(
             attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()
         ):
             return
@@ -210,5 +211,4 @@ class _Walk:
 
 
 def _keeps_zeros(node: ir.Node) -> bool:
-    allowzero = node.attributes.get("allowzero")
-    return allowzero is not None and bool(allowzero.as_int())
+    return bool(node.attributes.get_int("allowzero", 0))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
-from nfexport.graph.recognisers import is_training_batch_normalization
+from nfexport.graph.recognisers import is_operator, is_training_batch_normalization
 from nfexport.passes.report import PassReport
 
 NAME = "fold-bn"
@@ -24,7 +24,7 @@ def apply(model: ir.Model) -> PassReport:
     folded: list[str] = []
     left_alone: dict[str, str] = {}
     for node, at_top in list(edit.nodes_with_subgraphs(model.graph)):
-        if not edit.is_operator(node, "BatchNormalization"):
+        if not is_operator(node, "BatchNormalization"):
             continue
         reason = _why_not(node) if at_top else "it is inside the body of an If or Loop"
         if reason is not None:
@@ -50,7 +50,7 @@ def _why_not(node: ir.Node) -> str | None:
         return "its statistics are not constant"
     source = node.inputs[0]
     conv = None if source is None else source.producer()
-    if source is None or conv is None or not edit.is_operator(conv, "Conv"):
+    if source is None or conv is None or not is_operator(conv, "Conv"):
         return "no convolution comes before it"
     if edit.sole_consumer(source) is not node:
         return f"the convolution '{conv.name}' has other consumers"
@@ -66,8 +66,7 @@ def _fold(graph: ir.Graph, node: ir.Node) -> None:
     assert conv is not None
     weight = _float64(conv.inputs[1])
     scale, shift, mean, var = (_float64(value) for value in node.inputs[1:5])
-    epsilon = node.attributes.get("epsilon")
-    factor = scale / np.sqrt(var + (1e-5 if epsilon is None else epsilon.as_float()))
+    factor = scale / np.sqrt(var + node.attributes.get_float("epsilon", 1e-5))
     bias = np.zeros_like(mean) if _bias(conv) is None else _float64(_bias(conv))
     _set_input(graph, conv, 1, weight * factor.reshape(-1, *([1] * (weight.ndim - 1))), None)
     _set_input(graph, conv, 2, (bias - mean) * factor + shift, node.inputs[2])

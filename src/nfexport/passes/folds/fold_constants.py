@@ -12,6 +12,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.folds.fold_ws import CONVOLUTIONS
 from nfexport.passes.report import PassReport
@@ -87,13 +88,11 @@ def _standardised_weights(graph: ir.Graph) -> set[ir.Node]:
     Chains of shapes among them (the target of a Reshape) stay open for folding."""
     nodes: set[ir.Node] = set()
     pending = [
-        node.inputs[1].producer()
-        for node in graph
-        if edit.is_operator(node, *CONVOLUTIONS) and node.inputs[1] is not None
+        node.inputs[1].producer() for node in graph if is_operator(node, *CONVOLUTIONS) and node.inputs[1] is not None
     ]
     while pending:
         node = pending.pop()
-        if node is None or node in nodes or edit.is_operator(node, "Constant", "Shape"):
+        if node is None or node in nodes or is_operator(node, "Constant", "Shape"):
             continue
         if all(value.dtype is not None and not value.dtype.is_floating_point() for value in node.outputs):
             continue
@@ -105,7 +104,7 @@ def _standardised_weights(graph: ir.Graph) -> set[ir.Node]:
 def _lift_constants(graph: ir.Graph) -> None:
     """Turn Constant nodes into initializers, which external data and quantisers see."""
     for node in list(graph):
-        if not edit.is_operator(node, "Constant"):
+        if not is_operator(node, "Constant"):
             continue
         output = node.outputs[0]
         array = edit.constant(output)
@@ -123,7 +122,7 @@ def _is_double(value: ir.Value) -> bool:
 def _name(value: ir.Value) -> str:
     """Name a result after the only parameter in it, with a mark, or else after the value that it replaces."""
     node = value.producer()
-    if edit.is_operator(node, "Transpose"):
+    if is_operator(node, "Transpose"):
         assert node is not None
         source = node.inputs[0]
         if source is not None and source.is_initializer():

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir, np
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.folds.scales.axes import dims
 from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.flow import Plan, Search
@@ -91,13 +92,11 @@ def _products_in_bodies(graph: ir.Graph) -> list[str]:
 
 def _products_with_inputs(graph: ir.Graph) -> list[str]:
     replaceable = {value for value in graph.inputs if value.is_initializer()}
-    return [
-        str(node.name) for node in graph if edit.is_operator(node, "Mul", "Div") and replaceable & set(node.inputs)
-    ]
+    return [str(node.name) for node in graph if is_operator(node, "Mul", "Div") and replaceable & set(node.inputs)]
 
 
 def _is_product(node: ir.Node) -> bool:
-    return edit.is_operator(node, "Mul", "Div") and constant_operand(node) is not None
+    return is_operator(node, "Mul", "Div") and constant_operand(node) is not None
 
 
 def _operand(product: ir.Node) -> ir.Value:

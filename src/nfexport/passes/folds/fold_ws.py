@@ -24,7 +24,7 @@ from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.graph.constants import relative_error
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.meta_keys import STANDARDISED
-from nfexport.graph.recognisers import is_training_batch_normalization
+from nfexport.graph.recognisers import is_operator, is_training_batch_normalization, label
 from nfexport.graph.standardisation import Standardisation, standardise
 from nfexport.passes.report import PassReport
 
@@ -48,17 +48,17 @@ def apply(model: ir.Model) -> PassReport:
     left_alone: dict[str, str] = {}
     for node, at_top in list(edit.nodes_with_subgraphs(graph)):
         if _normalises_activations(node, evaluator):
-            left_alone[edit.label(node)] = "it normalises activations with the statistics of the batch"
-        if not edit.is_operator(node, *CONVOLUTIONS) or node.inputs[1] is None:
+            left_alone[label(node)] = "it normalises activations with the statistics of the batch"
+        if not is_operator(node, *CONVOLUTIONS) or node.inputs[1] is None:
             continue
         weight = node.inputs[1]
         if edit.is_literal(weight):
             continue
         if not at_top:
-            left_alone[edit.label(node)] = "it is inside the body of an If or Loop"
+            left_alone[label(node)] = "it is inside the body of an If or Loop"
             continue
         if (reason := evaluator.why_not_constant(weight)) is not None:
-            left_alone[edit.label(node)] = f"its weight is not constant: {reason}"
+            left_alone[label(node)] = f"its weight is not constant: {reason}"
             continue
         if weight not in folded:
             folded[weight], error = _fold(graph, evaluator, weight, node)
@@ -66,7 +66,7 @@ def apply(model: ir.Model) -> PassReport:
             names[folded[weight]] = _source_name(weight)
         node.replace_input_with(1, folded[weight])
         edit.release(weight)  # not at the end, when all weights would be there twice
-        convolutions.append(edit.label(node))
+        convolutions.append(label(node))
     edit.remove_dead(model)
     _take_over_names(graph, names)
     _ensure(graph, evaluator)
@@ -104,13 +104,13 @@ def _standardise_named(model: ir.Model) -> tuple[list[str], list[ir.Value]]:
     named = model.meta.pop(STANDARDISED, {})
     convolutions, written = [], []
     for node, _ in list(edit.nodes_with_subgraphs(graph)):
-        weight = node.inputs[1] if edit.is_operator(node, *CONVOLUTIONS) else None
+        weight = node.inputs[1] if is_operator(node, *CONVOLUTIONS) else None
         if weight is None or not weight.is_initializer() or str(weight.name) not in named:
             continue
         name = str(weight.name)
         how, gain = named.pop(name)
-        tensor = _when_read(weight, how, gain, edit.label(node))
-        convolutions += [edit.label(use.node) for use in weight.uses()]
+        tensor = _when_read(weight, how, gain, label(node))
+        convolutions += [label(use.node) for use in weight.uses()]
         del graph.initializers[name]
         value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
         graph.register_initializer(value)
@@ -163,7 +163,7 @@ def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node:
     with np.errstate(over="ignore"):
         rounded = exact.astype(dtype.numpy())
     if not np.isfinite(rounded.astype(np.float64)).all():
-        raise _not_finite(edit.label(node), dtype)
+        raise _not_finite(label(node), dtype)
     value = edit.add_initializer(graph, f"{_source_name(weight)}/folded", rounded)
     return value, relative_error(rounded, exact)
 
@@ -175,7 +175,7 @@ def _dtype(weight: ir.Value, node: ir.Node) -> ir.DataType:
         if value.dtype is not None:
             return value.dtype
         producer = value.producer()
-        if edit.is_operator(producer, "Cast"):
+        if is_operator(producer, "Cast"):
             assert producer is not None
             return ir.DataType(producer.attributes["to"].as_int())
         value = producer.inputs[0] if producer is not None and producer.inputs else None
@@ -208,9 +208,9 @@ def _take_over_names(graph: ir.Graph, names: dict[ir.Value, str]) -> None:
 
 def _unfolded(graph: ir.Graph, evaluator: ConstantEvaluator) -> list[str]:
     return [
-        edit.label(node)
+        label(node)
         for node in graph
-        if edit.is_operator(node, *CONVOLUTIONS)
+        if is_operator(node, *CONVOLUTIONS)
         and node.inputs[1] is not None
         and not edit.is_literal(node.inputs[1])
         and evaluator.why_not_constant(node.inputs[1]) is None

@@ -17,6 +17,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import ir, np
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.report import PassReport
 
 NAME = "head"
@@ -109,7 +110,7 @@ def _logits(graph: ir.Graph, name: str | None) -> ir.Value:
         raise PassError(
             f"output '{value.name}' has {shape}, and logits are [batch, classes]", fix="name the logits with --logits"
         )
-    if edit.is_operator(value.producer(), "Softmax"):
+    if is_operator(value.producer(), "Softmax"):
         raise PassError(f"output '{value.name}' comes from a Softmax already", fix="leave out --output")
     return value
 

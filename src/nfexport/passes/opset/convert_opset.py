@@ -18,8 +18,8 @@ import collections
 from collections.abc import Mapping, Sequence
 
 from nfexport.errors import PassError
-from nfexport.graph import edit
 from nfexport.graph.libraries import ir, onnx
+from nfexport.graph.recognisers import is_default_domain
 from nfexport.passes.opset.rules import RULES
 from nfexport.passes.opset.rules.facts import ValueFacts, fill_in
 from nfexport.passes.opset.rules.replacement import Replacement, replace_all
@@ -46,7 +46,7 @@ def apply(model: ir.Model, *, opset: int) -> PassReport:
             f"opset {opset} is outside {OLDEST}..{newest()}", fix=f"choose one from {OLDEST} to {newest()}"
         )
     source = _source_opset(model)
-    nodes = [node for node in model.graph.all_nodes() if edit.is_default_domain(node)]
+    nodes = [node for node in model.graph.all_nodes() if is_default_domain(node)]
     before = sum(1 for _ in model.graph.all_nodes())
     replacements = _plan(model, nodes, source, opset)
     new_values = replace_all(model, replacements, opset=opset)
@@ -70,7 +70,7 @@ def apply(model: ir.Model, *, opset: int) -> PassReport:
         left_alone={
             str(node.name): f"an operator of the domain {node.domain!r}, which has its own version"
             for node in model.graph.all_nodes()
-            if not edit.is_default_domain(node)
+            if not is_default_domain(node)
         },
     )
 

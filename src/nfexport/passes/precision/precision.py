@@ -21,6 +21,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name, relative_error
 from nfexport.graph.libraries import Array, ir, np, onnx
+from nfexport.graph.recognisers import is_default_domain
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.precision.analysis.float16_ranges import LARGEST, overflowing
 from nfexport.passes.report import PassReport
@@ -170,7 +171,7 @@ class _Casts:
 
 def _takes_half(node: ir.Node, opset: int) -> bool:
     """Say whether ONNX defines the operator for float16 wherever this node has float32."""
-    if not edit.is_default_domain(node) or node.op_type in (*KEPT, "Cast", "Constant"):
+    if not is_default_domain(node) or node.op_type in (*KEPT, "Cast", "Constant"):
         return False
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, "")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.report import PassReport
 
 NAME = "guard-pooling"
@@ -23,15 +24,13 @@ def apply(model: ir.Model) -> PassReport:
     guarded: list[str] = []
     left_alone: dict[str, str] = {}
     for node, _ in edit.nodes_with_subgraphs(model.graph):
-        if not edit.is_operator(node, "MaxPool") or node.inputs[0] is None:
+        if not is_operator(node, "MaxPool") or node.inputs[0] is None:
             continue
-        if not edit.is_operator(node.inputs[0].producer(), "Pad"):
+        if not is_operator(node.inputs[0].producer(), "Pad"):
             continue
-        auto_pad = node.attributes.get("auto_pad")
-        if auto_pad is not None and auto_pad.as_string() != "NOTSET":
+        if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
             continue
-        pads = node.attributes.get("pads")
-        if pads is not None and any(pads.as_ints()):
+        if any(node.attributes.get_ints("pads", ())):
             left_alone[str(node.name)] = "it pads by itself, after a Pad"
             continue
         node.attributes.pop("pads", None)

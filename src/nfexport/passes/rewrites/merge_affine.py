@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.graph.recognisers import is_operator, label
 from nfexport.passes.report import PassReport
 
 NAME = "merge-affine"
@@ -32,26 +33,26 @@ def apply(model: ir.Model) -> PassReport:
     merged: list[str] = []
     left_alone: dict[str, str] = {}
     for node in list(graph):
-        if not edit.is_operator(node, "InstanceNormalization"):
+        if not is_operator(node, "InstanceNormalization"):
             continue
         x, product, addition = _behind(node)
         if addition is None:
             continue
-        label = edit.label(addition)
+        name = label(addition)
         channels = _channels(x)
         if channels is None:
-            left_alone[label] = "its channels are unknown"
+            left_alone[name] = "its channels are unknown"
         elif channels % BLOCK:
-            left_alone[label] = f"its {channels} channels are no multiple of {BLOCK}"
+            left_alone[name] = f"its {channels} channels are no multiple of {BLOCK}"
         else:
             scale = np.ones(1, np.float32) if product is None else _constant(product, x)
             offset = _constant(addition, x if product is None else product.outputs[0])
             scale, offset = _per_channel(scale, channels), _per_channel(offset, channels)
             if scale is None or offset is None:
-                left_alone[label] = "it varies along more than its channels"
+                left_alone[name] = "it varies along more than its channels"
                 continue
             _replace(graph, x, addition, scale.astype(offset.dtype), offset)
-            merged.append(label)
+            merged.append(name)
     if merged:
         edit.remove_dead(model)
     return PassReport.of_nodes(
@@ -63,15 +64,15 @@ def _behind(normalisation: ir.Node) -> tuple[ir.Value, ir.Node | None, ir.Node |
     """Return what is scaled, the product if there is one, and the sum, if both are with constants."""
     x = normalisation.outputs[0]
     reader = edit.sole_consumer(x)
-    if edit.is_operator(reader, "Reshape") and reader is not None:
+    if is_operator(reader, "Reshape") and reader is not None:
         x = reader.outputs[0]
         reader = edit.sole_consumer(x)
     product = None
-    if reader is not None and edit.is_operator(reader, "Mul") and _constant(reader, x) is not None:
+    if reader is not None and is_operator(reader, "Mul") and _constant(reader, x) is not None:
         product = reader
         reader = edit.sole_consumer(reader.outputs[0])
     operand = x if product is None else product.outputs[0]
-    if reader is None or not edit.is_operator(reader, "Add") or _constant(reader, operand) is None:
+    if reader is None or not is_operator(reader, "Add") or _constant(reader, operand) is None:
         return x, product, None
     return x, product, reader
 

@@ -27,6 +27,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.graph.recognisers import is_operator, label
 from nfexport.passes.report import PassReport
 from nfexport.passes.rewrites.convolutions.widening import Widening, WideningError
 
@@ -46,20 +47,20 @@ def apply(model: ir.Model) -> PassReport:
     left_alone: dict[str, str] = {}
     filled = 0
     for node in list(graph):
-        if not edit.is_operator(node, "Conv"):
+        if not is_operator(node, "Conv"):
             continue
         groups = group_count(node)
         weight = edit.constant_tensor(node.inputs[1])
         if groups == 1 or (weight is not None and weight.shape[1] == 1):
             continue  # depthwise convolutions have kernels of their own
         if weight is None:
-            left_alone[edit.label(node)] = "its weight is computed at run time; fold it first"
+            left_alone[label(node)] = "its weight is computed at run time; fold it first"
             continue
         width = weight.shape.numpy()[1]
         if width % BLOCK == 0:
             continue
         if reason := _why_not(weight.shape.numpy(), groups):
-            left_alone[edit.label(node)] = reason
+            left_alone[label(node)] = reason
             continue
         factor = math.lcm(width, BLOCK) // width
         missing = -groups % factor
@@ -67,12 +68,14 @@ def apply(model: ir.Model) -> PassReport:
             try:
                 widening = Widening(node, (groups + missing) * width)
             except WideningError as reason:
-                left_alone[edit.label(node)] = f"its channels cannot be filled up: {reason}"
+                left_alone[label(node)] = f"its channels cannot be filled up: {reason}"
                 continue
             widening.carry_out(graph)
             filled += 1
         _merge(graph, node, factor)
-        merged[edit.label(node)] = f"{groups} groups of {width} → {group_count(node)} of {width * factor}"
+        merged[label(node)] = (
+            f"{groups} groups of {width} → {node.attributes.get_int('group', 1)} of {width * factor}"
+        )
     _check(graph, merged)
     return PassReport(
         name=NAME,
@@ -86,8 +89,7 @@ def apply(model: ir.Model) -> PassReport:
 
 def group_count(node: ir.Node) -> int:
     """Return how many groups a convolution has."""
-    attribute = node.attributes.get("group")
-    return 1 if attribute is None else attribute.as_int()
+    return node.attributes.get_int("group", 1)
 
 
 def merge(weight: Array, groups: int, factor: int) -> Array:
@@ -121,8 +123,8 @@ def _merge(graph: ir.Graph, node: ir.Node, factor: int) -> None:
 
 def _check(graph: ir.Graph, merged: dict[str, str]) -> None:
     for node in graph:
-        if edit.label(node) not in merged:
+        if label(node) not in merged:
             continue
         weight = edit.constant_tensor(node.inputs[1])
         if weight is None or weight.shape.numpy()[1] % BLOCK or weight.shape.numpy()[0] % group_count(node):
-            raise PassError(f"node '{edit.label(node)}' still has narrow groups after merge-groups", fix="report it")
+            raise PassError(f"node '{label(node)}' still has narrow groups after merge-groups", fix="report it")

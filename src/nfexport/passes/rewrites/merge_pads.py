@@ -20,6 +20,7 @@ import math
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator, label
 from nfexport.passes.report import PassReport
 
 NAME = "merge-pads"
@@ -33,35 +34,34 @@ def apply(model: ir.Model) -> PassReport:
     changed: list[str] = []
     left_alone: dict[str, str] = {}
     for node in list(model.graph):
-        if not edit.is_operator(node, "MaxPool") or node.inputs[0] is None or len(node.outputs) > 1:
+        if not is_operator(node, "MaxPool") or node.inputs[0] is None or len(node.outputs) > 1:
             continue
         pad = node.inputs[0].producer()
-        if pad is None or not edit.is_operator(pad, "Pad"):
+        if pad is None or not is_operator(pad, "Pad"):
             continue
         padding = _padding(pad)
         if padding is None:
-            left_alone[edit.label(node)] = "its Pad is not one of height and width by a known constant"
+            left_alone[label(node)] = "its Pad is not one of height and width by a known constant"
             continue
         amounts, fill = padding
         if reason := _why_not(node, amounts) or _why_not_fill(pad, fill):
-            left_alone[edit.label(node)] = reason
+            left_alone[label(node)] = reason
             continue
         node.attributes.pop("auto_pad", None)
         node.attributes["pads"] = ir.AttrInt64s("pads", amounts)
         node.replace_input_with(0, pad.inputs[0])
-        changed.append(edit.label(node))
+        changed.append(label(node))
     if changed:
         edit.remove_dead(model)
     return PassReport.of_nodes(NAME, changed, "Pad merged into the MaxPool behind them", left_alone)
 
 
 def _why_not(pool: ir.Node, amounts: tuple[int, ...]) -> str | None:
-    auto_pad, own = pool.attributes.get("auto_pad"), pool.attributes.get("pads")
-    kernel = pool.attributes["kernel_shape"].as_ints()
-    ceil_mode, dilations = pool.attributes.get("ceil_mode"), pool.attributes.get("dilations")
-    if (auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID")) or (own and any(own.as_ints())):
+    given = pool.attributes
+    kernel = given["kernel_shape"].as_ints()
+    if given.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or any(given.get_ints("pads", ())):
         return "it pads by itself too"
-    if (ceil_mode is not None and ceil_mode.as_int()) or (dilations and any(d != 1 for d in dilations.as_ints())):
+    if given.get_int("ceil_mode", 0) or any(dilation != 1 for dilation in given.get_ints("dilations", ())):
         return "it rounds its size up or is dilated"
     if any(amount >= kernel[index % 2] for index, amount in enumerate(amounts)):
         return "a window may lie in the padding alone"
@@ -77,20 +77,18 @@ def _why_not_fill(pad: ir.Node, fill: float) -> str | None:
 def is_not_negative(value: ir.Value | None) -> bool:
     """Say whether the value is known to be 0 or more."""
     node = None if value is None else value.producer()
-    if edit.is_operator(node, *NOT_NEGATIVE):
+    if is_operator(node, *NOT_NEGATIVE):
         return True
-    return node is not None and edit.is_operator(node, *KEEPS_SIGN) and is_not_negative(node.inputs[0])
+    return node is not None and is_operator(node, *KEEPS_SIGN) and is_not_negative(node.inputs[0])
 
 
 def _padding(pad: ir.Node) -> tuple[tuple[int, ...], float] | None:
     """Return how many cells a Pad adds [top, left, bottom, right], and their value; None if it does anything else."""
-    mode = pad.attributes.get("mode")
-    if mode is not None and mode.as_string() != "constant":
+    if pad.attributes.get_string("mode", "constant") != "constant":
         return None
     if "pads" in pad.attributes:
         pads = list(pad.attributes["pads"].as_ints())
-        value = pad.attributes.get("value")
-        fill = 0.0 if value is None else value.as_float()
+        fill = pad.attributes.get_float("value", 0.0)
     else:
         if len(pad.inputs) > 3 and pad.inputs[3] is not None:
             return None  # some axes alone

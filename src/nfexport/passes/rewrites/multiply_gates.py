@@ -23,6 +23,7 @@ import math
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import ir, np
+from nfexport.graph.recognisers import is_operator, label
 from nfexport.passes.report import PassReport
 from nfexport.passes.rewrites.merge_groups import group_count
 
@@ -57,7 +58,7 @@ def apply(model: ir.Model) -> PassReport:
     changed: list[str] = []
     left_alone: dict[str, str] = {}
     for node in list(graph):
-        if not edit.is_operator(node, "Conv"):
+        if not is_operator(node, "Conv"):
             continue
         weight = node.inputs[1]
         assert weight is not None
@@ -66,10 +67,10 @@ def apply(model: ir.Model) -> PassReport:
         if tuple(weight.shape)[2:] != (1, 1) or not _is_pixel(node.outputs[0]):
             continue
         if reason := _why_not(node):
-            left_alone[edit.label(node)] = reason
+            left_alone[label(node)] = reason
             continue
         _replace(graph, node, columns)
-        changed.append(edit.label(node))
+        changed.append(label(node))
     if changed:
         edit.remove_dead(model)
     return PassReport.of_nodes(NAME, changed, "convolutions of a single pixel written as products", left_alone)
@@ -100,7 +101,7 @@ class Columns:
         """Compute a pixel from columns, if there are some for all that it is computed from, and nobody else
         reads it."""
         node = pixel.producer()
-        if not edit.is_operator(node, *POINTWISE) or edit.sole_consumer(pixel) is None:
+        if not is_operator(node, *POINTWISE) or edit.sole_consumer(pixel) is None:
             return None
         assert node is not None
         inputs = [self._operand(source, reader) for source in node.inputs]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator, label
 from nfexport.passes.report import PassReport
 from nfexport.passes.rewrites.convolutions.widening import reduced_axes
 
@@ -25,19 +26,18 @@ def apply(model: ir.Model) -> PassReport:
     changed: list[str] = []
     left_alone: dict[str, str] = {}
     for node, _ in list(edit.nodes_with_subgraphs(model.graph)):
-        if not edit.is_operator(node, "ReduceMean"):
+        if not is_operator(node, "ReduceMean"):
             continue
-        keepdims = node.attributes.get("keepdims")
-        if keepdims is not None and keepdims.as_int() != 1:
+        if node.attributes.get_int("keepdims", 1) != 1:
             continue
         source = node.inputs[0]
         if source is None or source.shape is None:
-            left_alone[edit.label(node)] = "the shape of its input is unknown"
+            left_alone[label(node)] = "the shape of its input is unknown"
             continue
         if len(source.shape) != 4 or reduced_axes(node) != (2, 3):
             continue
         _replace(node, source)
-        changed.append(edit.label(node))
+        changed.append(label(node))
     if changed:
         edit.remove_dead(model)
     return PassReport.of_nodes(NAME, changed, "means over height and width written as GlobalAveragePool", left_alone)

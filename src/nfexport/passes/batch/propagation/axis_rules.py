@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.recognisers import is_training_batch_normalization
 from nfexport.passes.batch.propagation import size_vectors
-from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk
 
 AXIS_SPLITS_SINCE = 13
@@ -50,7 +49,11 @@ def quantized(walk: Walk, node: ir.Node) -> BatchAxis:
 def along_axis(walk: Walk, node: ir.Node) -> BatchAxis:
     """Work along one axis, which is not that of the batch."""
     place = first_batch_axis(walk, node)
-    axis = walk.integers(node, 1) if node.op_type == "CumSum" else [integer(node, "axis", _DEFAULT[node.op_type])]
+    axis = (
+        walk.integers(node, 1)
+        if node.op_type == "CumSum"
+        else [node.attributes.get_int("axis", _DEFAULT[node.op_type])]
+    )
     if axis is None:
         walk.refuse(node, "works along an axis that is not known")
     keep_apart(walk, node, place, axis)
@@ -61,7 +64,7 @@ def softmax(walk: Walk, node: ir.Node) -> BatchAxis:
     """Work along one axis; before opset 13, along all from the axis on."""
     place = first_batch_axis(walk, node)
     if walk.opset >= AXIS_SPLITS_SINCE:
-        keep_apart(walk, node, place, [integer(node, "axis", -1)])
+        keep_apart(walk, node, place, [node.attributes.get_int("axis", -1)])
     elif place.axis >= axis_of(walk, node, default=1):
         walk.refuse(node, "works along the axis of the batch")
     return place
@@ -79,17 +82,17 @@ def reduced(walk: Walk, node: ir.Node) -> BatchAxis:
     """Reduce axes, of which the batch is none."""
     place, rank = first_batch_axis(walk, node), len(walk.dims(node))
     if node.op_type in ("ArgMax", "ArgMin"):
-        axes: list[int] | None = [integer(node, "axis", 0)]
+        axes: list[int] | None = [node.attributes.get_int("axis", 0)]
     else:
         axes = walk.attributed(node, "axes", 1)
         if axes is None and len(node.inputs) > 1 and node.inputs[1] is not None:
             walk.refuse(node, "reduces axes that are not known")
     if not axes:
-        if integer(node, "noop_with_empty_axes", 0):
+        if node.attributes.get_int("noop_with_empty_axes", 0):
             return place
         axes = [0, 2, 3] if node.op_type == "MeanVarianceNormalization" else list(range(rank))
     axes = keep_apart(walk, node, place, axes)
-    if node.op_type == "MeanVarianceNormalization" or integer(node, "keepdims", 1):
+    if node.op_type == "MeanVarianceNormalization" or node.attributes.get_int("keepdims", 1) != 0:
         return place
     return BatchAxis(place.axis - sum(axis < place.axis for axis in axes), place.times)
 
@@ -97,8 +100,8 @@ def reduced(walk: Walk, node: ir.Node) -> BatchAxis:
 def padded(walk: Walk, node: ir.Node) -> BatchAxis:
     """Pad other axes than the batch; how far may be known at run time only."""
     place, rank = first_batch_axis(walk, node), len(walk.dims(node))
-    attribute = node.attributes.get("pads")
-    content = walk.content(node, 1) if attribute is None else (np.array(attribute.as_ints()),)
+    pads = node.attributes.get_ints("pads", None)
+    content = walk.content(node, 1) if pads is None else (np.array(pads),)
     axes = list(range(rank)) if len(node.inputs) < 4 or node.inputs[3] is None else walk.integers(node, 3)
     if axes is None or content is None or size_vectors.follows(content):
         walk.refuse(node, "pads by widths that are not known")
@@ -123,7 +126,7 @@ def first_batch_axis(walk: Walk, node: ir.Node) -> BatchAxis:
 
 def axis_of(walk: Walk, node: ir.Node, *, default: int) -> int:
     """Return the attribute axis, counted from the left of the first input."""
-    return integer(node, "axis", default) % max(len(walk.dims(node)), 1)
+    return node.attributes.get_int("axis", default) % max(len(walk.dims(node)), 1)
 
 
 def keep_apart(walk: Walk, node: ir.Node, place: BatchAxis, axes: Sequence[int], *, index: int = 0) -> list[int]:

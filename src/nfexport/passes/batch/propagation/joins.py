@@ -10,7 +10,6 @@ from __future__ import annotations
 from nfexport.graph.libraries import ir
 from nfexport.passes.batch.propagation.axis_rules import keep_apart
 from nfexport.passes.batch.propagation.constants import keep_one_entry, repeat
-from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk
 
 _SEQUENCE_LENGTHS, _STATES = 4, (5, 6)
@@ -25,7 +24,7 @@ def concat(walk: Walk, node: ir.Node) -> BatchAxis:
     ((place, source),) = found.items()
     like = node.inputs[source]
     assert like is not None
-    keep_apart(walk, node, place, [integer(node, "axis", 1)], index=source)
+    keep_apart(walk, node, place, [node.attributes.get_int("axis", 1)], index=source)
     for index, value in enumerate(node.inputs):
         if value is not None and value not in walk.batch_axes:
             _repeat(walk, node, index, place, place.axis, like)
@@ -35,7 +34,7 @@ def concat(walk: Walk, node: ir.Node) -> BatchAxis:
 def recurrent(walk: Walk, node: ir.Node) -> list[BatchAxis]:
     """Go along sequences [steps, N, …], from states [directions, N, hidden]."""
     place, data = walk.batch_axis(node, 0), node.inputs[0]
-    if place is None or data is None or place.axis != 1 or integer(node, "layout", 0):
+    if place is None or data is None or place.axis != 1 or node.attributes.get_int("layout", 0) != 0:
         walk.refuse(node, "does not have the batch in axis 1 of its input")
     if len(node.inputs) > _SEQUENCE_LENGTHS and node.inputs[_SEQUENCE_LENGTHS] is not None:
         walk.refuse(node, "has a length for each sequence")

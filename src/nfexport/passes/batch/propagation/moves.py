@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from nfexport.graph.libraries import ir
 from nfexport.passes.batch.propagation.axis_rules import axis_of, first_batch_axis, keep_apart
-from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk
 
 
 def transpose(walk: Walk, node: ir.Node) -> BatchAxis:
-    place, perm = first_batch_axis(walk, node), node.attributes.get("perm")
-    order = list(reversed(range(len(walk.dims(node))))) if perm is None else list(perm.as_ints())
+    place, perm = first_batch_axis(walk, node), node.attributes.get_ints("perm", None)
+    order = list(reversed(range(len(walk.dims(node))))) if perm is None else list(perm)
     return BatchAxis(order.index(place.axis), place.times)
 
 
@@ -33,7 +32,7 @@ def squeeze(walk: Walk, node: ir.Node) -> BatchAxis:
 
 def split(walk: Walk, node: ir.Node) -> BatchAxis:
     place = first_batch_axis(walk, node)
-    keep_apart(walk, node, place, [integer(node, "axis", 0)])
+    keep_apart(walk, node, place, [node.attributes.get_int("axis", 0)])
     return place
 
 

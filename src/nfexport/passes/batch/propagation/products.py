@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from nfexport.graph.libraries import ir
 from nfexport.passes.batch.propagation.constants import keep_one_entry
-from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Rule, Walk
 
 
@@ -37,8 +36,8 @@ def matmul(walk: Walk, node: ir.Node) -> BatchAxis:
 
 def gemm(walk: Walk, node: ir.Node) -> BatchAxis:
     left, right = walk.batch_axis(node, 0), walk.batch_axis(node, 1)
-    rows = 1 if integer(node, "transA", 0) else 0
-    columns = 0 if integer(node, "transB", 0) else 1
+    rows = 1 if node.attributes.get_int("transA", 0) else 0
+    columns = 0 if node.attributes.get_int("transB", 0) else 1
     if left is not None and right is None and left.axis == rows:
         place = BatchAxis(0, left.times)
     elif left is None and right is not None and right.axis == columns:

@@ -15,7 +15,6 @@ from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.batch.propagation import size_vectors
 from nfexport.passes.batch.propagation.axis_rules import first_batch_axis
 from nfexport.passes.batch.propagation.constants import set_sizes
-from nfexport.passes.batch.propagation.size_vectors import integer
 from nfexport.passes.batch.propagation.walk import BatchAxis, Dim, Rule, Walk
 
 
@@ -23,7 +22,7 @@ def reshape(walk: Walk, node: ir.Node) -> BatchAxis:
     place, dims, content = walk.batch_axis(node, 0), walk.dims(node), walk.content(node, 1)
     if place is None or content is None:
         walk.refuse(node, "reshapes to sizes that are not known")
-    keeps_zeros = bool(integer(node, "allowzero", 0))
+    keeps_zeros = bool(node.attributes.get_int("allowzero", 0))
     target = content[0].reshape(-1)
     factors = size_vectors.multiples(content, walk.batches)
     if factors is None or (keeps_zeros and 0 in target):
@@ -60,7 +59,7 @@ def reshape(walk: Walk, node: ir.Node) -> BatchAxis:
 
 def flatten(walk: Walk, node: ir.Node) -> BatchAxis:
     place, dims = first_batch_axis(walk, node), walk.dims(node)
-    axis = integer(node, "axis", 1)
+    axis = node.attributes.get_int("axis", 1)
     axis = axis + len(dims) if axis < 0 else axis
     start, end = (0, axis) if place.axis < axis else (axis, len(dims))
     behind = _product(dims[place.axis + 1 : end])

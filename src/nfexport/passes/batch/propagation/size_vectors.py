@@ -51,16 +51,10 @@ def evaluate(node: ir.Node, arrays: Sequence[Array | None]) -> Array | None:
 
 def axes_of(node: ir.Node, arrays: Sequence[Array | None], index: int = 1) -> list[int] | None:
     """Return the axes that a node names, by an attribute or in its input; None if it names none."""
-    if (attribute := node.attributes.get("axes")) is not None:
-        return [int(axis) for axis in attribute.as_ints()]
+    if (axes := node.attributes.get_ints("axes", None)) is not None:
+        return list(axes)
     array = arrays[index] if index < len(arrays) else None
     return None if array is None else [int(axis) for axis in array.reshape(-1)]
-
-
-def integer(node: ir.Node, name: str, default: int) -> int:
-    """Return an integer attribute."""
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
 
 
 def _array(arrays: Sequence[Array | None], index: int) -> Array:
@@ -74,7 +68,7 @@ def _whole(array: Array) -> Array:
 
 
 def _gather(node: ir.Node, arrays: Sequence[Array | None]) -> Array:
-    return np.take(_array(arrays, 0), _whole(_array(arrays, 1)), axis=integer(node, "axis", 0))
+    return np.take(_array(arrays, 0), _whole(_array(arrays, 1)), axis=node.attributes.get_int("axis", 0))
 
 
 def _slice(node: ir.Node, arrays: Sequence[Array | None]) -> Array:
@@ -121,13 +115,13 @@ def _where(node: ir.Node, arrays: Sequence[Array | None]) -> Array:
 
 
 def _constant_of_shape(node: ir.Node, arrays: Sequence[Array | None]) -> Array:
-    value = node.attributes.get("value")
-    fill = 0.0 if value is None else float(value.as_tensor().numpy().reshape(-1)[0])
+    value = node.attributes.get_tensor("value", None)
+    fill = 0.0 if value is None else float(value.numpy().reshape(-1)[0])
     return np.full([int(e) for e in _array(arrays, 0)], fill)
 
 
 def _reduce_prod(node: ir.Node, arrays: Sequence[Array | None]) -> Array:
-    return np.asarray(np.prod(_array(arrays, 0), keepdims=bool(integer(node, "keepdims", 1))))
+    return np.asarray(np.prod(_array(arrays, 0), keepdims=bool(node.attributes.get_int("keepdims", 1))))
 
 
 def _binary(function: str) -> Callable[[ir.Node, Sequence[Array | None]], Array]:

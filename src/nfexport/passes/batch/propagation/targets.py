@@ -73,8 +73,8 @@ def sliced(walk: Walk, node: ir.Node) -> BatchAxis:
     place = first_batch_axis(walk, node)
     rank = len(walk.dims(node))
     starts, axes = walk.attributed(node, "starts", 1), walk.attributed(node, "axes", 3)
-    attribute = node.attributes.get("ends")
-    ends = walk.content(node, 2) if attribute is None else (np.array(attribute.as_ints()),) * len(walk.batches)
+    given = node.attributes.get_ints("ends", None)
+    ends = walk.content(node, 2) if given is None else (np.array(given),) * len(walk.batches)
     has_axes = "axes" in node.attributes or (len(node.inputs) > 3 and node.inputs[3] is not None)
     if axes is None and has_axes:
         walk.refuse(node, "cuts along axes that are not known")
@@ -100,7 +100,7 @@ def sliced(walk: Walk, node: ir.Node) -> BatchAxis:
             walk.refuse(node, "takes some entries of the batch and leaves others")
         return place
     everything = [_ALL if i == at else int(end) for i, end in enumerate(ends[0].reshape(-1))]
-    if attribute is None:
+    if given is None:
         set_sizes(walk, node, 2, everything)
     else:
         node.attributes.add(ir.AttrInt64s("ends", everything))
@@ -112,8 +112,7 @@ def resize(walk: Walk, node: ir.Node) -> BatchAxis:
     place, rank = walk.batch_axis(node, 0), len(walk.dims(node))
     if place is None or any(walk.batch_axis(node, index) is not None for index in range(1, len(node.inputs))):
         walk.refuse(node, "resizes the batch by sizes that depend on a picture")
-    mode = node.attributes.get("coordinate_transformation_mode")
-    if mode is not None and mode.as_string() == "tf_crop_and_resize":
+    if node.attributes.get_string("coordinate_transformation_mode") == "tf_crop_and_resize":
         walk.refuse(node, "crops while it resizes")
     axes = [axis % rank for axis in size_vectors.axes_of(node, ()) or range(rank)]
     if place.axis not in axes:

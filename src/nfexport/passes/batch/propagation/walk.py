@@ -17,6 +17,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.graph.recognisers import is_default_domain, is_operator
 from nfexport.passes.batch.propagation import size_vectors
 
 Dim: TypeAlias = "int | str"
@@ -59,18 +60,18 @@ class Walk:
         has_batch = any(value in self.batch_axes for value in inputs)
         if not has_batch and not any(value in self._contents for value in inputs):
             return
-        if edit.is_operator(node, "Shape", "Size"):
+        if is_operator(node, "Shape", "Size"):
             self._note(node, [self._sizes_of(node, batch) for batch in self.batches])
             return
         shape = self._contents.get(node.inputs[-1]) if node.inputs and node.inputs[-1] is not None else None
         if not has_batch and not (
             shape is not None
             and size_vectors.follows(shape)
-            and edit.is_operator(node, "Expand", "ConstantOfShape", "Tile")
+            and is_operator(node, "Expand", "ConstantOfShape", "Tile")
         ):
             self._compute(node)
             return
-        rule = self._rules.get(node.op_type) if edit.is_default_domain(node) else None
+        rule = self._rules.get(node.op_type) if is_default_domain(node) else None
         if rule is None:
             self.refuse(node, "is not known to treat the entries of a batch one by one")
         found = rule(self, node)
@@ -134,8 +135,8 @@ class Walk:
 
     def attributed(self, node: ir.Node, name: str, index: int) -> list[int] | None:
         """Return integers that are an attribute in old opsets, and an input in newer ones."""
-        attribute = node.attributes.get(name)
-        return self.integers(node, index) if attribute is None else [int(e) for e in attribute.as_ints()]
+        given = node.attributes.get_ints(name, None)
+        return self.integers(node, index) if given is None else list(given)
 
     def _note(self, node: ir.Node, arrays: Sequence[Array | None]) -> None:
         known = tuple(array for array in arrays if array is not None)
@@ -150,8 +151,7 @@ class Walk:
             dims[place.axis] = np.nan if place.times is None else float(place.times * batch)
         if node.op_type == "Size":
             return np.array(np.prod(dims))
-        end = node.attributes.get("end")
-        return np.array(dims)[size_vectors.integer(node, "start", 0) : None if end is None else end.as_int()]
+        return np.array(dims)[node.attributes.get_int("start", None) : node.attributes.get_int("end", None)]
 
     def _compute(self, node: ir.Node) -> None:
         """Evaluate a node that computes with sizes alone; refuse it if its result matters and is not known."""
@@ -160,7 +160,7 @@ class Walk:
         if any(self.follows(value) for value in _captured(node)):
             self.refuse(node, "computes with the size of the batch")
         results: list[Array | None] = [None]
-        if not unknown and edit.is_default_domain(node):
+        if not unknown and is_default_domain(node):
             inputs = [[None if c is None else c[i] for c in contents] for i in range(len(self.batches))]
             results = [size_vectors.evaluate(node, arrays) for arrays in inputs]
         if results[0] is None:

@@ -88,8 +88,8 @@ def _reshape(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
 
 
 def _transpose(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
-    perm = node.attributes.get("perm")
-    order = list(range(len(into)))[::-1] if perm is None else [int(p) for p in perm.as_ints()]
+    perm = node.attributes.get_ints("perm", None)
+    order = list(range(len(into)))[::-1] if perm is None else list(perm)
     return order.index(axis)
 
 
@@ -100,8 +100,7 @@ def _reduce(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
     reduced = {a % len(into) for a in axes}
     if axis in reduced:
         return None
-    keepdims = node.attributes.get("keepdims")
-    gone = 0 if keepdims is None or keepdims.as_int() else sum(a < axis for a in reduced)
+    gone = 0 if node.attributes.get_int("keepdims", 1) else sum(a < axis for a in reduced)
     return axis - gone
 
 
@@ -121,26 +120,23 @@ def _slice(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
 
 def _joined(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
     """Concat and Split: any axis but their own."""
-    own = node.attributes.get("axis")
-    return None if axis == (0 if own is None else own.as_int()) % len(into) else _same(node, into, out, axis)
+    return None if axis == node.attributes.get_int("axis", 0) % len(into) else _same(node, into, out, axis)
 
 
 def _integers(node: ir.Node, attribute: str, index: int) -> list[int] | None:
     """Return the integers of an attribute, or of the input that replaced it in a later opset."""
-    if (found := node.attributes.get(attribute)) is not None:
-        return [int(number) for number in found.as_ints()]
+    if (found := node.attributes.get_ints(attribute, None)) is not None:
+        return list(found)
     array = edit.constant(node.inputs[index]) if index < len(node.inputs) else None
     return None if array is None else [int(number) for number in array.reshape(-1)]
 
 
 def pads_with_zero(node: ir.Node) -> bool:
     """Say whether a Pad adds nothing that would have to be scaled by itself."""
-    mode = node.attributes.get("mode")
-    if mode is not None and mode.as_string() != "constant":
+    if node.attributes.get_string("mode", "constant") != "constant":
         return True
-    value = node.attributes.get("value")
-    if value is not None:
-        return value.as_float() == 0
+    if (value := node.attributes.get_float("value", None)) is not None:
+        return value == 0
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return True
     array = edit.constant(node.inputs[2])

@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.folds.scales import axes
 from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.scaled_constants import WEIGHTED, Scaling, constant_operand, scale_addend, take_up
@@ -120,23 +121,23 @@ def _options(node: ir.Node, factors: Factors) -> list[Factors]:
     """Return the ways to make a node content, each as factors to be assigned; none if it is.
 
     Raises Refusal if there is no way."""
-    if edit.is_operator(node, "Shape", "Size"):
+    if is_operator(node, "Shape", "Size"):
         return []
-    if edit.is_operator(node, *WEIGHTED):
+    if is_operator(node, *WEIGHTED):
         data = _weighted_input(node)
         if sum(value is data for value in node.inputs) > 1:
             raise Refusal(f"node '{node.name}' ({node.op_type}) reads the value twice")
         _only(node, factors, [data], node.outputs)
         _scalings(node, factors)
         return []
-    if edit.is_operator(node, "Mul", "Div"):
+    if is_operator(node, "Mul", "Div"):
         index = constant_operand(node)
         if index is None:
             return _product_of_values(node, factors)
         if node.op_type == "Div" and index == 0:
             raise Refusal(f"node '{node.name}' (Div) divides a constant by it")
         return _equal(node, factors, [node.inputs[1 - index]], node.outputs)
-    if edit.is_operator(node, *axes.LINEAR, *axes.HOMOGENEOUS):
+    if is_operator(node, *axes.LINEAR, *axes.HOMOGENEOUS):
         if node.op_type == "Pad" and not axes.pads_with_zero(node):
             raise Refusal(f"node '{node.name}' (Pad) pads with another constant than 0")
         return _equal(node, factors, axes.data_inputs(node), axes.data_outputs(node))
@@ -153,7 +154,7 @@ def _equal(
     known += [factors[value] for value in outputs if value in factors]
     if not all(factor.matches(known[0]) for factor in known):
         raise Refusal(f"two factors meet at node '{node.name}' ({node.op_type})")
-    if edit.is_operator(node, *axes.HOMOGENEOUS) and not known[0].is_positive:
+    if is_operator(node, *axes.HOMOGENEOUS) and not known[0].is_positive:
         raise Refusal(f"node '{node.name}' ({node.op_type}) lets only positive factors pass")
     wanted = {value: _in_input(node, value, known[0]) for value in sources if value not in factors}
     wanted.update({value: known[0] for value in outputs if value not in factors})
@@ -223,11 +224,11 @@ def _weighted_input(node: ir.Node) -> ir.Value | None:
 def _scalings(node: ir.Node, factors: Factors) -> list[Scaling]:
     """Return what the node's constants have to be multiplied by."""
     out = factors.get(node.outputs[0], Factor.one())
-    if edit.is_operator(node, *WEIGHTED):
+    if is_operator(node, *WEIGHTED):
         data = _weighted_input(node)
         into = Factor.one() if data is None else factors.get(data, Factor.one())
         return [] if into.is_one and out.is_one else take_up(node, into, out)
-    if edit.is_operator(node, *axes.SEVERAL_INPUTS) and not out.is_one:
+    if is_operator(node, *axes.SEVERAL_INPUTS) and not out.is_one:
         return [
             scaling
             for index, value in enumerate(node.inputs)

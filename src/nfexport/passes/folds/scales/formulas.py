@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.folds.scales.scaled_constants import constant_operand, fixed
 
 _BENDS = frozenset({"Erf", "Tanh", "Sigmoid", "HardSigmoid", "Softplus", "Clip", "Relu", "Min", "Max", "Exp"})
@@ -29,16 +30,16 @@ def formula_products(graph: ir.Graph) -> set[ir.Node]:
     position = {node: index for index, node in enumerate(graph)}
     found: set[ir.Node] = set()
     for node in graph:
-        if not edit.is_operator(node, "Mul", "Div"):
+        if not is_operator(node, "Mul", "Div"):
             continue
         if (index := constant_operand(node)) is not None:
             if _is_normalised(node.inputs[1 - index]):
                 found.add(node)
             continue
         inside = _between(node, position)
-        if not any(edit.is_operator(inner, *_BENDS) for inner in inside):
+        if not any(is_operator(inner, *_BENDS) for inner in inside):
             continue
-        products = [i for i in inside if edit.is_operator(i, "Mul", "Div") and constant_operand(i) is not None]
+        products = [i for i in inside if is_operator(i, "Mul", "Div") and constant_operand(i) is not None]
         found.update(products)
         last = _trailing(node, inside)
         if last is not None and not any(_divisor(inner) == _divisor(last) for inner in products):
@@ -57,7 +58,7 @@ def _between(product: ir.Node, position: dict[ir.Node, int]) -> list[ir.Node]:
             return []
         _, latest = max(made, key=lambda pair: pair[0])
         node = latest.producer()
-        if node is None or node not in position or not edit.is_operator(node, *_ELEMENTWISE):
+        if node is None or node not in position or not is_operator(node, *_ELEMENTWISE):
             return []
         inside.append(node)
         frontier.remove(latest)
@@ -68,16 +69,16 @@ def _between(product: ir.Node, position: dict[ir.Node, int]) -> list[ir.Node]:
 def _is_normalised(value: ir.Value | None) -> bool:
     """Say whether a value is a quotient by a root, or a product with a root's reciprocal."""
     node = None if value is None else value.producer()
-    if node is None or not edit.is_operator(node, "Mul", "Div"):
+    if node is None or not is_operator(node, "Mul", "Div"):
         return False
     makers = [operand.producer() for operand in node.inputs if operand is not None]
     if node.op_type == "Div":
-        return edit.is_operator(makers[1], "Sqrt")
+        return is_operator(makers[1], "Sqrt")
     return any(
         maker is not None
-        and edit.is_operator(maker, "Reciprocal")
+        and is_operator(maker, "Reciprocal")
         and maker.inputs[0] is not None
-        and edit.is_operator(maker.inputs[0].producer(), "Sqrt")
+        and is_operator(maker.inputs[0].producer(), "Sqrt")
         for maker in makers
     )
 
@@ -85,12 +86,12 @@ def _is_normalised(value: ir.Value | None) -> bool:
 def _trailing(product: ir.Node, inside: list[ir.Node]) -> ir.Node | None:
     """Return the product by 1/2 behind 1 + erf or 1 + tanh, or by 1/6 behind a clipped sum."""
     last = edit.sole_consumer(product.outputs[0])
-    if not edit.is_operator(last, "Mul", "Div") or not any(edit.is_operator(node, "Add") for node in inside):
+    if not is_operator(last, "Mul", "Div") or not any(is_operator(node, "Add") for node in inside):
         return None
     assert last is not None
     divisor = _divisor(last)
     for wanted, bends in ((2.0, ("Erf", "Tanh")), (6.0, ("Clip", "Relu", "Min", "Max"))):
-        if any(edit.is_operator(node, *bends) for node in inside):
+        if any(is_operator(node, *bends) for node in inside):
             return last if divisor is not None and abs(divisor / wanted - 1) < 1e-3 else None
     return None
 

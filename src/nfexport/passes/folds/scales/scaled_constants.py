@@ -85,8 +85,7 @@ def take_up(node: ir.Node, into: Factor, out: Factor) -> list[Scaling]:
 
 def _convolution(node: ir.Node, into: Factor, out: Factor) -> tuple[Array, int]:
     shape = _shape(node.inputs[1])
-    attribute = node.attributes.get("group")
-    groups = 1 if attribute is None else attribute.as_int()
+    groups = node.attributes.get_int("group", 1)
     transposed = node.op_type == "ConvTranspose"
     kernel = (1,) * (len(shape) - 2)
     # the weight's first axis runs over all channels of one side, its second over one group of the other
@@ -100,7 +99,7 @@ def _convolution(node: ir.Node, into: Factor, out: Factor) -> tuple[Array, int]:
 
 def _gemm(node: ir.Node, into: Factor, out: Factor) -> tuple[Array, int]:
     shape = _shape(node.inputs[1])
-    transposed = [name in node.attributes and bool(node.attributes[name].as_int()) for name in ("transA", "transB")]
+    transposed = [bool(node.attributes.get_int(name, 0)) for name in ("transA", "transB")]
     terms, columns = shape[::-1] if transposed[1] else shape
     rows = _channels(node, into.inverse(), 0 if transposed[0] else 1, terms).reshape(-1, 1)
     scale = rows * _channels(node, out, 1, columns)

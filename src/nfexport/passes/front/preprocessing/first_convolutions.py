@@ -10,6 +10,7 @@ import dataclasses
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.front.preprocessing.graph_head import Head
 
 PER_CHANNEL = ("Sub", "Add", "Div", "Mul")
@@ -24,8 +25,7 @@ class Branch:
 
     @property
     def group(self) -> int:
-        attribute = self.conv.attributes.get("group")
-        return 1 if attribute is None else attribute.as_int()
+        return self.conv.attributes.get_int("group", 1)
 
     @property
     def weight(self) -> Array:
@@ -47,7 +47,7 @@ def per_channel_nodes(head: Head) -> tuple[tuple[ir.Node, ...], ir.Value]:
     """Return the Sub, Add, Div and Mul by constants per channel that follow the picture, and their result."""
     nodes: list[ir.Node] = []
     value = head.picture
-    while (node := edit.sole_consumer(value)) is not None and edit.is_operator(node, *PER_CHANNEL):
+    while (node := edit.sole_consumer(value)) is not None and is_operator(node, *PER_CHANNEL):
         if node.graph is not head.graph or not _is_per_channel(edit.constant(_other(node, value)), head.channels):
             break
         nodes.append(node)
@@ -61,7 +61,7 @@ def first_convolutions(head: Head, value: ir.Value, *, fix: str) -> tuple[Branch
     Raises PassError with this fix if something else reads it, or if a weight is not constant."""
     branches: list[Branch] = []
     for node in _readers(value, fix):
-        if edit.is_operator(node, "Pad"):
+        if is_operator(node, "Pad"):
             branches.extend(Branch(conv=conv, pad=node) for conv in _readers(node.outputs[0], fix))
         else:
             branches.append(Branch(conv=node, pad=None))
@@ -73,11 +73,11 @@ def first_convolutions(head: Head, value: ir.Value, *, fix: str) -> tuple[Branch
 def _readers(value: ir.Value, fix: str) -> list[ir.Node]:
     """Return the nodes that read the value; raise PassError unless all are Conv, or Pad before Conv."""
     # what asks for the shape alone sees no pixel
-    nodes = [node for node in dict.fromkeys(value.consumers()) if not edit.is_operator(node, "Shape", "Size")]
-    allowed = ("Conv",) if edit.is_operator(value.producer(), "Pad") else ("Conv", "Pad")
+    nodes = [node for node in dict.fromkeys(value.consumers()) if not is_operator(node, "Shape", "Size")]
+    allowed = ("Conv",) if is_operator(value.producer(), "Pad") else ("Conv", "Pad")
     for node in nodes:
         as_picture = [index for index, read in enumerate(node.inputs) if read is value] == [0]
-        if not edit.is_operator(node, *allowed) or not as_picture or node.graph is not value.graph:
+        if not is_operator(node, *allowed) or not as_picture or node.graph is not value.graph:
             raise PassError(
                 f"node '{node.name}' ({node.op_type}) reads the picture, and only a convolution can be folded into",
                 fix=fix,

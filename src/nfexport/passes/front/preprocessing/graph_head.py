@@ -15,6 +15,7 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 
 NHWC_TO_NCHW = (0, 3, 1, 2)
 NCHW_TO_NHWC = (0, 2, 3, 1)
@@ -107,11 +108,10 @@ def _form_node(value: ir.Value, before: Sequence[ir.Node]) -> ir.Node | None:
     node = edit.sole_consumer(value)
     if node is None or node.graph is not value.graph or node.op_type in {known.op_type for known in before}:
         return None
-    if edit.is_operator(node, "Cast"):
+    if is_operator(node, "Cast"):
         return node if _is_float(ir.DataType(node.attributes["to"].as_int())) else None
-    if edit.is_operator(node, "Transpose"):
-        perm = node.attributes.get("perm")
-        return node if perm is not None and tuple(perm.as_ints()) == NHWC_TO_NCHW else None
+    if is_operator(node, "Transpose"):
+        return node if tuple(node.attributes.get_ints("perm", ())) == NHWC_TO_NCHW else None
     return None
 
 

@@ -14,19 +14,15 @@ INPUTS_SINCE = 11
 
 def pads_itself(conv: ir.Node) -> bool:
     """Say whether the convolution adds zeros around its input."""
-    auto_pad = conv.attributes.get("auto_pad")
-    mode = "NOTSET" if auto_pad is None else auto_pad.as_string()
-    pads = conv.attributes.get("pads")
-    return mode.startswith("SAME") or (mode == "NOTSET" and pads is not None and any(pads.as_ints()))
+    mode = conv.attributes.get_string("auto_pad", "NOTSET")
+    return mode.startswith("SAME") or (mode == "NOTSET" and any(conv.attributes.get_ints("pads", ())))
 
 
 def explicit_pads(conv: ir.Node) -> tuple[int, ...] | None:
     """Return the convolution's pads [top, left, bottom, right]; None if they follow from the input's size."""
-    auto_pad = conv.attributes.get("auto_pad")
-    if auto_pad is not None and auto_pad.as_string().startswith("SAME"):
+    if conv.attributes.get_string("auto_pad", "NOTSET").startswith("SAME"):
         return None
-    pads = conv.attributes.get("pads")
-    return (0, 0, 0, 0) if pads is None else tuple(pads.as_ints())
+    return tuple(conv.attributes.get_ints("pads", (0, 0, 0, 0)))
 
 
 def fill_value(pad: ir.Node, opset: int, *, fix: str) -> float | None:
@@ -40,8 +36,7 @@ def fill_value(pad: ir.Node, opset: int, *, fix: str) -> float | None:
     padded = {int(axis) % 4 for axis in axes[(before != 0) | (after != 0)]}
     if padded & {0, 1}:
         raise PassError(f"node '{pad.name}' (Pad) adds more than rows and columns", fix=fix)
-    mode = pad.attributes.get("mode")
-    if not padded or (mode is not None and mode.as_string() != "constant"):
+    if not padded or pad.attributes.get_string("mode", "constant") != "constant":
         return None
     return float(value.item())
 
@@ -82,11 +77,10 @@ def _parameters(pad: ir.Node, opset: int) -> tuple[Array | None, Array | None, A
     """Return pads, the axes that they are for, and the constant; None for what is not constant."""
     every_axis = np.arange(4)
     if opset < INPUTS_SINCE:
-        number = pad.attributes.get("value")
         return (
             np.array(pad.attributes["pads"].as_ints()),
             every_axis,
-            np.array(0.0 if number is None else number.as_float()),
+            np.array(pad.attributes.get_float("value", 0.0)),
         )
     inputs = [*pad.inputs, None, None][:4]
     return (

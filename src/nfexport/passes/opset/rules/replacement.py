@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.recognisers import is_operator
 from nfexport.passes.opset.rules.rewrite_site import SketchedNode, SketchedValue
 
 
@@ -69,7 +70,7 @@ class _Writer:
             if value.uses() or value.is_graph_output() or value.is_graph_input():
                 continue
             producer = value.producer()
-            if edit.is_operator(producer, "Constant") and producer is not None and producer.graph is not None:
+            if is_operator(producer, "Constant") and producer is not None and producer.graph is not None:
                 producer.graph.remove(producer, safe=True)
             elif value.is_initializer() and value.graph is not None:
                 del value.graph.initializers[str(value.name)]

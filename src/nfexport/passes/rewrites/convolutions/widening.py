@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.graph.recognisers import is_operator, label
 
 ONE_INPUT = frozenset(
     {
@@ -86,22 +87,22 @@ class Widening:
         return found
 
     def _made_by(self, node: ir.Node, value: ir.Value) -> list[ir.Value]:
-        if edit.is_operator(node, "Conv"):
-            if _groups(node) > 1:
+        if is_operator(node, "Conv"):
+            if node.attributes.get_int("group", 1) > 1:
                 return self._pass_through_groups(node)
             self._need(node, 1, 0)
             if len(node.inputs) > 2 and node.inputs[2] is not None:
                 self._need(node, 2, 0)
             return []
         if value is not node.outputs[0]:
-            raise WideningError(f"'{value.name}' is a second output of node '{edit.label(node)}'")
+            raise WideningError(f"'{value.name}' is a second output of node '{label(node)}'")
         return self._pass_through(node)
 
     def _read_by(self, node: ir.Node, index: int) -> list[ir.Value]:
-        if edit.is_operator(node, "Conv"):
+        if is_operator(node, "Conv"):
             if index != 0:
-                raise WideningError(f"node '{edit.label(node)}' convolves with it")
-            if _groups(node) > 1:
+                raise WideningError(f"node '{label(node)}' convolves with it")
+            if node.attributes.get_int("group", 1) > 1:
                 return self._pass_through_groups(node)
             self._need(node, 1, 1)
             return []
@@ -109,9 +110,9 @@ class Widening:
 
     def _pass_through_groups(self, node: ir.Node) -> list[ir.Value]:
         weight = self._need(node, 1, 0)
-        groups = _groups(node)
+        groups = node.attributes.get_int("group", 1)
         if weight.shape[0] != self._channels or self._channels % groups or self._wanted % (self._channels // groups):
-            raise WideningError(f"the groups of node '{edit.label(node)}' do not fit")
+            raise WideningError(f"the groups of node '{label(node)}' do not fit")
         if len(node.inputs) > 2 and node.inputs[2] is not None:
             self._need(node, 2, 0)
         self._grouped[node] = groups * self._wanted // self._channels
@@ -119,11 +120,11 @@ class Widening:
         return [node.inputs[0], node.outputs[0]]
 
     def _pass_through(self, node: ir.Node) -> list[ir.Value]:
-        if edit.is_operator(node, *ONE_INPUT) or (edit.is_operator(node, "ReduceMean") and _over_pixels(node)):
+        if is_operator(node, *ONE_INPUT) or (is_operator(node, "ReduceMean") and _over_pixels(node)):
             assert node.inputs[0] is not None
             return [node.inputs[0], node.outputs[0]]
-        if not edit.is_operator(node, *TWO_INPUTS):
-            raise WideningError(f"node '{edit.label(node)}' ({node.op_type}) does not keep channels apart")
+        if not is_operator(node, *TWO_INPUTS):
+            raise WideningError(f"node '{label(node)}' ({node.op_type}) does not keep channels apart")
         found = [node.outputs[0]]
         for index, value in enumerate(node.inputs):
             assert value is not None
@@ -145,16 +146,11 @@ class Widening:
         value = node.inputs[index]
         array = edit.constant(value)
         if array is None or value is None or value.is_graph_input():
-            raise WideningError(f"input {index} of node '{edit.label(node)}' ({node.op_type}) is not constant")
+            raise WideningError(f"input {index} of node '{label(node)}' ({node.op_type}) is not constant")
         if array.shape[axis] != self._channels:
-            raise WideningError(f"input {index} of node '{edit.label(node)}' ({node.op_type}) has another size")
+            raise WideningError(f"input {index} of node '{label(node)}' ({node.op_type}) has another size")
         self._more.setdefault((node, index), {})[axis] = None
         return array
-
-
-def _groups(node: ir.Node) -> int:
-    attribute = node.attributes.get("group")
-    return 1 if attribute is None else attribute.as_int()
 
 
 def _channel_count(value: ir.Value) -> int:
@@ -165,15 +161,13 @@ def _channel_count(value: ir.Value) -> int:
 
 
 def _over_pixels(node: ir.Node) -> bool:
-    keep = node.attributes.get("keepdims")
-    return reduced_axes(node) == (2, 3) and (keep is None or keep.as_int() == 1)
+    return reduced_axes(node) == (2, 3) and node.attributes.get_int("keepdims", 1) == 1
 
 
 def reduced_axes(node: ir.Node) -> tuple[int, ...] | None:
     """Return the axes of a reduction over four, sorted and not negative; None if unknown or if it is over all."""
-    attribute = node.attributes.get("axes")
-    if attribute is not None:
-        return tuple(sorted(axis % 4 for axis in attribute.as_ints()))
+    if (given := node.attributes.get_ints("axes", None)) is not None:
+        return tuple(sorted(axis % 4 for axis in given))
     if len(node.inputs) < 2 or (axes := edit.constant(node.inputs[1])) is None or not axes.size:
         return None
     return tuple(sorted(int(axis) % 4 for axis in axes.ravel()))
