@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from nfexport.errors import OnnxFileError
 from nfexport.runtimes import Session
@@ -28,6 +29,8 @@ class FileReference:
 
     def __init__(self, source: ir.Model, *, extra: Sequence[str] = (), unit: float, widen: bool = True) -> None:
         self._model = source.clone()
+        # weights in Constant nodes round as any others do
+        LiftConstantsToInitializersPass(size_limit=FEWEST_WEIGHTS)(self._model)
         self._unit = unit
         if widen:
             _widen_input(self._model)
