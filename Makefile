@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 MODEL ?= nfnet_f0
 FLAGS ?= --opset 11 --fold-ws
 JOBS ?= 2
+LEAST ?= 92
 PEERS ?= .venv-peers
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
-.PHONY: export test test-slow sweep mutations bench bench-int8 cards goldens check format clean help
+.PHONY: export test coverage test-slow generated sweep mutations bench bench-int8 cards goldens check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -19,7 +20,10 @@ export: $(VENV)/.ready        ## the main job: nfnet_f0 to ONNX, opset 11, folde
 test: $(VENV)/.ready          ## the test suite, on JOBS processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
-test-slow: $(VENV)/.ready     ## the tests on networks of real size
+coverage: $(VENV)/.ready      ## the test suite, with the share of lines that it runs; fails below LEAST per cent
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report term:skip-covered --cov-fail-under $(LEAST) $(PYTEST_FLAGS)
+
+test-slow: $(VENV)/.ready     ## the tests on networks of real size, and the recorded graphs
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
 
 sweep: $(VENV)/.ready         ## export, fold and verify every weight-standardised architecture; writes docs/coverage.md
@@ -34,6 +38,9 @@ bench: $(VENV)/.ready $(PEERS)/.ready  ## nfexport against its peers; goes on wh
 
 bench-int8: $(VENV)/.ready    ## what int8 costs and gains; writes benchmarks/results/quantization.json
 	$(BIN)/python -m benchmarks.quantization
+
+generated: $(VENV)/.ready     ## write the files that are made from declarations again
+	$(BIN)/python -m tests.generated --write
 
 cards: $(VENV)/.ready         ## write the model cards of the presets again, into docs/cards/
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for card in $(CARDS); do \

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import nfexport
 from nfexport.cards.command_line import commands
@@ -59,12 +59,12 @@ def test_surgeries_get_a_command_each(
 
 
 def test_a_checkpoint_is_left_to_name(files: dict[str, Path]) -> None:
-    recipe = dataclasses.replace(recipe_of(files["original"]), weights=Weights(kind="checkpoint", digest="0"))
+    recipe = replace(recipe_of(files["original"]), weights=Weights(kind="checkpoint", digest="0"))
     assert "--checkpoint CHECKPOINT " in commands(recipe, "m.onnx")[0]
 
 
 def test_other_weights_and_classes_are_named(files: dict[str, Path]) -> None:
-    recipe = dataclasses.replace(
+    recipe = replace(
         recipe_of(files["original"]),
         weights=Weights(kind="pretrained", digest="0", tag="r160_in1k"),
         labels=None,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
+from msgspec.structs import replace
 
 import nfexport
 from nfexport.cards.composition import describe
@@ -15,9 +17,9 @@ from nfexport.cards.document import render
 from nfexport.cards.input_forms import input_forms
 from nfexport.inspection import FileFacts
 from nfexport.recipe.about import About, Accuracy
-from nfexport.recipe.interface import callers_part, steps_in_front
+from nfexport.recipe.interface import callers_part
 from nfexport.recipe.recipe import Preprocessing, Recipe, Weights
-from nfexport.recipe.steps import Front
+from tests.asked import front_steps
 from tests.cards.conftest import FORMS
 
 IMAGENET = Preprocessing(
@@ -44,7 +46,7 @@ def facts_of(file: Path, *, trained: bool = False, about: About | None = None) -
     facts = nfexport.inspect(file)
     assert facts.recipe is not None
     weights = Weights(kind="pretrained", digest="0", tag="r160_in1k") if trained else facts.recipe.weights
-    return dataclasses.replace(facts, recipe=dataclasses.replace(facts.recipe, weights=weights), about=about)
+    return dataclasses.replace(facts, recipe=replace(facts.recipe, weights=weights), about=about)
 
 
 def section(text: str, heading: str) -> str:
@@ -64,20 +66,22 @@ def test_names_types_and_shapes_are_those_of_the_file(name: str, style: str, fil
 @pytest.mark.parametrize(
     ("front", "form", "lines"),
     [
-        (Front(), "original", []),
-        (Front(normalize="nodes", channels="bgr", input_range=255), "converted", []),
-        (Front(channels="bgr"), "own", ["`BGR`", "[103.53,116.28,123.675]", "[57.375,57.12,58.395]"]),
-        (Front(normalize="nodes"), "own", ["`RGB`", "[0,0,0]", "[255,255,255]"]),
-        (Front(input_range=255), "own", ["`RGB`", "[123.675,116.28,103.53]", "[0.229,0.224,0.225]"]),
-        (Front(normalize="nodes", resize="any"), "own", ["`RGB`"]),
+        ({}, "original", []),
+        ({"normalize": "nodes", "channels": "bgr", "input_range": 255}, "converted", []),
+        ({"channels": "bgr"}, "own", ["`BGR`", "[103.53,116.28,123.675]", "[57.375,57.12,58.395]"]),
+        ({"normalize": "nodes"}, "own", ["`RGB`", "[0,0,0]", "[255,255,255]"]),
+        ({"input_range": 255}, "own", ["`RGB`", "[123.675,116.28,103.53]", "[0.229,0.224,0.225]"]),
+        ({"normalize": "nodes", "resize": "any"}, "own", ["`RGB`"]),
     ],
 )
-def test_each_form_is_told_from_any_file(front: Front, form: str, lines: list[str], files: dict[str, Path]) -> None:
+def test_each_form_is_told_from_any_file(
+    front: dict[str, Any], form: str, lines: list[str], files: dict[str, Path]
+) -> None:
     """The documents' numbers come out, whatever stands in front of the network of the file at hand."""
     facts = nfexport.inspect(files["original"])
     assert facts.recipe is not None
-    steps = steps_in_front(front.steps(network=IMAGENET, channels=3, opset=18))
-    recipe = dataclasses.replace(facts.recipe, passes=steps, preprocessing=callers_part(IMAGENET, steps))
+    steps = front_steps(IMAGENET, opset=18, **front)
+    recipe = replace(facts.recipe, passes=steps, preprocessing=callers_part(IMAGENET, steps))
     found, forms = input_forms(recipe, facts.inputs[0])
     assert found == form
     text = render(describe(dataclasses.replace(facts, recipe=recipe)), "omz")
@@ -140,10 +144,10 @@ def test_a_claim_names_its_source_and_a_measurement_its_pictures(files: dict[str
     text = section(render(describe(facts), "omz"), "Accuracy")
     assert "| Top 1  | 83.34% |\n| Top 5  | 96.56% |" in text
     assert "Claimed by the Open Model Zoo on ImageNet-1k; not measured with this file." in text
-    measured = dataclasses.replace(facts, evaluation=Accuracy(top1=97.5, pictures=360, dataset="rendered shapes"))
+    measured = dataclasses.replace(facts, evaluation=Accuracy(top1=97.5, images=360, dataset="rendered shapes"))
     text = section(render(describe(measured), "omz"), "Accuracy")
     assert "| Top 1  | 83.34% | 97.50% |\n| Top 5  | 96.56% | unknown |" in text
-    assert "Measured with this file on 360 pictures of rendered shapes." in text
+    assert "Measured with this file on 360 images of rendered shapes." in text
     assert "not measured" not in text
 
 
@@ -210,7 +214,7 @@ def test_labels_are_told_as_far_as_they_are_known(files: dict[str, Path]) -> Non
     assert facts.recipe is not None
 
     def said(recipe: Recipe, **fields: object) -> str | None:
-        return describe(dataclasses.replace(facts, recipe=dataclasses.replace(recipe, **fields))).classes
+        return describe(dataclasses.replace(facts, recipe=replace(recipe, **fields))).classes
 
     assert said(facts.recipe) == "ImageNet classes"
     assert said(facts.recipe, labels=("cat", "dog")) == "its 2 classes (cat, dog)"

@@ -76,7 +76,7 @@ def test_an_evaluation_may_come_from_a_file(
     assert run(["card", str(files["original"]), "--evaluation", str(path)]) == EXIT_OK
     text = capsys.readouterr().out
     assert "| Top 1  | 91.25% |\n| Top 5  | 99.50% |" in text
-    assert "Measured with this file on 400 pictures of shapes (nfexport evaluate, onnxruntime 1.31.1)." in text
+    assert "Measured with this file on 400 images of shapes (nfexport evaluate, onnxruntime 1.31.1)." in text
 
 
 def test_an_evaluation_of_another_file_is_refused(

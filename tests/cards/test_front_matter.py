@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
+from msgspec.structs import replace
 
 import nfexport
 from nfexport.cards.composition import describe
 from nfexport.cards.document import render
 from nfexport.recipe.about import Accuracy
-from tests.cards.test_describing import ABOUT, facts_of
+from tests.cards.test_composition import ABOUT, facts_of
 
 
 def block_of(text: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def test_a_model_of_a_preset(files: dict[str, Path]) -> None:
 
 
 def test_an_evaluation_becomes_a_metric_that_the_hub_reads(files: dict[str, Path]) -> None:
-    measured = Accuracy(top1=83.25, top5=96.5, pictures=50000, dataset="ImageNet-1k")
+    measured = Accuracy(top1=83.25, top5=96.5, images=50000, dataset="ImageNet-1k")
     facts = dataclasses.replace(facts_of(files["converted"], trained=True, about=ABOUT), evaluation=measured)
     text = render(describe(facts), "hf")
     (entry,) = block_of(text)["model-index"]
@@ -62,7 +63,7 @@ def test_an_evaluation_becomes_a_metric_that_the_hub_reads(files: dict[str, Path
     ],
 )
 def test_licences_have_the_hubs_names(licence: str, expected: dict[str, str], files: dict[str, Path]) -> None:
-    about = dataclasses.replace(ABOUT, licence=licence)
+    about = replace(ABOUT, licence=licence)
     block = block_of(render(describe(facts_of(files["converted"], trained=True, about=about)), "hf"))
     assert {key: value for key, value in block.items() if key.startswith("license")} == expected
 
@@ -72,7 +73,7 @@ def test_a_foreign_file_claims_no_task(foreign: Path) -> None:
 
 
 def test_a_title_cannot_break_the_block(files: dict[str, Path]) -> None:
-    about = dataclasses.replace(ABOUT, title='a: "b" # c', dataset="x: [y")
+    about = replace(ABOUT, title='a: "b" # c', dataset="x: [y")
     facts = dataclasses.replace(facts_of(files["converted"], trained=True, about=about), evaluation=Accuracy(top1=1))
     block = block_of(render(describe(facts), "hf"))
     assert block["model-index"][0]["name"] == 'a: "b" # c'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
 import nfexport
@@ -153,7 +153,7 @@ def test_every_preparation_is_written_out(
 
 def test_a_network_of_grey_pictures(files: dict[str, Path], tmp_path: Path) -> None:
     recipe = changed(files["original"], (96, 96), mean=(0.1307,), std=(0.3081,))
-    recipe = dataclasses.replace(recipe, in_channels=1)
+    recipe = replace(recipe, in_channels=1)
     (run,), _ = runs_of_pictures(recipe, "m.onnx")
     picture(120, 100, tmp_path)
     found: dict[str, np.ndarray] = {}
@@ -166,7 +166,7 @@ def test_a_network_of_grey_pictures(files: dict[str, Path], tmp_path: Path) -> N
 
 def test_what_pillow_cannot_feed_has_a_reason(files: dict[str, Path]) -> None:
     recipe = changed(files["original"], (96, 96))
-    four = dataclasses.replace(recipe, in_channels=4)
+    four = replace(recipe, in_channels=4)
     assert runs_of_pictures(four, "m.onnx") == ((), "pictures have 1 or 3 channels, and the file takes 4")
     _, reason = runs_of_pictures(changed(files["original"], (96, 96), dtype="uint8"), "m.onnx")
     assert reason is not None
@@ -176,5 +176,5 @@ def test_what_pillow_cannot_feed_has_a_reason(files: dict[str, Path]) -> None:
 def changed(file: Path, size: tuple[int, int], **fields: object) -> Recipe:
     recipe = nfexport.inspect(file).recipe
     assert recipe is not None
-    preprocessing = dataclasses.replace(recipe.preprocessing, **fields)
-    return dataclasses.replace(recipe, image_size=size, preprocessing=preprocessing)
+    preprocessing = replace(recipe.preprocessing, **fields)
+    return replace(recipe, image_size=size, preprocessing=preprocessing)

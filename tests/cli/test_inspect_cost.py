@@ -80,7 +80,7 @@ def test_a_missing_size_is_said_and_an_error_only_where_the_cost_is_asked_for(
     assert run(["inspect", symbolic, "--cost", "--size", "4x6"]) == EXIT_OK
     assert "at 1 × 3 × 4 × 6" in text(capsys)
     assert run(["inspect", symbolic, "--size", "test"]) == EXIT_INPUT
-    assert "'test' names no size of a file; pass a number of pixels or HxW" in capsys.readouterr().err
+    assert "'test' is not a size; pass N or HxW" in capsys.readouterr().err
 
 
 def test_what_is_not_counted_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

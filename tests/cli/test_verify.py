@@ -204,8 +204,8 @@ def test_a_recipe_that_was_changed_or_is_newer_is_one_sentence(
     for change, words in (
         (edit(RECIPE_KEY, '"seed":0', '"seed":1'), "was changed after the export; export the model again"),
         (edit(DIGEST_KEY, digest[:8], "00000000"), "was changed after the export; export the model again"),
-        (edit(RECIPE_KEY, '"format":2', '"format":99'), "has format 99, this nfexport reads 2; update nfexport"),
-        (edit(RECIPE_KEY, '"opset"', '"opsets"'), "does not have the fields of format 2"),
+        (edit(RECIPE_KEY, '"format":3', '"format":99'), "has format 99, this nfexport reads 3; update nfexport"),
+        (edit(RECIPE_KEY, '"opset"', '"opsets"'), "object contains unknown field `opsets`"),
         (edit(RECIPE_KEY, "{", "("), "the recipe is not JSON"),
     ):
         wrong = changed(exported, tmp_path / "wrong.onnx", change)

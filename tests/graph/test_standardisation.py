@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from nfexport.graph.standardisation import Standardisation, standardise
-from nfexport.passes import plan, run
-from nfexport.recipe.recipe import PassStep
+from nfexport.passes.base import Bundle, Request
+from nfexport.passes.plan import plan, run
 from nfexport.sources.timm.standardised_layers import standardisations
 from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.tracing import TraceRequest, trace
@@ -44,7 +44,8 @@ def network(layer: str) -> torch.nn.Module:
 
 def folded(net: torch.nn.Module, request: TraceRequest) -> ir.Model:
     model = trace(net, request, "torchscript")
-    run(model, plan([PassStep(name="fold-ws"), PassStep(name="convert-opset", params={"opset": request.opset})]))
+    asked = Request(command="export", values={"fold_ws": True}, opset=request.opset)
+    run(model, plan(asked, {Bundle.EXPORT}))
     return model
 
 

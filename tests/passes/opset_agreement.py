@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
-from nfexport.passes.opset import convert_opset
+from nfexport.passes.opset.convert_opset import ConvertOpset
 from nfexport.passes.report import PassReport
 
 ROUNDING = 2e-6
@@ -25,7 +25,7 @@ def parse(text: str, opset: int) -> onnx.ModelProto:
 def carry(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, PassReport]:
     """Carry a copy, check it fully and return it."""
     graph = ir.serde.deserialize_model(model)
-    report = convert_opset.apply(graph, opset=opset)
+    report = ConvertOpset(opset=opset).apply(graph)
     carried = ir.serde.serialize_model(graph)
     assert {i.domain: i.version for i in carried.opset_import}[""] == opset
     onnx.checker.check_model(carried, full_check=True)

@@ -13,9 +13,9 @@ import pytest
 
 import nfexport
 from nfexport.errors import PassError
-from nfexport.passes.batch import batch
-from nfexport.passes.batch.propagation.proof import prove
 from nfexport.passes.cleanup import tidy
+from nfexport.passes.interface.batch import ChangeBatch
+from nfexport.passes.interface.propagation.proof import prove
 from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, operators, parse, run
 
@@ -74,7 +74,7 @@ def attention(size: int, opset: int = 17) -> ir.Model:
 @pytest.mark.parametrize("size", [1, 2])
 def test_attention_for_any_batch(size: int, opset: int) -> None:
     model = attention(size, opset)
-    report = batch.apply(model, size="dynamic")
+    report = ChangeBatch(size="dynamic").apply(model)
     agrees(attention(size, opset), model)
     assert report.summary == f"batch {size} became dynamic, 2 constants rewritten"
     assert report.facts["rewritten"] == ["/Reshape_1", "/Reshape_11"]
@@ -84,7 +84,7 @@ def test_attention_for_any_batch(size: int, opset: int) -> None:
 @pytest.mark.parametrize("opset", OPSETS)
 def test_attention_for_another_fixed_batch(opset: int) -> None:
     model = attention(2, opset)
-    batch.apply(model, size=5)
+    ChangeBatch(size=5).apply(model)
     agrees(attention(2, opset), model, (5,))
     assert model.graph.initializers["parted"].const_value.numpy().tolist() == [5, 4, 3, 2, 3]  # type: ignore[union-attr]
     assert [str(v.shape) for v in (*model.graph.inputs, *model.graph.outputs)] == ["[5,4,6]"] * 2
@@ -100,10 +100,10 @@ def test_changing_the_shape_of_the_input_alone_is_not_enough() -> None:
 
 def test_there_and_back_again() -> None:
     model = attention(2)
-    batch.apply(model, size="dynamic")
-    batch.apply(model, size=2)
+    ChangeBatch(size="dynamic").apply(model)
+    ChangeBatch(size=2).apply(model)
     agrees(attention(2), model, (2,))
-    assert batch.apply(model, size=2).summary == "the batch is 2 already"
+    assert ChangeBatch(size=2).apply(model).summary == "the batch is 2 already"
 
 
 WINDOWS = """g (float[B,4,4,2] x) => (float[B,4,4,2] y) {
@@ -127,10 +127,10 @@ def test_windows_share_the_axis_of_the_batch(size: int, open_windows: bool) -> N
     }
     text = WINDOWS.replace("B", str(size))
     model = parse(text, opset=13, weights=weights)
-    batch.apply(model, size="dynamic")
+    ChangeBatch(size="dynamic").apply(model)
     agrees(parse(text, opset=13, weights=weights), model)
     fixed = parse(text, opset=13, weights=weights)
-    batch.apply(fixed, size=3)
+    ChangeBatch(size=3).apply(fixed)
     agrees(parse(text, opset=13, weights=weights), fixed, (3,))
 
 
@@ -143,11 +143,11 @@ def token(size: int, opset: int) -> ir.Model:
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_class_token_is_repeated_for_each_entry(size: int, opset: int) -> None:
     model = token(size, opset)
-    batch.apply(model, size="dynamic")
+    ChangeBatch(size="dynamic").apply(model)
     agrees(token(size, opset), model)
     assert operators(model) == ["Shape", "Gather", "Concat", "Expand", "Concat"]
     model = token(size, opset)
-    batch.apply(model, size=3)
+    ChangeBatch(size=3).apply(model)
     agrees(token(size, opset), model, (3,))
     assert operators(model) == ["Expand", "Concat"]
 
@@ -246,11 +246,11 @@ def carrying(name: str, size: int, height: str = "6") -> ir.Model:
 @pytest.mark.parametrize("size", [1, 2])
 def test_each_entry_alone(name: str, size: int) -> None:
     model = carrying(name, size)
-    report = batch.apply(model, size="dynamic")
+    report = ChangeBatch(size="dynamic").apply(model)
     agrees(carrying(name, size), model)
     assert report.facts["outputs"] == ["y"]
     model = carrying(name, size)
-    batch.apply(model, size=3)
+    ChangeBatch(size=3).apply(model)
     agrees(carrying(name, size), model, (3,))
 
 
@@ -259,7 +259,7 @@ def test_each_entry_alone(name: str, size: int) -> None:
 )
 def test_the_size_of_the_picture_may_be_open(name: str) -> None:
     model = carrying(name, 2, height="S")
-    batch.apply(model, size="dynamic")
+    ChangeBatch(size="dynamic").apply(model)
     agrees(carrying(name, 2, height="S"), model)
 
 
@@ -312,9 +312,9 @@ def test_what_mixes_the_entries_is_refused_and_nothing_changes(text: str) -> Non
     model = mixing(text)
     before = ir.to_proto(model).SerializeToString()
     with pytest.raises(PassError, match=MIX[text]):
-        batch.apply(model, size="dynamic")
+        ChangeBatch(size="dynamic").apply(model)
     with pytest.raises(PassError):
-        batch.apply(model, size=7)
+        ChangeBatch(size=7).apply(model)
     assert ir.to_proto(model).SerializeToString() == before
 
 
@@ -334,7 +334,7 @@ TWO = """g (float[2,3] x, float[2,3] z, float[3] bias, float t) => (float[2,3] y
 
 def test_inputs_of_the_same_first_size_change_together_and_others_stay() -> None:
     model = parse(TWO)
-    report = batch.apply(model, size="dynamic")
+    report = ChangeBatch(size="dynamic").apply(model)
     assert report.facts["inputs"] == ["x", "z"]
     assert (report.facts["outputs"], report.facts["outputs_without_batch"]) == (["y"], ["still"])
     assert report.left_alone == {"bias": "its first axis is 3, and that of 'x' is 2", "t": "it is a scalar"}
@@ -348,7 +348,7 @@ def test_inputs_of_the_same_first_size_change_together_and_others_stay() -> None
 def test_a_default_is_no_batch() -> None:
     text = "g (float[1,3] x, float[1,3] gain) => (float[1,3] y) { y = Mul (x, gain) }"
     model = parse(text, weights={"gain": normal(1, 3)})
-    assert batch.apply(model, size="dynamic").facts["inputs"] == ["x"]
+    assert ChangeBatch(size="dynamic").apply(model).facts["inputs"] == ["x"]
     x = normal(4, 3, seed=1)
     np.testing.assert_array_equal(run(model, {"x": x})[0], x * normal(1, 3))
 
@@ -369,15 +369,15 @@ INSIDE = """g (float[B,3] x, bool flip) => (float[B,3] y) {
 def test_a_body_that_does_not_see_the_batch_is_no_obstacle() -> None:
     weights: dict[str, Array] = {"w": normal(3)}
     model = parse(BRANCH.replace("B", "1"), weights=weights)
-    batch.apply(model, size="dynamic")
+    ChangeBatch(size="dynamic").apply(model)
     agrees(parse(BRANCH.replace("B", "1"), weights=weights), model, flip=np.array(True))
 
 
 def test_a_body_that_does_is_refused_from_fixed_and_taken_from_dynamic() -> None:
     with pytest.raises(PassError, match=r"'/If_0' \(If\) is not known to treat the entries of a batch one by one"):
-        batch.apply(parse(INSIDE.replace("B", "1")), size="dynamic")
+        ChangeBatch(size="dynamic").apply(parse(INSIDE.replace("B", "1")))
     model = parse(INSIDE.replace("B", "N"))
-    report = batch.apply(model, size=2)
+    report = ChangeBatch(size=2).apply(model)
     assert report.facts["outputs"] == ["y"]
     x = normal(2, 3)
     np.testing.assert_array_equal(run(model, {"x": x, "flip": np.array(True)})[0], -x)
@@ -392,7 +392,7 @@ def test_a_dynamic_batch_becomes_fixed(first: str) -> None:
         n = Neg (z)
     }}"""
     model = parse(text, weights={"s": vector(-1, 2, 2)})
-    report = batch.apply(model, size=4)
+    report = ChangeBatch(size=4).apply(model)
     assert [str(v.shape) for v in (*model.graph.inputs, *model.graph.outputs)] == [
         "[4,4]",
         "[M,4]",
@@ -407,18 +407,18 @@ def test_a_dynamic_batch_becomes_fixed(first: str) -> None:
 
 def test_another_name_of_a_dynamic_batch_becomes_batch() -> None:
     model = parse("g (float[N,4] x) => (float[N,4] y) { y = Relu (x) }")
-    batch.apply(model, size="dynamic")
+    ChangeBatch(size="dynamic").apply(model)
     assert [str(v.shape) for v in (*model.graph.inputs, *model.graph.outputs)] == ["[batch,4]"] * 2
-    assert batch.apply(model, size="dynamic").changed == 0
+    assert ChangeBatch(size="dynamic").apply(model).changed == 0
     taken = parse("g (float[N,batch] x) => (float[N,batch] y) { y = Relu (x) }")
     with pytest.raises(PassError, match="an axis of the inputs that is not 'N' is named 'batch' already"):
-        batch.apply(taken, size="dynamic")
+        ChangeBatch(size="dynamic").apply(taken)
 
 
 def test_a_dynamic_batch_that_is_folded_into_another_axis_is_refused() -> None:
     model = parse("g (float[N,4] x) => (float[M] y) { y = Reshape (x, s) }", weights={"s": vector(-1)})
     with pytest.raises(PassError, match="output 'y' does not have the batch in its first axis alone"):
-        batch.apply(model, size=3)
+        ChangeBatch(size=3).apply(model)
 
 
 @pytest.mark.parametrize("size", [0, -1, True, "eight", 2.0])
@@ -426,13 +426,13 @@ def test_what_is_no_batch_is_refused(size: Any) -> None:
     with pytest.raises(
         PassError, match=f"a batch of {size} is no batch; pass dynamic, or a size from 1 up, to --batch"
     ):
-        batch.apply(parse(TWO), size=size)
+        ChangeBatch(size=size).apply(parse(TWO))
 
 
 def test_a_graph_without_a_batch_is_refused() -> None:
     model = parse("g (float x) => (float y) { y = Neg (x) }")
     with pytest.raises(PassError, match="the graph has no input with an axis for a batch; leave out --batch"):
-        batch.apply(model, size=3)
+        ChangeBatch(size=3).apply(model)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
@@ -453,7 +453,7 @@ def test_real_networks(name: str, options: dict[str, Any], old: Any, size: Any, 
     before, after = tmp_path / "old.onnx", tmp_path / "new.onnx"
     nfexport.export(name, before, batch=old, verify=False, **options)
     model = ir.load(before)
-    assert batch.apply(model, size=size).facts["unproved"] == []
+    assert ChangeBatch(size=size).apply(model).facts["unproved"] == []
     ir.save(model, after)
     onnx.checker.check_model(str(after), full_check=True)
     source, target = session(before), session(after)

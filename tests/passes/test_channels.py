@@ -8,7 +8,8 @@ import pytest
 
 from nfexport.errors import PassError
 from nfexport.graph.constants import set_constant
-from nfexport.passes.front import channels, normalize
+from nfexport.passes.front.channels import SwapChannels
+from nfexport.passes.front.normalize import Normalize
 from tests.passes.graphs import Array, normal, operators
 from tests.passes.preprocessing import (
     MEAN,
@@ -34,7 +35,7 @@ EXACT = 1e-6
 def test_bgr_in_gives_what_rgb_gave(text: str, fold: bool) -> None:
     model = network(text)
     before = operators(model)
-    report = channels.apply(model, order="bgr", fold=fold)
+    report = SwapChannels(order="bgr", fold=fold).apply(model)
     right = outcome(network(text), X)
     assert operators(model) == (before if fold else ["Gather", *before])
     assert report.facts["form"] == ("fold" if fold else "nodes")
@@ -48,7 +49,7 @@ def test_bgr_in_gives_what_rgb_gave(text: str, fold: bool) -> None:
 
 def normalised(fold: bool) -> ir.Model:
     model = network(PADDED)
-    normalize.apply(model, mean=MEAN, std=STD, value_range=255, fold=fold)
+    Normalize(mean=MEAN, std=STD, value_range=255, fold=fold).apply(model)
     return model
 
 
@@ -57,7 +58,7 @@ def normalised(fold: bool) -> ir.Model:
 def test_the_swap_comes_before_the_normalisation(fold: bool, fold_normalisation: bool) -> None:
     model = normalised(fold_normalisation)
     before = operators(model)
-    channels.apply(model, order="bgr", fold=fold)
+    SwapChannels(order="bgr", fold=fold).apply(model)
     assert operators(model) == (before if fold else ["Gather", *before])
     assert error(outcome(model, BGR), outcome(network(PADDED), normalise(X))) < EXACT
 
@@ -65,7 +66,7 @@ def test_the_swap_comes_before_the_normalisation(fold: bool, fold_normalisation:
 @pytest.mark.parametrize("fold_normalisation", [False, True])
 def test_a_mean_that_is_not_permuted_would_be_wrong(fold_normalisation: bool) -> None:
     model = normalised(fold_normalisation)
-    channels.apply(model, order="bgr", fold=True)
+    SwapChannels(order="bgr", fold=True).apply(model)
     right = outcome(network(PADDED), normalise(X))
     mean = model.graph[0].inputs[1].const_value.numpy()
     np.testing.assert_array_equal(mean.ravel(), np.float32([103.53, 116.28, 123.675]))
@@ -81,7 +82,7 @@ def test_scalars_and_constants_of_less_rank_are_permuted_as_they_need() -> None:
     }"""
     more = {"half": np.array(0.5, np.float32), "m": normal(3, 1, 1, seed=4, scale=100)}
     model = network(text, **more)
-    report = channels.apply(model, order="bgr", fold=True)
+    report = SwapChannels(order="bgr", fold=True).apply(model)
     assert report.facts["nodes"] == ["/Sub_1", "/Conv_2"]
     assert error(outcome(model, BGR), outcome(network(text, **more), X)) < EXACT
 
@@ -89,7 +90,7 @@ def test_scalars_and_constants_of_less_rank_are_permuted_as_they_need() -> None:
 def test_twice_is_back_again() -> None:
     model = network(PADDED)
     for _ in range(2):
-        channels.apply(model, order="bgr", fold=True)
+        SwapChannels(order="bgr", fold=True).apply(model)
     np.testing.assert_array_equal(outcome(model, X), outcome(network(PADDED), X))
 
 
@@ -125,9 +126,9 @@ def test_folding_is_refused_where_it_is_not_exact_and_a_node_still_does(
     model = network(text, **more)
     before = ir.to_proto(model).SerializeToString()
     with pytest.raises(PassError, match=message):
-        channels.apply(model, order="bgr", fold=True)
+        SwapChannels(order="bgr", fold=True).apply(model)
     assert ir.to_proto(model).SerializeToString() == before
-    channels.apply(model, order="bgr")
+    SwapChannels(order="bgr").apply(model)
     assert error(outcome(model, BGR), outcome(network(text, **more), X)) < EXACT
 
 
@@ -136,8 +137,8 @@ def test_what_is_not_rgb_is_refused() -> None:
     with pytest.raises(
         PassError, match="input 'x' has 1 channels, and bgr is an order of three; leave out --channels"
     ):
-        channels.apply(network(grey), order="bgr")
+        SwapChannels(order="bgr").apply(network(grey))
     with pytest.raises(
         PassError, match="'rgb' is no order of channels; pass --channels bgr, or leave it out for rgb"
     ):
-        channels.apply(network(PADDED), order="rgb")  # type: ignore[arg-type]
+        SwapChannels(order="rgb").apply(network(PADDED))  # type: ignore[arg-type]

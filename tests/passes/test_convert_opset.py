@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes.opset import convert_opset
+from nfexport.passes.opset.convert_opset import ConvertOpset
 from tests.passes import opset_agreement as agreement
 
 NETWORK = """g (float[N,4,9,9] image) => (float[N,3] probs)
@@ -111,7 +111,7 @@ def test_all_or_nothing() -> None:
     model = ir.serde.deserialize_model(agreement.parse(text, 20))
     before = ir.serde.serialize_model(model)
     with pytest.raises(PassError, match=r"^node '/a' .*\(1 more node has none\); opset 14 is the nearest"):
-        convert_opset.apply(model, opset=11)
+        ConvertOpset(opset=11).apply(model)
     assert ir.serde.serialize_model(model) == before
 
 
@@ -139,13 +139,13 @@ def test_a_refusal_in_a_body_names_the_node() -> None:
     }"""
     model = ir.serde.deserialize_model(agreement.parse(text, 18))
     with pytest.raises(PassError, match=r"node '/body/t' \(Trilu\)"):
-        convert_opset.apply(model, opset=13)
+        ConvertOpset(opset=13).apply(model)
 
 
 def test_other_domains_are_left_alone_and_named() -> None:
     text = 'g (float[N,4] x) => (float[a,b] y) { ["/mine"] t = custom.Mine(x) ["/act"] y = HardSwish(t) }'
     model = ir.serde.deserialize_model(agreement.parse(text, 18))
-    report = convert_opset.apply(model, opset=13)
+    report = ConvertOpset(opset=13).apply(model)
     assert report.left_alone == {"/mine": "an operator of the domain 'custom', which has its own version"}
     assert model.graph.opset_imports == {"": 13, "custom": 1}
     assert [node.op_type for node in model.graph] == ["Mine", "HardSigmoid", "Mul"]
@@ -156,17 +156,17 @@ def test_other_domains_are_left_alone_and_named() -> None:
 def test_an_opset_out_of_range(opset: int) -> None:
     newest = onnx.defs.onnx_opset_version()
     with pytest.raises(PassError, match=f"^opset {opset} is outside 9..{newest}; choose one from 9 to {newest}$"):
-        convert_opset.apply(ir.serde.deserialize_model(network()), opset=opset)
+        ConvertOpset(opset=opset).apply(ir.serde.deserialize_model(network()))
 
 
 def test_a_file_that_cannot_be_read() -> None:
     model = ir.serde.deserialize_model(network())
     model.graph.opset_imports[""] = 6
     with pytest.raises(PassError, match="the file is of opset 6, and only 7 to"):
-        convert_opset.apply(model, opset=11)
+        ConvertOpset(opset=11).apply(model)
     del model.graph.opset_imports[""]
     with pytest.raises(PassError, match="imports no opset of the default domain"):
-        convert_opset.apply(model, opset=11)
+        ConvertOpset(opset=11).apply(model)
 
 
 def test_functions_of_the_file_are_refused() -> None:
@@ -175,7 +175,7 @@ def test_functions_of_the_file_are_refused() -> None:
         g (float[N] x) => (float[N] y) { y = mine.twice(x) }
         <domain: "mine", opset_import: ["": 18]> twice (a) => (b) { b = Add(a, a) }""")
     with pytest.raises(PassError, match=r"a function of its own, 'twice', .*; inline its functions first"):
-        convert_opset.apply(ir.serde.deserialize_model(model), opset=13)
+        ConvertOpset(opset=13).apply(ir.serde.deserialize_model(model))
 
 
 def test_shapes_that_the_file_lacks_are_inferred() -> None:

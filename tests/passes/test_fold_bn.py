@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.passes.folds import fold_bn
+from nfexport.passes.folds.fold_bn import FoldBatchNormalization
 from tests.passes.graphs import normal, operators, parse, run
 
 X = normal(2, 3, 8, 8, seed=2)
@@ -28,7 +28,7 @@ def test_it_folds_exactly(text: str) -> None:
         weights["b"] = normal(4, seed=3)
     before = run(parse(text, weights=weights), {"x": X}, optimise=False)[0]
     model = parse(text, weights=weights)
-    report = fold_bn.apply(model)
+    report = FoldBatchNormalization().apply(model)
     after = run(model, {"x": X}, optimise=False)[0]
     assert report.changed == 1
     assert operators(model) == ["Conv"]
@@ -39,7 +39,7 @@ def test_it_folds_exactly(text: str) -> None:
 
 def test_eps_belongs_inside_the_root() -> None:
     model = parse(WITH_BIAS, weights={"w": normal(4, 3, 3, 3, seed=1), "b": normal(4, seed=3), **STATISTICS})
-    fold_bn.apply(model)
+    FoldBatchNormalization().apply(model)
     folded = model.graph[0].inputs[1].const_value.numpy()[3]
     exact = normal(4, 3, 3, 3, seed=1)[3].astype(np.float64) * -2.0
     var = float(STATISTICS["var"][3])
@@ -75,7 +75,7 @@ def test_eps_belongs_inside_the_root() -> None:
 )
 def test_it_leaves_alone_and_names(text: str, reason: str) -> None:
     model = parse(text, opset=15, weights={"w": normal(4, 3, 3, 3), **STATISTICS})
-    report = fold_bn.apply(model)
+    report = FoldBatchNormalization().apply(model)
     assert report.changed == 0
     assert list(report.left_alone.values()) == [reason]
     assert "BatchNormalization" in operators(model)

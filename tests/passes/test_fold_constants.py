@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfexport.passes.folds import fold_constants, fold_ws
+from nfexport.passes.cleanup.fold_constants import FoldConstants
+from nfexport.passes.folds import fold_ws
 from tests.passes.graphs import normal, operators, parse, run
 from tests.passes.test_fold_ws import separate_calls
 
@@ -18,7 +19,7 @@ def test_a_transposed_weight_is_stored_transposed() -> None:
         }""",
         weights={"w": weight},
     )
-    fold_constants.apply(model)
+    FoldConstants().apply(model)
     x = normal(2, 3, seed=4)
     assert operators(model) == ["MatMul"]
     assert list(model.graph.initializers) == ["w.T"]
@@ -27,7 +28,7 @@ def test_a_transposed_weight_is_stored_transposed() -> None:
 
 def test_standardised_weights_are_left_to_fold_ws() -> None:
     model = separate_calls()
-    fold_constants.apply(model)
+    FoldConstants().apply(model)
     assert fold_ws.computed_weights(model) == 1
 
 
@@ -38,7 +39,7 @@ def test_constant_nodes_become_initializers_of_the_same_shape() -> None:
             y = Mul (x, half)
         }"""
     )
-    fold_constants.apply(model)
+    FoldConstants().apply(model)
     assert operators(model) == ["Mul"]
     assert model.graph.initializers["half"].const_value.shape == ()
 
@@ -51,7 +52,7 @@ def test_a_large_expansion_of_a_small_constant_stays_in_the_graph() -> None:
         }""",
         weights={"one": np.ones(1, np.float32), "shape": np.array([1000, 1000])},
     )
-    fold_constants.apply(model)
+    FoldConstants().apply(model)
     assert operators(model) == ["Expand", "Mul"]
 
 
@@ -64,6 +65,6 @@ def test_integers_stay_integers_and_division_truncates_as_onnx_has_it() -> None:
         }""",
         weights={"six": np.array([7]), "two": np.array([2]), "minus": np.array([-1])},
     )
-    fold_constants.apply(model)
+    FoldConstants().apply(model)
     assert operators(model) == ["Reshape"]
     assert run(model, {"x": normal(4, 6)})[0].shape == (8, 3)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx_ir.passes.common import ShapeInferencePass
 
 from nfexport.graph import edit
 from nfexport.passes.folds import fold_scales
+from nfexport.passes.folds.fold_scales import FoldScales
 from nfexport.passes.report import PassReport
 from nfexport.workflows.export import export
 from tests.passes.graphs import normal, operators, parse, run
@@ -45,17 +45,17 @@ def graph(body: str, *, outputs: str = "float[2,d0,d1,d2] y", **weights: Array) 
     words = set(re.findall(r"\w+", body))
     known = {name: array for name, array in {**WEIGHTS, **weights}.items() if name in words}
     model = parse(f"g (float[2,6,8,8] x) => ({outputs}) {{ {body} }}", weights=known)
-    return ShapeInferencePass()(model).model
+    return ir.passes.common.ShapeInferencePass()(model).model
 
 
 def fold(model: ir.Model) -> PassReport:
     """Apply the pass; the outputs must not change, and a second time must find nothing."""
     before = run(model, {"x": X}, optimise=False)
-    report = fold_scales.apply(model)
+    report = FoldScales().apply(model)
     after = run(model, {"x": X}, optimise=False)
     for old, new in zip(before, after, strict=True):
         assert difference(new, old) < TOLERANCE
-    again = fold_scales.apply(model)
+    again = FoldScales().apply(model)
     assert again.changed == 0
     assert again.left_alone == report.left_alone
     return report
@@ -203,7 +203,7 @@ def test_a_factor_of_one_is_dropped() -> None:
 def test_a_weight_is_rounded_once() -> None:
     tenth, third = np.float32(0.1), np.float32(1 / 3)
     model = graph("c = Conv (x, w, b) d = Mul (c, tenth) y = Mul (d, third)", tenth=tenth, third=third)
-    fold_scales.apply(model)
+    FoldScales().apply(model)
     once = (WEIGHTS["w"].astype(np.float64) * float(tenth) * float(third)).astype(np.float32)
     np.testing.assert_array_equal(weight(model, "/Conv_0"), once)
     assert (WEIGHTS["w"] * tenth * third != once).any()  # rounding at each step is another weight
@@ -413,8 +413,8 @@ def test_a_weight_that_would_leave_its_type_stays(dtype: type, root: float, word
         "{ c = Conv (x, w) d = Mul (c, half) y = Mul (d, half) }",
         weights={"w": WEIGHTS["w"].astype(dtype), "half": half},
     )
-    model = ShapeInferencePass()(model).model
-    report = fold_scales.apply(model)
+    model = ir.passes.common.ShapeInferencePass()(model).model
+    report = FoldScales().apply(model)
     assert report.changed == 1
     assert f"the factor would {word}" in report.left_alone["/Mul_2"]
 
@@ -427,7 +427,7 @@ def test_small_weights_of_float16_do_not_hinder() -> None:
         "g (float16[2,6,8,8] x) => (float16[2,4,6,6] y) { c = Conv (x, w) y = Mul (c, fifth) }",
         weights={"w": weight, "fifth": np.asarray(0.2, np.float16)},
     )
-    assert fold_scales.apply(ShapeInferencePass()(model).model).changed == 1
+    assert FoldScales().apply(ir.passes.common.ShapeInferencePass()(model).model).changed == 1
 
 
 def test_a_product_in_a_body_stays() -> None:
@@ -439,7 +439,7 @@ def test_a_product_in_a_body_stays() -> None:
         }""",
         weights={"two": np.float32(2)},
     )
-    report = fold_scales.apply(model)
+    report = FoldScales().apply(model)
     assert report.changed == 0
     assert list(report.left_alone.values()) == ["it is inside the body of an If or Loop"]
 
@@ -456,7 +456,7 @@ def test_a_body_that_reads_the_value_holds_a_factor_back() -> None:
         }""",
         weights={"two": np.float32(2), "w": WEIGHTS["w"]},
     )
-    report = fold_scales.apply(model)
+    report = FoldScales().apply(model)
     assert report.changed == 0
     assert "is inside the body of an If or Loop" in next(iter(report.left_alone.values()))
 
@@ -464,7 +464,7 @@ def test_a_body_that_reads_the_value_holds_a_factor_back() -> None:
 def test_a_factor_that_the_caller_can_replace_stays() -> None:
     model = graph("c = Conv (x, w, b) y = Mul (c, two)")
     model.graph.inputs.append(model.graph.initializers["two"])
-    report = fold_scales.apply(model)
+    report = FoldScales().apply(model)
     assert report.left_alone == {"/Mul_1": "its factor is an input of the graph too"}
 
 
@@ -534,7 +534,7 @@ def test_no_factor_is_left_in_a_normalizer_free_network(network: Path) -> None:
     assert len(fold_scales.remaining(model)) == 12  # beta, attention gain and alpha of four blocks
     picture = {"input": normal(2, 3, 64, 64, seed=1)}
     before = run(model, picture, optimise=False)[0]
-    report = fold_scales.apply(model)
+    report = FoldScales().apply(model)
     after = run(model, picture, optimise=False)[0]
     assert report.changed == 12
     assert report.left_alone == {}
@@ -543,7 +543,7 @@ def test_no_factor_is_left_in_a_normalizer_free_network(network: Path) -> None:
     assert report.facts["folded"]["/stages.1.0/Mul"] == ["/stages.1.0/conv1/Conv", "/stages.1.0/downsample/conv/Conv"]
     # the file's own float32 error is 2e-7 to 5e-7 of its range; a factor of 1 + 1e-5 in one block shows
     assert difference(after, before) < TOLERANCE
-    assert fold_scales.apply(model).changed == 0
+    assert FoldScales().apply(model).changed == 0
 
 
 def weight(model: ir.Model, name: str) -> Array:

@@ -10,6 +10,7 @@ import pytest
 
 from nfexport.errors import PassError
 from nfexport.passes.folds import fold_ws
+from nfexport.passes.folds.fold_ws import FoldWeightStandardisation
 from tests.passes.graphs import normal, operators, parse, run
 
 Array = np.ndarray[Any, Any]
@@ -88,7 +89,7 @@ def folded_weight(model: ir.Model) -> Array:
     ],
 )
 def test_every_form_folds_to_the_formula_and_no_wrong_formula_does(model: ir.Model) -> None:
-    report = fold_ws.apply(model)
+    report = FoldWeightStandardisation().apply(model)
     weight = folded_weight(model)
     assert report.changed == 1
     assert operators(model) == ["Conv"]
@@ -105,7 +106,7 @@ def test_every_form_folds_to_the_formula_and_no_wrong_formula_does(model: ir.Mod
 
 def test_folding_computes_in_float64_and_rounds_once() -> None:
     model = separate_calls()
-    fold_ws.apply(model)
+    FoldWeightStandardisation().apply(model)
     exact = standardised().astype(np.float32)
     # float32 arithmetic is off in most places; one rounding at most where eps's own rounding tips it over
     assert np.mean(folded_weight(model) != exact) < 0.05
@@ -114,7 +115,7 @@ def test_folding_computes_in_float64_and_rounds_once() -> None:
 def test_the_folded_graph_computes_what_the_unfolded_one_does() -> None:
     before = run(separate_calls(), {"x": X})[0]
     model = separate_calls()
-    fold_ws.apply(model)
+    FoldWeightStandardisation().apply(model)
     after = run(model, {"x": X})[0]
     # both round in float32, over a fan-in of 27
     np.testing.assert_allclose(after, before, rtol=0, atol=2e-6 * np.ptp(before))
@@ -122,15 +123,15 @@ def test_the_folded_graph_computes_what_the_unfolded_one_does() -> None:
 
 def test_the_weight_keeps_its_parameters_name_and_dead_parameters_go() -> None:
     model = separate_calls()
-    fold_ws.apply(model)
+    FoldWeightStandardisation().apply(model)
     assert list(model.graph.initializers) == ["w"]
 
 
 def test_folding_twice_changes_nothing_more() -> None:
     model = separate_calls()
-    fold_ws.apply(model)
+    FoldWeightStandardisation().apply(model)
     before = ir.to_proto(model).SerializeToString(deterministic=True)
-    report = fold_ws.apply(model)
+    report = FoldWeightStandardisation().apply(model)
     assert report.changed == 0
     assert report.summary == "no convolution computes its weight; nothing to fold"
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
@@ -141,7 +142,7 @@ def test_a_weight_shared_by_two_convolutions_is_folded_once() -> None:
         "y = Conv (x, scaled)", "a = Conv (x, scaled)\nb = Conv (x, scaled)\ny = Add (a, b)"
     )
     model = parse(text, weights={"w": WEIGHT, "gain": GAIN, "eps": np.float32(EPS)})
-    report = fold_ws.apply(model)
+    report = FoldWeightStandardisation().apply(model)
     assert report.changed == 2
     assert list(model.graph.initializers) == ["w"]
 
@@ -154,7 +155,7 @@ def test_a_weight_that_depends_on_the_input_is_left_alone_and_named() -> None:
         }""",
         weights={"w": WEIGHT},
     )
-    report = fold_ws.apply(model)
+    report = FoldWeightStandardisation().apply(model)
     assert report.changed == 0
     assert report.left_alone == {"/Conv_1": "its weight is not constant: it depends on the input 'dynamic'"}
 
@@ -167,14 +168,14 @@ def test_a_training_form_batch_normalization_on_activations_is_not_touched() -> 
         opset=14,
         weights={"one": np.ones(3, np.float32), "zero": np.zeros(3, np.float32)},
     )
-    assert fold_ws.apply(model).changed == 0
+    assert FoldWeightStandardisation().apply(model).changed == 0
     assert operators(model) == ["BatchNormalization"]
 
 
 def test_a_filter_without_variance_or_eps_is_refused_by_name() -> None:
     weights = {"w": np.ones((4, 3, 3, 3), np.float32), "gain": GAIN, "eps": np.float32(0)}
     with pytest.raises(PassError, match=r"the standardised weight of node '/Conv_8' is not finite") as caught:
-        fold_ws.apply(parse(SEPARATE_CALLS, weights=weights))
+        FoldWeightStandardisation().apply(parse(SEPARATE_CALLS, weights=weights))
     assert "checkpoint" in caught.value.fix
 
 
@@ -200,12 +201,12 @@ def test_a_source_goes_before_the_next_weight_is_folded(monkeypatch: pytest.Monk
         return fold(graph, *rest)
 
     monkeypatch.setattr(fold_ws, "_fold", watched)
-    assert fold_ws.apply(model).changed == 3
+    assert FoldWeightStandardisation().apply(model).changed == 3
     assert seen == [["v", "w"], ["v", "w"]]  # the third reads the first weight, which so has to stay
     assert sorted(model.graph.initializers) == ["v", "w"]
     seen.clear()
     chain = separate_calls()
-    fold_ws.apply(chain)
+    FoldWeightStandardisation().apply(chain)
     assert seen == [["w"]]
     one_by_one = parse(
         """g (float[N,3,8,8] x) => (float[N,3,8,8] y) {
@@ -219,6 +220,6 @@ def test_a_source_goes_before_the_next_weight_is_folded(monkeypatch: pytest.Monk
         weights={"v": normal(3, 3, 3, 3, seed=1), "w": normal(3, 3, 3, 3, seed=2)},
     )
     seen.clear()
-    fold_ws.apply(one_by_one)
+    FoldWeightStandardisation().apply(one_by_one)
     assert seen == [["v", "w"], ["w"]]
     assert operators(one_by_one) == ["Conv", "Conv"]

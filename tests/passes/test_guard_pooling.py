@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nfexport.passes.rewrites import guard_pooling
+from nfexport.passes.opset.guard_pooling import GuardPooling
 from tests.passes.graphs import parse, run
 
 PAIR = """g (float[N,1,8,8] x) => (float[N,1,4,4] y) {
@@ -18,7 +18,7 @@ MINUS_ONES = -np.ones((1, 1, 8, 8), np.float32)
 
 def test_the_border_counts_as_zero_once_guarded() -> None:
     model = parse(PAIR, weights=PADS)
-    report = guard_pooling.apply(model)
+    report = GuardPooling().apply(model)
     y = run(model, {"x": MINUS_ONES})[0]
     assert report.changed == 1
     assert y[0, 0, 0].tolist() == [0, 0, 0, 0]
@@ -37,18 +37,18 @@ def test_unguarded_the_runtime_gives_another_answer_than_its_own_unoptimised_run
 @pytest.mark.parametrize("opset", [11, 13, 17, 18, 19, 21])
 def test_guarded_pairs_are_right_at_every_opset(opset: int) -> None:
     model = parse(PAIR, opset=opset, weights=PADS)
-    guard_pooling.apply(model)
+    GuardPooling().apply(model)
     assert run(model, {"x": MINUS_ONES})[0][0, 0, 0, 0] == 0
 
 
 def test_a_pooling_that_pads_by_itself_is_left_alone_and_named() -> None:
     text = PAIR.replace("strides = [2,2]", "strides = [2,2], pads = [1,1,1,1]").replace("4,4]", "5,5]")
     model = parse(text, weights=PADS)
-    report = guard_pooling.apply(model)
+    report = GuardPooling().apply(model)
     assert report.left_alone == {"/MaxPool_1": "it pads by itself, after a Pad"}
 
 
 def test_applying_it_twice_changes_nothing_more() -> None:
     model = parse(PAIR, weights=PADS)
-    guard_pooling.apply(model)
-    assert guard_pooling.apply(model).changed == 0
+    GuardPooling().apply(model)
+    assert GuardPooling().apply(model).changed == 0

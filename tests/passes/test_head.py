@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes.interface import head
-from nfexport.passes.opset import convert_opset
+from nfexport.passes.interface.head import AddHead, TopK
+from nfexport.passes.opset.convert_opset import ConvertOpset
 from tests.passes.graphs import normal, operators, parse, run
 
 BODY = """
@@ -29,7 +29,7 @@ def softmax(z):
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 18])
 def test_probabilities_and_the_best_classes(opset: int) -> None:
     graph = model(opset)
-    head.apply(graph, probs="probs", topk={"k": 2, "values": "v", "indices": "i"}, keep_logits=True)
+    AddHead(probs="probs", topk=TopK(k=2, values="v", indices="i"), keep_logits=True).apply(graph)
     assert [value.name for value in graph.graph.outputs] == ["z", "probs", "v", "i"]
     z, probs, values, indices = run(graph, {"x": X})
     # two roundings of float32
@@ -41,7 +41,7 @@ def test_probabilities_and_the_best_classes(opset: int) -> None:
 
 def test_the_logits_go_unless_kept() -> None:
     graph = model()
-    head.apply(graph, probs="z")
+    AddHead(probs="z").apply(graph)
     assert [value.name for value in graph.graph.outputs] == ["z"]
     assert operators(graph) == ["MatMul", "Softmax"]
     np.testing.assert_allclose(run(graph, {"x": X})[0], softmax(X @ W), atol=2e-7)
@@ -49,8 +49,8 @@ def test_the_logits_go_unless_kept() -> None:
 
 def test_it_survives_the_way_to_opset_9() -> None:
     graph = model(13)
-    head.apply(graph, topk={"k": 3, "values": "v", "indices": "i"})
-    convert_opset.apply(graph, opset=9)
+    AddHead(topk=TopK(k=3, values="v", indices="i")).apply(graph)
+    ConvertOpset(opset=9).apply(graph)
     assert run(graph, {"x": X})[1].shape == (3, 3)
 
 
@@ -59,19 +59,19 @@ def test_it_survives_the_way_to_opset_9() -> None:
     [
         ({"probs": "w"}, "has a tensor or node named 'w' already; rename it"),
         ({"probs": "p", "logits": "y"}, "has no output 'y'; name one of 'z' with --logits"),
-        ({"topk": {"k": 7, "values": "v", "indices": "i"}}, "the best 7 of 6 classes cannot be had"),
+        ({"topk": TopK(k=7, values="v", indices="i")}, "there are 6 classes, fewer than the best 7"),
     ],
 )
 def test_what_cannot_be_is_refused(params: dict, message: str) -> None:
     graph = model()
     with pytest.raises(PassError) as caught:
-        head.apply(graph, **params)
+        AddHead(**params).apply(graph)
     assert message in str(caught.value)
     assert operators(graph) == ["MatMul"]
 
 
 def test_a_second_softmax_is_refused() -> None:
     graph = model()
-    head.apply(graph, probs="probs")
+    AddHead(probs="probs").apply(graph)
     with pytest.raises(PassError, match="comes from a Softmax already; leave out --output"):
-        head.apply(graph, probs="again")
+        AddHead(probs="again").apply(graph)

@@ -6,6 +6,7 @@ import pytest
 from onnx_ir.passes.common import ShapeInferencePass
 
 from nfexport.passes.rewrites import merge_affine
+from nfexport.passes.rewrites.merge_affine import MergeAffine
 from tests.passes.graphs import Array, normal, operators, parse, run
 
 ROUNDING = 1e-6
@@ -42,20 +43,20 @@ BOTH = "m = Mul(r, a)  y = Add(m, b)"
 def test_scale_and_offset_become_one_convolution(affine: str) -> None:
     model, x = normalised(affine), normal(2, 32, 5, 7)
     (before,) = run(model, {"x": x})
-    report = merge_affine.apply(model)
+    report = MergeAffine().apply(model)
     assert report.changed == 1
     assert operators(model)[:4] == ["Reshape", "InstanceNormalization", "Reshape", "Conv"]
     assert not {"Mul", "Add"} & set(operators(model))
     (after,) = run(model, {"x": x})
     assert np.abs(after - before).max() < ROUNDING * np.abs(before).max()
-    assert merge_affine.apply(model).changed == 0
+    assert MergeAffine().apply(model).changed == 0
 
 
 def test_one_number_for_all_channels() -> None:
     model = normalised(BOTH, a=np.array(2.5, np.float32), b=np.array([0.5], np.float32))
     x = normal(2, 32, 5, 7)
     (before,) = run(model, {"x": x})
-    assert merge_affine.apply(model).changed == 1
+    assert MergeAffine().apply(model).changed == 1
     assert np.abs(run(model, {"x": x})[0] - before).max() < ROUNDING * np.abs(before).max()
 
 
@@ -69,7 +70,7 @@ def test_one_number_for_all_channels() -> None:
     ],
 )
 def test_what_has_no_fast_convolution_is_named(model: ir.Model, reason: str) -> None:
-    report = merge_affine.apply(model)
+    report = MergeAffine().apply(model)
     assert list(report.left_alone.values()) == [reason]
     assert "Conv" not in operators(model)
 
@@ -85,7 +86,7 @@ def test_what_has_no_fast_convolution_is_named(model: ir.Model, reason: str) -> 
 def test_what_is_no_affine_map_of_its_own_stays(affine: str) -> None:
     model = normalised(affine)
     before = operators(model)
-    assert merge_affine.apply(model).changed == 0
+    assert MergeAffine().apply(model).changed == 0
     assert operators(model) == before
 
 
@@ -93,5 +94,5 @@ def test_a_wrong_scale_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = normalised(BOTH), normal(2, 32, 5, 7)
     (before,) = run(model, {"x": x})
     monkeypatch.setattr(merge_affine, "_per_channel", lambda array, channels: array.ravel()[::-1].copy())
-    merge_affine.apply(model)
+    MergeAffine().apply(model)
     assert np.abs(run(model, {"x": x})[0] - before).max() > 0.1

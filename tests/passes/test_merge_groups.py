@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx_ir.passes.common import ShapeInferencePass
 
 from nfexport.graph import edit
 from nfexport.passes.rewrites import merge_groups
+from nfexport.passes.rewrites.merge_groups import MergeGroups
 from tests.passes.graphs import normal, parse, run
 
 ROUNDING = 2e-6
@@ -54,7 +54,7 @@ def block(groups: int, width: int) -> ir.Model:
         "b3": normal(5, seed=11),
     }
     model = parse(body, weights=weights)
-    return ShapeInferencePass()(model).model
+    return ir.passes.common.ShapeInferencePass()(model).model
 
 
 def group_widths(model: ir.Model) -> list[int]:
@@ -77,11 +77,11 @@ def test_narrow_groups_become_groups_of_whole_vectors(width: int, merged: int) -
     model = grouped(3 * factor, width)
     x = normal(2, 3 * merged, 6, 6, seed=3)
     before = outputs(model, x)
-    report = merge_groups.apply(model)
+    report = MergeGroups().apply(model)
     assert (report.changed, dict(report.left_alone)) == (1, {})
     assert group_widths(model) == [merged]
     assert close(outputs(model, x), before)
-    assert merge_groups.apply(model).changed == 0
+    assert MergeGroups().apply(model).changed == 0
 
 
 def test_the_weight_is_block_diagonal_and_holds_the_old_numbers() -> None:
@@ -99,7 +99,7 @@ def test_a_wrong_place_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge_groups, "merge", lambda *a: np.roll(right(*a), 8, axis=1))
     model, x = grouped(4, 8), normal(2, 32, 6, 6, seed=3)
     before = outputs(model, x)
-    merge_groups.apply(model)
+    MergeGroups().apply(model)
     assert not close(outputs(model, x), before)
 
 
@@ -107,7 +107,7 @@ def test_a_wrong_place_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_channels_are_filled_up_where_groups_do_not_pair(groups: int) -> None:
     model, x = block(groups, 8), normal(2, 4, 9, 9, seed=20)
     before = outputs(model, x)
-    report = merge_groups.apply(model)
+    report = MergeGroups().apply(model)
     assert report.facts["filled_up"] == 1
     assert group_widths(model) == [16]
     assert close(outputs(model, x), before)
@@ -119,7 +119,7 @@ def test_channels_are_filled_up_where_groups_do_not_pair(groups: int) -> None:
 
 def test_groups_that_pair_need_no_more_channels() -> None:
     model = block(4, 8)
-    assert merge_groups.apply(model).facts["filled_up"] == 0
+    assert MergeGroups().apply(model).facts["filled_up"] == 0
     assert len(edit.constant(model.graph.initializers["w1"])) == 32  # type: ignore[arg-type]
 
 
@@ -131,10 +131,10 @@ def test_a_weight_with_another_reader_stays_for_that_one() -> None:
         v = Conv<group=5, pads=[1,1,1,1]>(x, wg)
     }"""
     weights = {"w1": normal(40, 4, 1, 1), "wg": normal(40, 8, 3, 3), "w3": normal(40, 40, 1, 1)}
-    model = ShapeInferencePass()(parse(body, weights=weights)).model
+    model = ir.passes.common.ShapeInferencePass()(parse(body, weights=weights)).model
     feeds = {"x": normal(1, 40, 6, 6), "z": normal(1, 4, 6, 6, seed=1)}
     before = run(model, feeds)
-    report = merge_groups.apply(model)
+    report = MergeGroups().apply(model)
     assert report.changed == 1
     assert list(report.left_alone.values()) == [
         "its channels cannot be filled up: 'v' is an input or output of the graph"
@@ -161,8 +161,8 @@ def test_channels_that_somebody_looks_at_stay(behind: str, reason: str) -> None:
     }}"""
     weights = {"w1": normal(40, 4, 1, 1), "wg": normal(40, 8, 3, 3), "w3": normal(2, 40, 1, 1)}
     weights["map"] = normal(1, 40, 9, 9)
-    model = ShapeInferencePass()(parse(body, weights=weights)).model
-    report = merge_groups.apply(model)
+    model = ir.passes.common.ShapeInferencePass()(parse(body, weights=weights)).model
+    report = MergeGroups().apply(model)
     assert report.changed == 0
     assert reason in next(iter(report.left_alone.values()))
     assert group_widths(model) == [8]
@@ -177,14 +177,14 @@ def test_channels_that_somebody_looks_at_stay(behind: str, reason: str) -> None:
     ],
 )
 def test_groups_that_do_not_pay_are_named(model: ir.Model, reason: str) -> None:
-    report = merge_groups.apply(model)
+    report = MergeGroups().apply(model)
     assert list(report.left_alone.values()) == [reason]
     assert report.changed == 0
 
 
 def test_depthwise_whole_and_single_groups_are_none_of_its_business() -> None:
     for model in (grouped(32, 1), grouped(2, 16), grouped(1, 8)):
-        report = merge_groups.apply(model)
+        report = MergeGroups().apply(model)
         assert (report.changed, dict(report.left_alone)) == (0, {})
 
 
@@ -192,4 +192,4 @@ def test_a_computed_weight_is_named() -> None:
     model = parse(
         "g (float[n,16,6,6] x, float[16,8,3,3] w) => (float[n,16,6,6] y) { y = Conv<group=2, pads=[1,1,1,1]>(x, w) }"
     )
-    assert "computed at run time" in next(iter(merge_groups.apply(model).left_alone.values()))
+    assert "computed at run time" in next(iter(MergeGroups().apply(model).left_alone.values()))

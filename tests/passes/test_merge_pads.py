@@ -5,6 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.passes.rewrites import merge_pads
+from nfexport.passes.rewrites.merge_pads import MergePads
 from tests.passes.graphs import normal, operators, parse, run
 
 POOL = "MaxPool<kernel_shape=[3,3], strides=[2,2]>"
@@ -29,11 +30,11 @@ def test_the_pooling_pads_by_itself_where_that_is_the_same(before: str, fill: fl
     model = padded(before=before, fill=fill)
     x = normal(2, 2, 7, 9) - 2
     (expected,) = run(model, {"x": x}, optimise=False)
-    report = merge_pads.apply(model)
+    report = MergePads().apply(model)
     assert report.changed == 1
     assert operators(model) == [before, "MaxPool"]
     assert (run(model, {"x": x})[0] == expected).all()
-    assert merge_pads.apply(model).changed == 0
+    assert MergePads().apply(model).changed == 0
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_the_pooling_pads_by_itself_where_that_is_the_same(before: str, fill: fl
     ],
 )
 def test_other_pairs_stay_and_are_named(model: ir.Model, reason: str) -> None:
-    report = merge_pads.apply(model)
+    report = MergePads().apply(model)
     assert list(report.left_alone.values()) == [reason]
     assert operators(model)[1:] == ["Pad", "MaxPool"]
 
@@ -60,7 +61,7 @@ def test_merging_where_the_map_is_negative_would_be_wrong(monkeypatch: pytest.Mo
     x = np.full((1, 2, 7, 9), -1.0, np.float32)
     (expected,) = run(model, {"x": x}, optimise=False)
     monkeypatch.setattr(merge_pads, "is_not_negative", lambda value: True)
-    assert merge_pads.apply(model).changed == 1
+    assert MergePads().apply(model).changed == 1
     assert np.abs(run(model, {"x": x})[0] - expected).max() == 1
 
 
@@ -73,5 +74,5 @@ def test_a_pad_with_attributes_of_opset_10() -> None:
     model = parse(body, opset=10)
     x = normal(1, 2, 7, 9)
     (expected,) = run(model, {"x": x}, optimise=False)
-    assert merge_pads.apply(model).changed == 1
+    assert MergePads().apply(model).changed == 1
     assert (run(model, {"x": x})[0] == expected).all()

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes.rewrites import multiply_gates
+from nfexport.passes.rewrites.multiply_gates import MultiplyGates
 from tests.passes.graphs import normal, operators, parse, run
 
 GATE = """g (float[n,512,5,7] x) => (float[n,512,5,7] y{more}) {{
@@ -39,7 +39,7 @@ def test_a_gate_becomes_products_with_one_reshape_at_each_end(between: str, batc
     model = gate(between)
     x = normal(batch, 512, 5, 7)
     (before,) = run(model, {"x": x})
-    report = multiply_gates.apply(model)
+    report = MultiplyGates().apply(model)
     assert report.changed == 2
     found = operators(model)
     assert [found.count(kind) for kind in ("Conv", "MatMul", "Reshape")] == [0, 2, 2]
@@ -47,14 +47,14 @@ def test_a_gate_becomes_products_with_one_reshape_at_each_end(between: str, batc
     (after,) = run(model, {"x": x})
     # sums of 512 and 768 products in another order
     assert np.abs(after - before).max() < 2e-6 * np.abs(before).max()
-    assert multiply_gates.apply(model).changed == 0
+    assert MultiplyGates().apply(model).changed == 0
 
 
 def test_a_wrong_product_would_show() -> None:
     model = gate()
     x = normal(2, 512, 5, 7)
     (before,) = run(model, {"x": x})
-    multiply_gates.apply(model)
+    MultiplyGates().apply(model)
     weight = model.graph.initializers["w1"]
     weight.const_value = ir.tensor(weight.const_value.numpy()[::-1].copy(), name="w1")  # type: ignore[union-attr]
     (after,) = run(model, {"x": x})
@@ -66,7 +66,7 @@ def test_what_somebody_else_reads_too_stays_a_pixel() -> None:
     (relu,) = (node for node in model.graph if node.op_type == "Relu")
     x = normal(2, 512, 5, 7)
     before = run(model, {"x": x})
-    assert multiply_gates.apply(model).changed == 2
+    assert MultiplyGates().apply(model).changed == 2
     assert relu in list(model.graph)
     for expected, got in zip(before, run(model, {"x": x}), strict=True):
         assert np.abs(got - expected).max() < 2e-6 * np.abs(expected).max()
@@ -83,7 +83,7 @@ def test_small_gates_and_maps_stay_without_a_word() -> None:
         ),
     ):
         before = operators(model)
-        report = multiply_gates.apply(model)
+        report = MultiplyGates().apply(model)
         assert (report.changed, report.left_alone) == (0, {})
         assert operators(model) == before
 
@@ -107,5 +107,5 @@ def test_small_gates_and_maps_stay_without_a_word() -> None:
 def test_others_stay_and_are_named(body: str, weights: dict[str, np.ndarray], reason: str) -> None:
     text = f"g (float[n,512,7,7] x) => (float[n,1024,1,1] y) {{ p = GlobalAveragePool(x)  {body} }}"
     model = with_shapes(parse(text, weights=weights))
-    assert list(multiply_gates.apply(model).left_alone.values()) == [reason]
+    assert list(MultiplyGates().apply(model).left_alone.values()) == [reason]
     assert "MatMul" not in operators(model)

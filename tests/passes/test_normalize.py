@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes.front import normalize
-from nfexport.passes.opset import convert_opset
+from nfexport.passes.front.normalize import Normalize
+from nfexport.passes.opset.convert_opset import ConvertOpset
 from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, operators, parse
 from tests.passes.preprocessing import (
@@ -41,7 +41,7 @@ def expected(text: str, mean: object = MEAN, std: object = STD, opset: int = 11,
 
 def test_as_nodes_it_is_the_textbook_formula_bit_by_bit() -> None:
     model = parse("g (float[N,3,9,8] x) => (float[N,3,9,8] y) { y = Identity (x) }")
-    report = normalize.apply(model, mean=MEAN, std=STD)
+    report = Normalize(mean=MEAN, std=STD).apply(model)
     unit = X / np.float32(255)
     mean, std = (np.array(numbers, np.float32).reshape(3, 1, 1) for numbers in (MEAN, STD))
     assert operators(model) == ["Sub", "Div", "Identity"]
@@ -54,7 +54,7 @@ def test_as_nodes_it_is_the_textbook_formula_bit_by_bit() -> None:
 
 def test_the_range_multiplies_both_and_is_rounded_once() -> None:
     model = network(PADDED)
-    normalize.apply(model, mean=MEAN, std=STD, value_range=255)
+    Normalize(mean=MEAN, std=STD, value_range=255).apply(model)
     constants = [model.graph.initializers[f"/preprocessing/{what}"].const_value.numpy() for what in ("mean", "std")]
     np.testing.assert_array_equal(constants[0].ravel(), np.float32([123.675, 116.28, 103.53]))
     np.testing.assert_array_equal(constants[1].ravel(), np.float32([58.395, 57.12, 57.375]))
@@ -64,7 +64,7 @@ def test_the_range_multiplies_both_and_is_rounded_once() -> None:
 @pytest.mark.parametrize("fold", [False, True])
 def test_mean_0_and_std_1_divide_by_the_range_alone(fold: bool) -> None:
     model = network(PADDED)
-    report = normalize.apply(model, mean=(0, 0, 0), std=(1, 1, 1), value_range=255, fold=fold)
+    report = Normalize(mean=(0, 0, 0), std=(1, 1, 1), value_range=255, fold=fold).apply(model)
     assert operators(model) == (["Conv"] if fold else ["Div", "Conv"])
     assert report.facts["form"] == ("scale" if fold else "nodes")
     assert error(outcome(model, X), expected(PADDED, (0, 0, 0), (1, 1, 1))) < EXACT
@@ -91,7 +91,7 @@ def test_it_folds_all_that_is_exact(
     text: str, mean: tuple[float, ...], form: str, left: list[str], opset: int
 ) -> None:
     model = network(text, opset)
-    report = normalize.apply(model, mean=mean, std=SHARED, value_range=255, fold=True)
+    report = Normalize(mean=mean, std=SHARED, value_range=255, fold=True).apply(model)
     assert report.facts["form"] == form
     assert operators(model) == left
     assert report.facts["largest_weight_error"] < np.finfo(np.float32).eps
@@ -105,9 +105,9 @@ def test_a_pad_that_names_its_axes_is_read(axes: list[int], exact: bool) -> None
     model = network(text, 18, **more)
     if not exact:
         with pytest.raises(PassError, match=r"node '/Pad_0' \(Pad\) adds more than rows and columns"):
-            normalize.apply(model, mean=SHARED, std=STD, value_range=255, fold=True)
+            Normalize(mean=SHARED, std=STD, value_range=255, fold=True).apply(model)
         return
-    normalize.apply(model, mean=SHARED, std=STD, value_range=255, fold=True)
+    Normalize(mean=SHARED, std=STD, value_range=255, fold=True).apply(model)
     assert error(outcome(model, X), expected(text, SHARED, STD, 18, **more)) < EXACT
 
 
@@ -123,10 +123,10 @@ def border(output: Array) -> Array:
 @pytest.mark.parametrize("mean", [MEAN, SHARED], ids=["one Sub", "padding with the mean"])
 def test_every_pixel_of_the_border_is_right_and_a_plain_bias_is_not(mean: tuple[float, ...]) -> None:
     unpadded = network(UNPADDED)
-    normalize.apply(unpadded, mean=mean, std=STD, value_range=255, fold=True)
+    Normalize(mean=mean, std=STD, value_range=255, fold=True).apply(unpadded)
     naive = network(PADDED, **{name: unpadded.graph.initializers[name].const_value.numpy() for name in ("w", "b")})
     model = network(PADDED)
-    normalize.apply(model, mean=mean, std=STD, value_range=255, fold=True)
+    Normalize(mean=mean, std=STD, value_range=255, fold=True).apply(model)
     for picture in (X, np.zeros_like(X), np.full_like(X, 255)):
         right = outcome(network(PADDED), normalise(picture, mean, STD))
         span = np.ptp(right)
@@ -142,13 +142,13 @@ def test_a_pad_with_a_constant_of_its_own_keeps_its_meaning_or_is_refused() -> N
     text = PAD_NODE.replace("pads)", "pads, value)")
     value = np.array(-1, np.float32)
     model = network(text, value=value)
-    report = normalize.apply(model, mean=SHARED, std=SHARED, value_range=255, fold=True)
+    report = Normalize(mean=SHARED, std=SHARED, value_range=255, fold=True).apply(model)
     assert report.facts["form"] == "padding"
     # −1 in units of the normalised picture is a black pixel
     assert float(model.graph[0].inputs[2].const_value.numpy()) == 0
     assert error(outcome(model, X), expected(text, SHARED, SHARED, value=value)) < EXACT
     with pytest.raises(PassError, match="would differ from channel to channel; pass --normalize without 'fold'"):
-        normalize.apply(network(text, value=value), mean=SHARED, std=STD, value_range=255, fold=True)
+        Normalize(mean=SHARED, std=STD, value_range=255, fold=True).apply(network(text, value=value))
 
 
 @pytest.mark.parametrize("fold", [False, True])
@@ -160,7 +160,7 @@ def test_grouped_and_depthwise_convolutions(fold: bool) -> None:
         mean, std = (*MEAN, 0.3)[:channels], (*STD, 0.7)[:channels]
         picture = pixels(2, channels, 9, 8).astype(np.float32)
         model = network(text, w=w)
-        normalize.apply(model, mean=mean, std=std, value_range=255, fold=fold)
+        Normalize(mean=mean, std=std, value_range=255, fold=fold).apply(model)
         right = outcome(network(text, w=w), normalise(picture, mean, std))
         assert error(outcome(model, picture), right) < EXACT
 
@@ -175,7 +175,7 @@ TWO = """g (float[N,3,9,8] x) => (float[N,4,7,6] y, float[N,4,?,?] z) {
 def test_several_convolutions_share_the_work_and_keep_shared_weights_apart(second: str) -> None:
     text = TWO.replace("<strides = [2, 2]>", second)
     model = network(text)
-    report = normalize.apply(model, mean=MEAN, std=STD, value_range=255, fold=True)
+    report = Normalize(mean=MEAN, std=STD, value_range=255, fold=True).apply(model)
     assert report.changed == 2
     assert operators(model) == (["Conv", "Conv"] if "strides" in second else ["Sub", "Conv", "Conv"])
     assert error(outcome(model, X), expected(text)) < EXACT
@@ -184,7 +184,7 @@ def test_several_convolutions_share_the_work_and_keep_shared_weights_apart(secon
 def test_an_initializer_that_is_an_input_too_does_not_become_a_required_input() -> None:
     text = UNPADDED.replace("x)", "x, float[4,3,3,3] w)")
     model = parse(text, weights=WEIGHTS)
-    normalize.apply(model, mean=MEAN, std=STD, value_range=255, fold=True)
+    Normalize(mean=MEAN, std=STD, value_range=255, fold=True).apply(model)
     assert [value.name for value in model.graph.inputs] == ["x"]
     assert error(outcome(model, X), expected(UNPADDED)) < EXACT
 
@@ -194,14 +194,14 @@ def test_an_initializer_that_is_an_input_too_does_not_become_a_required_input() 
 def test_it_is_valid_at_every_opset(opset: int, fold: bool) -> None:
     for text in (PADDED, PAD_NODE if opset >= 11 else OLD_PAD_NODE):
         model = network(text, opset)
-        normalize.apply(model, mean=SHARED, std=STD, value_range=255, fold=fold)
+        Normalize(mean=SHARED, std=STD, value_range=255, fold=fold).apply(model)
         assert error(outcome(model, X), expected(text, SHARED, STD, opset)) < EXACT
 
 
 def test_what_it_writes_can_be_carried_to_another_opset() -> None:
     model = network(PADDED, 18)
-    normalize.apply(model, mean=SHARED, std=STD, value_range=255, fold=True)
-    convert_opset.apply(model, opset=9)
+    Normalize(mean=SHARED, std=STD, value_range=255, fold=True).apply(model)
+    ConvertOpset(opset=9).apply(model)
     assert error(outcome(model, X), expected(PADDED, SHARED, STD)) < EXACT
 
 
@@ -209,7 +209,7 @@ def test_what_it_writes_can_be_carried_to_another_opset() -> None:
 def test_a_float16_network_gets_float16_constants(fold: bool) -> None:
     half = {name: array.astype(np.float16) for name, array in WEIGHTS.items()}
     model = network(PADDED.replace("float[", "float16["), 13, **half)
-    normalize.apply(model, mean=MEAN, std=STD, value_range=255, fold=fold)
+    Normalize(mean=MEAN, std=STD, value_range=255, fold=fold).apply(model)
     assert {value.dtype for value in model.graph.initializers.values()} == {ir.DataType.FLOAT16}
     # the weights, the constants and the outputs have 11 bits each
     assert error(outcome(model, X.astype(np.float16)), expected(PADDED)) < 5e-3
@@ -219,9 +219,9 @@ def test_constants_that_underflow_are_refused() -> None:
     tiny = {name: (array * 1e-5).astype(np.float16) for name, array in WEIGHTS.items()}
     model = network(PADDED.replace("float[", "float16["), 13, **tiny)
     with pytest.raises(PassError, match="the weight of '/Conv_0' cannot be held in FLOAT16, where it over- or under"):
-        normalize.apply(model, mean=MEAN, std=STD, value_range=255, fold=True)
+        Normalize(mean=MEAN, std=STD, value_range=255, fold=True).apply(model)
     with pytest.raises(PassError, match=r"the std 1e-09 cannot be held in FLOAT16"):
-        normalize.apply(model, mean=MEAN, std=(1e-9, 1, 1))
+        Normalize(mean=MEAN, std=(1e-9, 1, 1)).apply(model)
 
 
 RELU = "g (float[N,3,9,8] x) => (float[N,3,9,8] y) { y = Relu (x) }"
@@ -256,7 +256,7 @@ def test_it_refuses_to_fold_and_names_the_node(text: str, message: str) -> None:
     model = network(text)
     before = ir.to_proto(model).SerializeToString()
     with pytest.raises(PassError, match=message):
-        normalize.apply(model, mean=MEAN, std=STD, fold=True)
+        Normalize(mean=MEAN, std=STD, fold=True).apply(model)
     assert ir.to_proto(model).SerializeToString() == before
 
 
@@ -264,7 +264,7 @@ def test_it_refuses_to_fold_and_names_the_node(text: str, message: str) -> None:
 def test_nodes_in_front_need_no_convolution(text: str) -> None:
     pads = -PADS["pads"]
     model = network(text, pads=pads)
-    normalize.apply(model, mean=MEAN, std=STD, value_range=255)
+    Normalize(mean=MEAN, std=STD, value_range=255).apply(model)
     assert error(outcome(model, X), outcome(network(text, pads=pads), normalise(X))) < EXACT
 
 
@@ -281,4 +281,4 @@ def test_nodes_in_front_need_no_convolution(text: str) -> None:
 )
 def test_statistics_that_do_not_fit_are_refused(params: dict[str, object], message: str) -> None:
     with pytest.raises(PassError, match=message):
-        normalize.apply(network(PADDED), **{"mean": MEAN, "std": STD, **params})  # type: ignore[arg-type]
+        Normalize(**{"mean": MEAN, "std": STD, **params}).apply(network(PADDED))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes.opset import convert_opset
+from nfexport.passes.opset.convert_opset import ConvertOpset
 from tests.passes import opset_agreement as agreement
 
 X = "float[N,4] x"
@@ -177,7 +177,7 @@ def test_what_cannot_be_carried_is_named(
     model = ir.serde.deserialize_model(proto)
     before = ir.serde.serialize_model(model)
     with pytest.raises(PassError) as refusal:
-        convert_opset.apply(model, opset=target)
+        ConvertOpset(opset=target).apply(model)
     assert str(refusal.value) == (
         f"node '/n' ({operator}) has no form at opset {target}: {reason}; opset {nearest} is the nearest that works"
     )

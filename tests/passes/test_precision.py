@@ -10,7 +10,7 @@ import pytest
 
 import nfexport
 from nfexport.errors import PassError
-from nfexport.passes.precision import precision
+from nfexport.passes.precision.precision import LowerPrecision
 from tests.passes.graphs import normal, operators, parse, run
 
 BODY = """
@@ -29,7 +29,7 @@ def model(scale: float = 1.0, opset: int = 11) -> ir.Model:
 def test_it_is_near_the_float32_graph(form: str, opset: int) -> None:
     before = run(model(opset=opset), {"x": X})[0]
     graph = model(opset=opset)
-    precision.apply(graph, form=form)
+    LowerPrecision(form=form).apply(graph)
     after = run(graph, {"x": X})[0]
     assert after.dtype == np.float32
     # 28 products, each off by a rounding of 2⁻¹¹ at most, twice that for the result's own
@@ -40,9 +40,9 @@ def test_it_is_near_the_float32_graph(form: str, opset: int) -> None:
 @pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
 def test_a_second_time_changes_nothing(form: str) -> None:
     graph = model()
-    precision.apply(graph, form=form)
+    LowerPrecision(form=form).apply(graph)
     names = operators(graph)
-    assert precision.apply(graph, form=form).facts["bytes_after"] == sum(
+    assert LowerPrecision(form=form).apply(graph).facts["bytes_after"] == sum(
         value.const_value.nbytes for value in graph.graph.initializers.values()
     )
     assert operators(graph) == names
@@ -52,7 +52,7 @@ def test_a_second_time_changes_nothing(form: str) -> None:
 @pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
 def test_what_float16_cannot_hold_stays_and_is_named(form: str, scale: float) -> None:
     graph = model(scale)
-    report = precision.apply(graph, form=form)
+    report = LowerPrecision(form=form).apply(graph)
     assert report.left_alone
     assert all("float16" in reason for reason in report.left_alone.values())
     before, after = run(model(scale), {"x": X})[0], run(graph, {"x": X})[0]
@@ -61,7 +61,7 @@ def test_what_float16_cannot_hold_stays_and_is_named(form: str, scale: float) ->
 
 def test_a_layer_that_comes_near_the_range_stays() -> None:
     graph = model(3000.0)
-    report = precision.apply(graph, form="fp16")
+    report = LowerPrecision(form="fp16").apply(graph)
     assert "its output comes near float16's range" in report.left_alone.values()
     before, after = run(model(3000.0), {"x": X})[0], run(graph, {"x": X})[0]
     assert np.isfinite(after).all()
@@ -69,8 +69,8 @@ def test_a_layer_that_comes_near_the_range_stays() -> None:
 
 
 def test_another_form_is_refused() -> None:
-    with pytest.raises(PassError, match="'bf16' is no precision; pass --precision fp16 or fp16-weights"):
-        precision.apply(model(), form="bf16")
+    with pytest.raises(PassError, match="'bf16' is not a precision; pass --precision fp16 or fp16-weights"):
+        LowerPrecision(form="bf16").apply(model())
 
 
 @pytest.mark.parametrize("form", ["fp16", "fp16-weights"])

@@ -11,7 +11,9 @@ import onnx_ir as ir
 import pytest
 
 import nfexport
-from nfexport.passes.front import channels, input_form, normalize
+from nfexport.passes.front.channels import SwapChannels
+from nfexport.passes.front.input_form import InputForm
+from nfexport.passes.front.normalize import Normalize
 from tests.passes.graphs import Array, operators
 from tests.passes.preprocessing import (
     MEAN,
@@ -38,10 +40,10 @@ def prepare(model: ir.Model, how: tuple[bool | None, bool | None, str, str], mea
     """Run the passes in the order of the pipeline."""
     fold, swap, dtype, layout = how
     if fold is not None:
-        normalize.apply(model, mean=mean, std=STD, value_range=255, fold=fold)
+        Normalize(mean=mean, std=STD, value_range=255, fold=fold).apply(model)
     if swap is not None:
-        channels.apply(model, order="bgr", fold=swap)
-    input_form.apply(model, dtype=dtype, layout=layout)  # type: ignore[arg-type]
+        SwapChannels(order="bgr", fold=swap).apply(model)
+    InputForm(dtype=dtype, layout=layout).apply(model)  # type: ignore[arg-type]
 
 
 def as_the_file_takes_it(picture: Array, how: tuple[bool | None, bool | None, str, str]) -> Array:
@@ -82,8 +84,8 @@ def test_the_order_of_the_passes_matters() -> None:
     bgr = np.ascontiguousarray(X[:, ::-1]).astype(np.float32)
     for swap in (False, True):
         model = network(PADDED)
-        channels.apply(model, order="bgr", fold=swap)
-        normalize.apply(model, mean=MEAN, std=STD, value_range=255)
+        SwapChannels(order="bgr", fold=swap).apply(model)
+        Normalize(mean=MEAN, std=STD, value_range=255).apply(model)
         # the mean of red is taken from blue: 18 of 255
         assert error(outcome(model, bgr), right) > 0.01
 
@@ -114,6 +116,6 @@ def test_a_real_network_takes_a_camera_s_bytes_with_one_node_of_arithmetic_in_fr
     # the folded first layer rounds anew: 3e-7 at the output
     assert error(outcome(model, as_the_file_takes_it(x, how)), right) < 2e-6
     off_by_one = ir.from_proto(onnx.load(exported))
-    normalize.apply(off_by_one, mean=mean, std=STD, value_range=256, fold=True)
+    Normalize(mean=mean, std=STD, value_range=256, fold=True).apply(off_by_one)
     off_by_one.graph.inputs[0].name = "x"
     assert error(outcome(off_by_one, x.astype(np.float32)), right) > 1e-3

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
-from nfexport.passes.interface import rename
+from nfexport.passes.interface.rename import Rename
 from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import Array, normal, parse, run
 
@@ -31,7 +31,7 @@ def named(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
 def test_inputs_and_outputs_are_renamed_at_once(opset: int) -> None:
     a, b = normal(2, 3), normal(2, 3, seed=1)
     model = parse(TWO, opset=opset)
-    report = rename.apply(model, names={"a": "b", "b": "a", "sum": "total"})
+    report = Rename(names={"a": "b", "b": "a", "sum": "total"}).apply(model)
     assert named(model) == (["b", "a"], ["total", "difference"])
     assert report.changed == 3
     assert report.summary == "'a' is now 'b', 'b' is now 'a', 'sum' is now 'total'"
@@ -42,7 +42,7 @@ def test_inputs_and_outputs_are_renamed_at_once(opset: int) -> None:
 
 def test_outputs_can_be_swapped() -> None:
     model = parse(TWO)
-    rename.apply(model, names={"sum": "difference", "difference": "sum"})
+    Rename(names={"sum": "difference", "difference": "sum"}).apply(model)
     a, b = normal(2, 3), normal(2, 3, seed=1)
     np.testing.assert_array_equal(run(model, {"a": a, "b": b})[0], a + b)
     assert named(model)[1] == ["difference", "sum"]
@@ -50,7 +50,7 @@ def test_outputs_can_be_swapped() -> None:
 
 def test_a_body_goes_on_reading_the_renamed_input() -> None:
     model = parse(BRANCH)
-    rename.apply(model, names={"x": "image", "c": "flip"})
+    Rename(names={"x": "image", "c": "flip"}).apply(model)
     x = normal(2)
     np.testing.assert_array_equal(run(model, {"flip": np.array(False), "image": x})[0], -x)
     np.testing.assert_array_equal(run(model, {"flip": np.array(True), "image": x})[0], np.maximum(x, 0) + x)
@@ -61,7 +61,7 @@ def test_an_output_that_is_an_initializer_keeps_its_data() -> None:
     model = parse(
         "g (float[2] x) => (float[2] y, float[2] w) { t = Add (x, last)\n y = Mul (t, first) }", weights=weights
     )
-    rename.apply(model, names={"w": "y", "y": "w"})
+    Rename(names={"w": "y", "y": "w"}).apply(model)
     assert list(model.graph.initializers) == ["first", "y", "last"]
     product, weight = run(model, {"x": np.ones(2, np.float32)})
     np.testing.assert_array_equal(weight, weights["w"])
@@ -71,7 +71,7 @@ def test_an_output_that_is_an_initializer_keeps_its_data() -> None:
 
 def test_an_input_with_a_default_keeps_it() -> None:
     model = parse("g (float[2] x, float[2] w) => (float[2] y) { y = Mul (x, w) }", weights={"w": normal(2)})
-    rename.apply(model, names={"w": "gain"})
+    Rename(names={"w": "gain"}).apply(model)
     x = normal(2, seed=1)
     np.testing.assert_array_equal(run(model, {"x": x})[0], x * normal(2))
     np.testing.assert_array_equal(run(model, {"x": x, "gain": np.ones(2, np.float32)})[0], x)
@@ -79,12 +79,12 @@ def test_an_input_with_a_default_keeps_it() -> None:
 
 def test_a_tensor_that_is_input_and_output_has_one_name() -> None:
     model = parse("g (float[2] x) => (float[2] x, float[2] y) { y = Relu (x) }")
-    rename.apply(model, names={"x": "image"})
+    Rename(names={"x": "image"}).apply(model)
     assert named(model) == (["image"], ["image", "y"])
 
 
 def test_the_names_that_are_there_already_change_nothing() -> None:
-    report = rename.apply(parse(TWO), names={"a": "a"})
+    report = Rename(names={"a": "a"}).apply(parse(TWO))
     assert (report.changed, report.summary) == (0, "every name was so already")
 
 
@@ -117,11 +117,11 @@ def test_what_cannot_be_is_refused_and_nothing_changes(graph: str, names: dict[s
     model = parse(graph)
     before = ir.to_proto(model).SerializeToString()
     with pytest.raises(PassError, match=message):
-        rename.apply(model, names=names)
+        Rename(names=names).apply(model)
     assert ir.to_proto(model).SerializeToString() == before
 
 
 def test_a_name_that_an_initializer_has_is_taken() -> None:
     model = parse("g (float[2] x) => (float[2] y) { y = Mul (x, w) }", weights={"w": normal(2)})
     with pytest.raises(PassError, match="'x' cannot be named 'w', as an initializer has that name"):
-        rename.apply(model, names={"x": "w"})
+        Rename(names={"x": "w"}).apply(model)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from nfexport.errors import PassError
-from nfexport.passes.front import resize
 from nfexport.passes.front.preprocessing import resampling
+from nfexport.passes.front.resize import Resize
 from nfexport.sources.timm.torchvision_operators import import_timm
 from tests.passes.graphs import operators, parse, run
 
@@ -89,9 +89,8 @@ def test_the_order_of_the_axes_is_pillows(interpolation: str) -> None:
 def graph_of(opset: int, size: tuple[int, int] | None, transform: tuple[str, str, float], **options):
     model = parse(BODY, opset=opset)
     interpolation, mode, crop_pct = transform
-    resize.apply(
-        model, crop_pct=crop_pct, crop_mode=mode, interpolation=interpolation, from_size=size, opset=opset, **options
-    )
+    size_and_opset = {"from_size": size, "opset": opset, **options}
+    Resize(crop_pct=crop_pct, crop_mode=mode, interpolation=interpolation, **size_and_opset).apply(model)
     return model
 
 
@@ -144,7 +143,7 @@ def test_what_is_not_exact_is_refused(options: dict, message: str) -> None:
     model = parse(BODY, opset=17)
     params = {"crop_pct": 0.9, "crop_mode": "center", "interpolation": "bicubic", "opset": 18, **options}
     with pytest.raises(PassError) as caught:
-        resize.apply(model, **params)
+        Resize(**params).apply(model)
     assert message in str(caught.value)
     assert operators(model) == ["Identity"]
 
@@ -152,4 +151,4 @@ def test_what_is_not_exact_is_refused(options: dict, message: str) -> None:
 def test_applied_twice_it_is_refused() -> None:
     model = graph_of(18, None, TRANSFORMS[0])
     with pytest.raises(PassError, match="takes pictures of more than one size already"):
-        resize.apply(model, crop_pct=0.9, crop_mode="center", interpolation="bicubic")
+        Resize(crop_pct=0.9, crop_mode="center", interpolation="bicubic").apply(model)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nfexport.errors import MissingPackage
-from nfexport.passes.cleanup import simplify
+from nfexport.passes.finish import simplify
+from nfexport.passes.finish.simplify import Simplify
 from tests.passes.graphs import normal, operators, parse, run
 
 WASTEFUL = """
@@ -32,7 +33,7 @@ def test_what_it_saves_is_kept_and_told() -> None:
     model = parse(WASTEFUL, opset=13, weights=weights())
     x = normal(3, 4, seed=2)
     before = run(model, {"x": x})[0]
-    report = simplify.apply(model)
+    report = Simplify().apply(model)
     assert report.facts["kept"]
     assert len(operators(model)) < 5
     assert not any(node.op_type == "Constant" for node in model.graph)
@@ -44,7 +45,7 @@ def test_what_runtimes_fuse_is_not_taken_apart() -> None:
     scalars = {"s": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
     model = parse(GELU, opset=13, weights={name: np.array(value) for name, value in scalars.items()})
     before = operators(model)
-    report = simplify.apply(model)
+    report = Simplify().apply(model)
     assert report.changed == 0, report.summary
     assert operators(model) == before
 
@@ -54,7 +55,7 @@ def test_more_nodes_for_the_runtime_are_refused(monkeypatch: pytest.MonkeyPatch)
     counts = iter([3, 4])
     monkeypatch.setattr(simplify, "_optimised_nodes", lambda _: next(counts))
     model = parse(WASTEFUL, opset=13, weights=weights())
-    report = simplify.apply(model)
+    report = Simplify().apply(model)
     assert report.summary == "left as it was: ONNX Runtime makes 4 nodes of it, and 3 of the graph as it was"
     assert operators(model) == ["Add", "Identity", "Add", "Neg", "Neg"]
 
@@ -69,4 +70,4 @@ def test_without_onnxsim_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingPackage, match=r"pip install 'nfexport\[simplify\]'"):
-        simplify.apply(parse(WASTEFUL, opset=13, weights=weights()))
+        Simplify().apply(parse(WASTEFUL, opset=13, weights=weights()))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfexport.passes.cleanup import drop_expand, static_shapes, tidy
-from nfexport.passes.folds import fold_constants
+from nfexport.passes.cleanup.drop_expand import DropExpand
+from nfexport.passes.cleanup.fold_constants import FoldConstants
+from nfexport.passes.cleanup.static_shapes import StaticShapes
+from nfexport.passes.cleanup.tidy import Tidy
 from tests.passes.graphs import normal, operators, parse, run
 
 FLATTEN = """g (float[batch,4,3,3] x) => (float[batch,c] y) {
@@ -43,7 +45,7 @@ CONSTANTS = {
 
 def test_a_flatten_by_hand_becomes_one_reshape() -> None:
     model = parse(FLATTEN, weights=CONSTANTS)
-    static_shapes.apply(model)
+    StaticShapes().apply(model)
     assert operators(model) == ["Reshape"]
     for batch in (1, 3):
         x = normal(batch, 4, 3, 3)
@@ -54,8 +56,8 @@ def test_an_attention_gate_loses_its_shape_arithmetic_and_its_expand() -> None:
     x = normal(3, 4, 3, 3)
     before = run(parse(GATE, weights=CONSTANTS), {"x": x})[0]
     model = parse(GATE, weights=CONSTANTS)
-    for apply in (tidy.apply, fold_constants.apply, drop_expand.apply, static_shapes.apply):
-        apply(model)
+    for item in (Tidy(), FoldConstants(), DropExpand(), StaticShapes()):
+        item(model)
     assert operators(model) == ["GlobalAveragePool", "Reshape", "Reshape", "Mul"]
     np.testing.assert_array_equal(run(model, {"x": x})[0], before)
 
@@ -72,7 +74,7 @@ def test_symbols_that_shape_inference_invented_are_not_trusted() -> None:
         }""",
         weights=CONSTANTS,
     )
-    static_shapes.apply(model)
+    StaticShapes().apply(model)
     x, z = normal(6, 4), normal(3, 4)
     assert run(model, {"x": x, "z": z})[0].shape == (3, 8, 1)
 
@@ -91,6 +93,6 @@ def test_an_expand_over_the_batch_keeps_one_short_chain() -> None:
         }""",
         weights={**CONSTANTS, "three": np.array([3]), "minus3": np.array([-1] * 3), "token": normal(1, 1, 5)},
     )
-    static_shapes.apply(model)
+    StaticShapes().apply(model)
     assert operators(model) == ["Shape", "Gather", "Concat", "Expand"]
     np.testing.assert_array_equal(run(model, {"x": normal(4, 7, 5)})[0], np.broadcast_to(normal(1, 1, 5), (4, 1, 5)))

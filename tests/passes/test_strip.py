@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from nfexport.passes.cleanup import strip
+from nfexport.passes.finish.strip import Strip
 from nfexport.recipe.opsets import newest_opset
 from tests.passes.graphs import normal, parse, run
 
@@ -44,7 +44,7 @@ def test_no_note_is_left_and_the_numbers_stay(opset: int) -> None:
     model = ir.from_proto(annotated(opset))
     feeds = {"c": np.array(True), "x": normal(2, seed=1)}
     expected = run(parse(GRAPH, opset=opset, weights={"w": normal(2)}), feeds)
-    report = strip.apply(model)
+    report = Strip().apply(model)
     proto = ir.to_proto(model)
     assert NOTE.encode() not in proto.SerializeToString()
     np.testing.assert_array_equal(run(model, feeds), expected)
@@ -54,7 +54,7 @@ def test_no_note_is_left_and_the_numbers_stay(opset: int) -> None:
 
 def test_what_others_read_stays() -> None:
     model = ir.from_proto(annotated())
-    report = strip.apply(model)
+    report = Strip().apply(model)
     assert model.metadata_props == {"nfexport.recipe": "{}", "names": "{}"}
     assert report.summary.endswith("; the model keeps its entries names")
     assert report.facts["kept"] == ["names"]
@@ -64,7 +64,7 @@ def test_what_others_read_stays() -> None:
 def test_types_and_shapes_stay() -> None:
     model = ir.from_proto(onnx.shape_inference.infer_shapes(annotated()))
     before = [(info.name, info.type) for info in ir.to_proto(model).graph.value_info]
-    strip.apply(model)
+    Strip().apply(model)
     after = ir.to_proto(model).graph.value_info
     assert [(info.name, info.type) for info in after] == before
     assert before
@@ -73,12 +73,12 @@ def test_types_and_shapes_stay() -> None:
 def test_the_bytes_are_those_of_the_file_without_its_weights() -> None:
     model = ir.from_proto(annotated())
     whole = ir.to_proto(model).ByteSize()
-    report = strip.apply(model)
+    report = Strip().apply(model)
     assert report.facts["bytes_saved"] == whole - ir.to_proto(model).ByteSize() > 23 * len(NOTE)
     heavy = ir.from_proto(annotated())
     weight = heavy.graph.initializers["w"]
     weight.const_value = ir.Tensor(np.zeros(1 << 20, np.float32), name="w", doc_string=NOTE)
-    assert 0 < strip.apply(heavy).facts["bytes_after"] < 2000
+    assert 0 < Strip().apply(heavy).facts["bytes_after"] < 2000
     assert weight.const_value is not None
     assert list(heavy.graph.initializers) == ["w"]
 
@@ -92,14 +92,14 @@ def test_local_functions_lose_their_notes_too() -> None:
     values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"]
     graph = onnx.helper.make_graph([node], "g", values[:1], values[1:])
     model = ir.from_proto(onnx.helper.make_model(graph, functions=[function], opset_imports=imports, ir_version=8))
-    assert strip.apply(model).changed == 2
+    assert Strip().apply(model).changed == 2
     assert NOTE.encode() not in ir.to_proto(model).SerializeToString()
 
 
 def test_a_second_time_nothing_is_left_to_do() -> None:
     model = ir.from_proto(annotated())
-    strip.apply(model)
+    Strip().apply(model)
     before = ir.to_proto(model).SerializeToString()
-    report = strip.apply(model)
+    report = Strip().apply(model)
     assert (report.changed, report.facts["bytes_saved"]) == (0, 0)
     assert ir.to_proto(model).SerializeToString() == before

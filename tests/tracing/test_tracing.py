@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nfexport.errors import ExportError
-from nfexport.passes.folds import fold_ws
+from nfexport.passes.folds.fold_ws import FoldWeightStandardisation
 from nfexport.sources import ModelSpec, load
 from nfexport.sources.timm.standardised_layers import standardisations
 from nfexport.sources.timm.torchvision_operators import import_timm
@@ -155,7 +155,7 @@ class AsksForNumbers(torch.nn.Module):
 def test_a_module_whose_numbers_matter_is_traced_with_them(how: str) -> None:
     net = AsksForNumbers(how).eval()
     model = trace(net, dataclasses.replace(REQUEST, standardised=standardisations(net)), "torchscript")
-    fold_ws.apply(model)
+    FoldWeightStandardisation().apply(model)
     image = torch.rand(2, 3, 64, 64)
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     (answer,) = session.run(None, {"input": image.numpy()})

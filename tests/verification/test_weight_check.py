@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 import nfexport
 from nfexport.passes.rewrites import multiply_gates
+from nfexport.passes.rewrites.multiply_gates import MultiplyGates
 from nfexport.sources import ModelSpec, load
 from nfexport.verification.faults import inject
 from nfexport.verification.faults.standardisation_faults import refolded
@@ -59,7 +60,7 @@ def test_a_weight_whose_axes_of_one_are_gone_is_compared(
 ) -> None:
     monkeypatch.setattr(multiply_gates, "LARGE", 1)
     graph = ir.from_proto(model)
-    changed = multiply_gates.apply(graph).changed
+    changed = MultiplyGates().apply(graph).changed
     written = ir.to_proto(graph)
     check = check_weights(module, written.SerializeToString())
     assert changed > 4

@@ -16,6 +16,7 @@ import torch
 
 import nfexport
 from nfexport.errors import EXIT_MISSING, OnnxFileError, RecipeError, VerificationFailed, WeightsUnreachable
+from nfexport.passes.result import PassOutcome
 from nfexport.recipe.opsets import OLDEST_OPSET, newest_opset
 from nfexport.sources import ModelSpec, load
 
@@ -275,18 +276,18 @@ def test_a_recipe_that_was_tampered_with_is_refused(folded: nfexport.ExportResul
 
 
 def test_a_file_that_fails_verification_never_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nfexport.passes.folds import fold_bn
+    from nfexport.passes.folds.fold_bn import FoldBatchNormalization
 
-    right = fold_bn.apply
+    right = FoldBatchNormalization.call
 
-    def wrong(model: object) -> object:
-        report = right(model)  # type: ignore[arg-type]
+    def wrong(self: FoldBatchNormalization, model: ir.Model) -> PassOutcome:
+        report = right(self, model)
         for value in model.graph.initializers.values():  # type: ignore[attr-defined]
             if value.name == "stages.0.0.conv1.weight":
                 value.const_value = ir.Tensor(value.const_value.numpy() * np.float32(1.01), name=value.name)
         return report
 
-    monkeypatch.setattr(fold_bn, "apply", wrong)
+    monkeypatch.setattr(FoldBatchNormalization, "call", wrong)
     target = tmp_path / "m.onnx"
     target.write_bytes(b"what was there before")
     with pytest.raises(VerificationFailed, match="does not equal test_nfnet") as caught:

@@ -14,18 +14,18 @@ from nfexport.errors import RecipeError
 from nfexport.images.preprocessor import preprocessor_of
 from nfexport.recipe.recipe import Preprocessing
 
-OWN = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), "crop_pct": 0.8, "crop_mode": "squash"}
+OWN: dict[str, Any] = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), "crop_pct": 0.8, "crop_mode": "squash"}
 
 
 def test_the_recipe_tells_how_the_weights_want_their_pictures(tmp_path: Path) -> None:
-    result = nfexport.export("test_nfnet", tmp_path / "own.onnx", network=OWN, verify=False)
+    result = nfexport.export("test_nfnet", tmp_path / "own.onnx", **OWN, verify=False)
     pre = result.recipe.preprocessing
     assert (pre.mean, pre.std, pre.crop_pct, pre.crop_mode) == tuple(OWN.values())
     assert pre.interpolation == "bicubic"
 
 
 def test_a_file_that_normalises_does_so_by_the_networks_own_numbers(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"network": OWN, "num_classes": 7, "image_size": 64}
+    options: dict[str, Any] = {**OWN, "num_classes": 7, "image_size": 64}
     plain = nfexport.export("test_nfnet", tmp_path / "plain.onnx", **options)
     whole = nfexport.export("test_nfnet", tmp_path / "whole.onnx", normalize="nodes", input_range=255, **options)
     assert whole.recipe.preprocessing.mean == (0.0, 0.0, 0.0)
@@ -62,8 +62,13 @@ def test_labels_are_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--network-std", "0,1,1"], "a standard deviation must be above 0"),
-        (["--network-mean", "0.5"], "the network's mean has 1 numbers for 3 channels"),
+        (["--mean", "0,0,0", "--std", "0,1,1"], "a standard deviation is above 0"),
+        (["--mean", "0.5", "--std", "0.5"], "--mean and --std have 1 numbers for 3 channels"),
+        (["--mean", "0.5,0.5,0.5"], "--mean and --std belong together"),
+        (
+            ["--mean", "0.485,0.456,0.406", "--std", "58.395,57.12,57.375"],
+            "looks like 0..1 and --std 58.395 like 0..255",
+        ),
         (["--crop-pct", "1.5"], "a crop of 1.5 of the image is not possible"),
     ],
 )
@@ -82,9 +87,14 @@ def test_what_no_picture_can_be_prepared_with_is_refused(
 )
 def test_verify_feeds_what_the_recipes_network_sees(options: dict[str, Any], tmp_path: Path) -> None:
     """By timm's own statistics the images would come out as others, or be cut off at a byte."""
-    network = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "crop_pct": 0.8, "crop_mode": "squash"}
+    network: dict[str, Any] = {
+        "mean": (0.1, 0.2, 0.3),
+        "std": (0.4, 0.5, 0.6),
+        "crop_pct": 0.8,
+        "crop_mode": "squash",
+    }
     path = tmp_path / "own.onnx"
-    result = nfexport.export("test_nfnet", path, network=network, num_classes=7, image_size=64, **options)
+    result = nfexport.export("test_nfnet", path, num_classes=7, image_size=64, **network, **options)
     seen: list[Preprocessing] = []
     again = nfexport.verify(path, observe=lambda subject, case, reference: seen.append(subject.preprocessing))
     assert seen
@@ -94,3 +104,43 @@ def test_verify_feeds_what_the_recipes_network_sees(options: dict[str, Any], tmp
     # to the last digit: the same batches were compared
     assert result.verification is not None
     assert again.reports[0].cases == result.verification.cases
+
+
+def test_the_old_names_of_mean_and_std_say_what_replaces_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statistics = ["--network-mean", "0.1,0.2,0.3", "--network-std", "0.4,0.5,0.6"]
+    old, new = tmp_path / "old.onnx", tmp_path / "new.onnx"
+    assert run(["test_nfnet", "--image-size", "64", "-o", str(old), *statistics, "--no-verify", "-q"]) == 0
+    error = capsys.readouterr().err
+    assert "--network-mean is deprecated; use --mean" in error
+    assert "--network-std is deprecated; use --std" in error
+    renamed = [word.replace("--network-", "--") for word in statistics]
+    assert run(["test_nfnet", "--image-size", "64", "-o", str(new), *renamed, "--no-verify", "-q"]) == 0
+    assert new.read_bytes() == old.read_bytes()
+    assert run(["test_nfnet", *statistics, *renamed, "-o", str(tmp_path / "both.onnx")]) == 2
+    assert "--network-mean is an old name of --mean" in capsys.readouterr().err
+
+
+def test_mean_and_std_are_what_the_network_was_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that normalises by them leaves nothing of them to its caller, in either unit."""
+    byte = {"mean": (127.5, 102.0, 76.5), "std": (51.0, 63.75, 76.5)}
+    for number, statistics in enumerate((OWN, byte)):
+        target = tmp_path / f"{number}.onnx"
+        result = nfexport.export(
+            "test_nfnet",
+            target,
+            normalize="nodes",
+            num_classes=7,
+            image_size=64,
+            mean=statistics["mean"],
+            std=statistics["std"],
+            verify=number == 0,
+        )
+        pre = result.recipe.preprocessing
+        assert (pre.mean, pre.std, pre.value_range) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 1.0))
+    words = ["--mean", "127.5,102,76.5", "--std", "51,63.75,76.5", "--image-size", "64", "--no-verify"]
+    assert run(["test_nfnet", *words, "-o", str(tmp_path / "shown.onnx")]) == 0
+    assert "mean 0.5/0.4/0.3, std 0.2/0.25/0.3" in capsys.readouterr().out

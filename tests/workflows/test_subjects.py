@@ -54,7 +54,7 @@ def test_weights_come_from_a_checkpoint(tmp_path: Path) -> None:
         ({"normalize": "nodes"}, {"normalize": True}),
         (
             {"normalize": "fold", "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25)},
-            {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25)},
+            {"normalize": True, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25)},
         ),
         ({"normalize": "fold", "input_range": 255}, {"normalize": True, "input_range": 255}),
         ({"normalize": "fold", "channels": "bgr"}, {"normalize": True, "channels": "bgr"}),
@@ -114,7 +114,7 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
     path = file(tmp_path / "m.onnx", inputs={"x": ["n", 3, 96, 96]}, outputs={"y": ["n", 1000]})
     with pytest.raises(RecipeError, match="--checkpoint and --pretrained both name weights"):
         verify(path, checkpoint=tmp_path / "w.pth", pretrained=True)
-    with pytest.raises(RecipeError, match="--mean has 1 numbers for the 3 channels of test_nfnet; pass --mean"):
+    with pytest.raises(RecipeError, match="--mean and --std have 1 numbers for 3 channels"):
         verify(path, mean=(0.5,), std=(0.5,))
     with pytest.raises(RecipeError, match=r"cannot be test_vit: test_vit does not accept .*; name the model"):
         verify(

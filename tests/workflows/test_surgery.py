@@ -16,7 +16,8 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.errors import NfexportError, PassError, RecipeError, VerificationFailed
-from nfexport.passes.front import normalize
+from nfexport.passes.front.normalize import Normalize
+from nfexport.passes.result import PassOutcome
 from tests.passes import graphs
 
 
@@ -68,7 +69,7 @@ def test_everything_at_once_verifies_against_the_source_and_against_the_model(ex
 
 def test_a_file_without_recipe_takes_its_statistics_from_options(theirs: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.onnx"
-    with pytest.raises(RecipeError, match="there is no recipe, and no --mean"):
+    with pytest.raises(RecipeError, match="the mean and standard deviation to normalise with are unknown"):
         nfexport.surgery(theirs, target, normalize="nodes")
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     nfexport.surgery(theirs, target, normalize="nodes", mean=mean, std=std, input_dtype="uint8", channels="bgr")
@@ -79,10 +80,8 @@ def test_a_file_without_recipe_takes_its_statistics_from_options(theirs: Path, t
     )[0]
     after = onnxruntime.InferenceSession(target).run(None, {"input": pixels})[0]
     assert np.abs(before - after).max() < 1e-5 * np.ptp(before)
-    assert [step["name"] for step in json.loads(_metadata(target)["nfexport.surgery"])][-2:] == [
-        "channels",
-        "input-form",
-    ]
+    (operation,) = json.loads(_metadata(target)["nfexport.surgery"])
+    assert [step["name"] for step in operation["steps"]][-2:] == ["channels", "input-form"]
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -97,7 +96,7 @@ def test_a_second_normalisation_is_refused_unless_forced(
     statistics = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.25)}
     for source in (theirs, exported):
         nfexport.surgery(source, once, fold_ws=True, normalize=form, **statistics)
-        with pytest.raises(PassError, match="already normalises its pictures"):
+        with pytest.raises(PassError, match="already normalises its images"):
             nfexport.surgery(once, tmp_path / "twice.onnx", normalize="nodes", **statistics)
         assert not (tmp_path / "twice.onnx").exists()
     nfexport.surgery(once, tmp_path / "twice.onnx", normalize="nodes", force=True, **statistics)
@@ -105,7 +104,7 @@ def test_a_second_normalisation_is_refused_unless_forced(
 
 def test_a_file_that_starts_with_a_normalisation_of_its_own_is_noticed(theirs: Path, tmp_path: Path) -> None:
     model = ir.load(theirs)
-    normalize.apply(model, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
+    Normalize(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25)).apply(model)
     ir.save(model, tmp_path / "normalised.onnx")
     with pytest.raises(PassError, match="seems to normalise its input already: it starts with"):
         nfexport.surgery(
@@ -120,17 +119,17 @@ def test_a_mean_may_not_follow_a_swap(exported: Path, tmp_path: Path) -> None:
 
 
 def test_an_outcome_that_differs_is_rejected(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nfexport.passes.folds import fold_scales
+    from nfexport.passes.folds.fold_scales import FoldScales
 
-    right = fold_scales.apply
+    right = FoldScales.call
 
-    def wrong(model: ir.Model):
-        report = right(model)
+    def wrong(self: FoldScales, model: ir.Model) -> PassOutcome:
+        report = right(self, model)
         value = next(v for v in model.graph.initializers.values() if len(v.shape) == 4)
         value.const_value = ir.Tensor(value.const_value.numpy() * np.float32(1.001), name=value.name)
         return report
 
-    monkeypatch.setattr(fold_scales, "apply", wrong)
+    monkeypatch.setattr(FoldScales, "call", wrong)
     with pytest.raises(VerificationFailed, match="does not compute what the input file does"):
         nfexport.surgery(exported, tmp_path / "o.onnx", fold_ws=True, fold_scales=True)
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from nfexport.errors import InputError
 from nfexport.graph.header import read_header
 from nfexport.inspection import openvino_ir
 from nfexport.inspection.cost.input_sizes import fix_sizes
-from nfexport.recipe.metadata import read_recipe
+from nfexport.passes.recorded import read_recipe
 
 BYTES = 256
 

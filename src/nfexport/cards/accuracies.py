@@ -30,7 +30,7 @@ def read_accuracy(path: Path, *, recipe_digest: str | None) -> Accuracy:
             top1=_share(score["top1"]),
             top5=None if score["top5"] is None else _share(score["top5"]),
             dataset=PurePath(raw["data"]).name or None,
-            pictures=int(raw["images"] if "images" in raw else raw["pictures"]),
+            images=int(raw["images"] if "images" in raw else raw["pictures"]),
             source=f"nfexport evaluate, {score['runtime']} {score['version']}",
         )
         measured = raw["recipe_sha256"]

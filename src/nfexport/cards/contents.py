@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+import msgspec
+
 from nfexport.recipe.about import Accuracy
 
 Form = Literal["original", "converted", "own"]
@@ -128,4 +130,5 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values for JSON."""
-        return dataclasses.asdict(self)
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain

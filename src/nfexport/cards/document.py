@@ -99,7 +99,7 @@ def percent(share: float | None) -> str:
 
 
 def where(accuracy: Accuracy) -> str:
-    """Say what an accuracy was measured on: ' on 360 pictures of ImageNet-1k'."""
-    pictures = None if accuracy.pictures is None else f"{accuracy.pictures:,} pictures"
-    found = " of ".join(filter(None, (pictures, accuracy.dataset)))
+    """Say what an accuracy was measured on: ' on 360 images of ImageNet-1k'."""
+    images = None if accuracy.images is None else f"{accuracy.images:,} images"
+    found = " of ".join(filter(None, (images, accuracy.dataset)))
     return f" on {found}" if found else ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from nfexport.cards.contents import Form, InputForm, Tensor
 from nfexport.inspection import TensorFacts
@@ -19,7 +20,7 @@ def input_forms(recipe: Recipe, entry: TensorFacts) -> tuple[Form, tuple[InputFo
     """Return which form the file has, and the forms: the original one (RGB, normalised outside), the converted
     one (BGR in 0..255, all else inside), and the file's own if it is neither. entry is the file's input."""
     caller, network = recipe.preprocessing, network_preprocessing(recipe)
-    converted = dataclasses.replace(
+    converted = replace(
         network,
         mean=(0.0,) * recipe.in_channels,
         std=(1.0,) * recipe.in_channels,

@@ -12,22 +12,24 @@ from typing import Any
 
 import click
 
-from nfexport import __version__, process
+from nfexport import process
 from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {
     "export": "Export a timm model to ONNX (the default command).",
     "preset": "List, show and export documented models.",
     "verify": "Compare an ONNX file with the model that it claims to be.",
-    "evaluate": "Measure top-1 and top-5 of an ONNX file on pictures.",
+    "evaluate": "Measure top-1 and top-5 of an ONNX file on images.",
+    "rebuild": "Build a file again from the recipe inside it, and compare the bytes.",
     "surgery": "Apply graph passes to any ONNX file.",
+    "passes": "List the graph passes, in their order.",
     "quantize": "Write an int8 form of a folded file.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
-    "check": "Say what a runtime cannot take of an ONNX file.",
+    "check": "List what a runtime does not support of an ONNX file.",
     "bench": "Time ONNX files against one another, here.",
-    "golden": "Record what a file is and computes, and check it without torch.",
-    "classify": "Say what is on pictures, by an exported file, without torch.",
+    "golden": "Record what a file is and computes; check it without torch.",
+    "classify": "Classify images with an exported file, without torch.",
     "card": "Write the model card of an ONNX file.",
     "makefile": "Print the path of the make rules for other repositories.",
     "list": "List architectures and their trained weights.",
@@ -40,7 +42,7 @@ _EPILOG = """\b
 Exit codes:
   0  done
   1  verification failed, an assertion, golden or target check failed, two files
-     differ, pictures could not be read, or an accuracy is not as expected
+     differ, images could not be read, or an accuracy is not as expected
   2  bad usage or input
   3  something outside is missing (weights, an optional package)"""
 
@@ -82,9 +84,9 @@ class _Commands(click.Group):
     options_metavar="",
     subcommand_metavar="MODEL | COMMAND [OPTIONS]",
 )
-@click.version_option(__version__, prog_name="nfexport")
+@click.version_option(package_name="nfexport", prog_name="nfexport")
 def nfexport() -> None:
-    """From a timm name to an ONNX file that is small, fast, self-describing and proven.
+    """From a timm name to an ONNX file that is small, fast, self-describing and verified.
 
     \b
     nfexport nfnet_f0 --opset 11 --fold-ws     export, with seeded weights

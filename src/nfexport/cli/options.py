@@ -1,94 +1,108 @@
-"""Options and parameter types that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from nfexport.cli.sections import option, together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def reporting(function: Function) -> Function:
     """Add --json, -q and -v to a command that reports."""
-    function = click.option("-v", "--verbose", is_flag=True, help="Say more: each pass, each input.")(function)
-    function = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(function)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(function)
+    return together(
+        option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.", section="Reporting"),
+        option("-q", "--quiet", is_flag=True, help="Print nothing but errors.", section="Reporting"),
+        option("-v", "--verbose", is_flag=True, help="Print more: each pass, each input.", section="Reporting"),
+    )(function)
 
 
 def asserting(function: Function) -> Function:
     """Add what a file must hold; the command gets no_op, op_count and max_size."""
-    function = click.option("--max-size", metavar="SIZE", help="Fail if the file is larger: 290MB, 1.5GiB.")(function)
-    function = click.option(
-        "--assert-op-count", "op_count", multiple=True, metavar="OP=N", help="Fail unless there are N nodes (<=, >=)."
-    )(function)
-    return click.option(
-        "--assert-no-op", "no_op", multiple=True, metavar="OP", help="Fail if the file has this operator."
-    )(function)
-
-
-def writing(function: Function) -> Function:
-    """Add what an export writes; the command gets to, ir_precision, external_data and verify."""
-    options = [
-        click.option(
-            "--to",
-            type=click.Choice(["onnx", "openvino"]),
-            default="onnx",
-            show_default=True,
-            help="Write OpenVINO's IR (.xml, .bin) beside the file too.",
+    return together(
+        option(
+            "--assert-no-op",
+            "no_op",
+            multiple=True,
+            metavar="OP",
+            help="Fail if the file has this operator.",
+            section="Assertions",
         ),
-        click.option(
-            "--ir-precision",
-            type=click.Choice(["fp32", "fp16"]),
-            default="fp32",
-            show_default=True,
-            help="What the IR stores its weights in.",
+        option(
+            "--assert-op-count",
+            "op_count",
+            multiple=True,
+            metavar="OP=N",
+            help="Fail unless the file has N such nodes (<=, >=).",
+            section="Assertions",
         ),
-        external_data_option,
-        click.option(
-            "--verify/--no-verify", default=True, show_default=True, help="Compare the file with the model."
+        option(
+            "--max-size",
+            metavar="SIZE",
+            help="Fail if the file is larger: 290MB, 1.5GiB.",
+            section="Assertions",
         ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def external_data_option(function: Function) -> Function:
-    """Add --external-data; the command gets external_data, None unless it is named."""
-    return click.option(
-        "--external-data/--no-external-data",
-        default=None,
-        help="Put the weights into a .data file beside the .onnx. [default: past 2 GiB alone]",
     )(function)
 
 
-class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
-    """A size in pixels: 'train', 'test', '224' or '224x320' (height x width)."""
-
-    name = "N|HxW|train|test"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | tuple[int, int] | str:
-        if not isinstance(value, str) or value in ("train", "test"):
-            return value  # type: ignore[no-any-return]
-        parts = value.lower().split("x")
-        if not all(part.isdecimal() for part in parts) or len(parts) > 2:
-            self.fail(f"'{value}' is not a size; pass a number of pixels, HxW, train or test", param, ctx)
-        sizes = tuple(int(part) for part in parts)
-        return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
+def target_option(default: str | None) -> Callable[[Function], Function]:
+    """Return the option -o; the command gets target."""
+    shown = "" if default is None else f"  [default: {default}]"
+    return option(
+        "-o",
+        "--out",
+        "target",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=f"File to write.{shown}",
+        section="Output file",
+    )
 
 
-class BatchType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
-    """A batch: 'dynamic' or a fixed size."""
+verifying = option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Compare the file that is written with the model, or with its source.",
+    section="Verification",
+)
+"""Whether what is written is compared; the command gets verify."""
 
-    name = "N|dynamic"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        if value == "dynamic" or isinstance(value, int):
-            return value  # type: ignore[no-any-return]
-        if not value.isdecimal():
-            self.fail(f"'{value}' is not a batch; pass a number or 'dynamic'", param, ctx)
-        return int(value)
+def seed_option(help_text: str) -> Callable[[Function], Function]:
+    """Return the option --seed for the inputs of a comparison."""
+    return option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help=help_text,
+        section="Verification",
+    )
+
+
+def deprecated(flag: str, keyword: str, kind: click.ParamType) -> Callable[[Function], Function]:  # type: ignore[type-arg]
+    """Return a hidden option of an earlier release; see `renamed`."""
+    return option(flag, keyword, type=kind, hidden=True)
+
+
+def renamed(values: dict[str, Any], names: dict[str, str]) -> None:
+    """Move the values of deprecated options to the options that replace them, and say so on stderr.
+
+    Raises RecipeError if both are given."""
+    from nfexport.errors import RecipeError
+
+    for old, new in names.items():
+        value = values.pop(old, None)
+        if value is None:
+            continue
+        old_flag, new_flag = (f"--{name.replace('_', '-')}" for name in (old, new))
+        if values.get(new) is not None:
+            raise RecipeError(f"{old_flag} is an old name of {new_flag}", fix=f"pass {new_flag} alone")
+        click.echo(f"nfexport: {old_flag} is deprecated; use {new_flag}, which means the same", err=True)
+        values[new] = value

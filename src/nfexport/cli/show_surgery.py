@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from nfexport.passes.ledger import SHOWN, LedgerEntry, formula, headline
+from nfexport.passes import registry
+from nfexport.passes.ledger import SHOWN, LedgerEntry
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
@@ -20,8 +21,9 @@ def show_plan(result: SurgeryResult, console: Console) -> None:
     console.out.print(f"[bold]plan[/] for {escape(result.source)}; nothing is written")
     for number, step in enumerate(result.steps, start=1):
         console.out.print(f"{number:3}. [bold]{step.name}[/]{_params(step.params)}")
-        console.out.print(f"     {escape(headline(step.name))}")
-        _print_formula(console, formula(step.name))
+        cls = registry.get(step.name)
+        console.out.print(f"     {escape(cls.headline())}")
+        _print_formula(console, cls.formula)
 
 
 def show_surgery(result: SurgeryResult, console: Console) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nfexport.cli.pass_options import NumbersType
+from nfexport.cli.parameter_types import NumbersType
+from nfexport.cli.sections import option, together
 from nfexport.errors import InputError, MissingPackage
-from nfexport.runtimes import find, runtimes
 
 if TYPE_CHECKING:
     from nfexport.inspection.assertions import Outcome
@@ -24,60 +24,99 @@ NAMING = ("pretrained", "weights_seed", "normalize", "mean", "std", "input_range
 
 def running(function: Function) -> Function:
     """Add where the file runs; the command gets runtimes and providers."""
-    function = click.option(
-        "--provider",
-        "providers",
-        metavar="NAME",
-        multiple=True,
-        help="Execution provider of ONNX Runtime, such as cuda; several in order of preference. [default: cpu]",
-    )(function)
-    return click.option(
-        "--runtime",
-        "runtimes",
-        metavar="NAME",
-        multiple=True,
-        help=f"{', '.join(runtimes())}; several times for several. [default: onnxruntime]",
+    return together(
+        option(
+            "--runtime",
+            "runtimes",
+            metavar="NAME",
+            multiple=True,
+            help="Run the file in this runtime; repeat it for several.  [default: onnxruntime]",
+            section="Verification",
+        ),
+        option(
+            "--provider",
+            "providers",
+            metavar="NAME",
+            multiple=True,
+            help="Execution provider of ONNX Runtime, such as cuda; repeat it by preference.  [default: cpu]",
+            section="Verification",
+        ),
     )(function)
 
 
 def looking(function: Function) -> Function:
-    """Add a look inside the file; the command gets bisect, self_test, report and plot."""
-    options = [
-        click.option("--bisect", is_flag=True, help="Compare every tensor, and name the first node at fault."),
-        click.option("--self-test", is_flag=True, help="Put faults into copies of the file: is each noticed?"),
-        click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page (bisects)."),
-        click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Write a PNG (bisects)."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    """Add a look inside the file; the command gets bisect, self_test, report, plot and junit."""
+    file = click.Path(path_type=Path)
+    return together(
+        option(
+            "--bisect",
+            is_flag=True,
+            help="Compare every tensor, and name the first node at fault.",
+            section="Verification",
+        ),
+        option(
+            "--self-test",
+            is_flag=True,
+            help="Inject faults into copies of the file, and check that each is noticed.",
+            section="Verification",
+        ),
+        option("--report", type=file, metavar="FILE", help="Write an HTML page (bisects).", section="Reporting"),
+        option("--plot", type=file, metavar="FILE", help="Write a PNG (bisects).", section="Reporting"),
+        option("--junit", type=file, metavar="FILE", help="Write JUnit XML too.", section="Reporting"),
+    )(function)
 
 
 def naming(function: Function) -> Function:
     """Add what a file without a recipe is said to hold; the command gets model and what NAMING lists."""
-    options = [
-        click.option("--model", metavar="NAME", help="The timm model that a file without a recipe holds."),
-        click.option("--pretrained", is_flag=True, help="With --model: the trained weights of its default tag."),
-        click.option("--weights-seed", type=click.IntRange(min=0), help="With --model: seed of untrained weights."),
-        click.option("--normalize", is_flag=True, help="With --model: the file normalises. [default: if --mean]"),
-        click.option("--mean", type=NumbersType(), help="With --model: the mean that the file normalises by."),
-        click.option("--std", type=NumbersType(), help="With --model: the deviation that the file normalises by."),
-        click.option(
+    return together(
+        option("--model", metavar="NAME", help="The timm model that a file with no recipe holds.", section="Source"),
+        option(
+            "--pretrained",
+            is_flag=True,
+            help="With --model: the trained weights of its default tag.",
+            section="Source",
+        ),
+        option(
+            "--weights-seed",
+            type=click.IntRange(min=0),
+            help="With --model: the seed of untrained weights.",
+            section="Source",
+        ),
+        option(
+            "--normalize",
+            is_flag=True,
+            help="With --model: the file normalises its input itself.",
+            section="Preprocessing",
+        ),
+        option(
+            "--mean",
+            type=NumbersType(),
+            help="With --model: the mean that it was trained with, in 0..1 or 0..255.  [default: the model's]",
+            section="Preprocessing",
+        ),
+        option(
+            "--std",
+            type=NumbersType(),
+            help="With --model: the standard deviation that it was trained with, in the unit of --mean.",
+            section="Preprocessing",
+        ),
+        option(
             "--input-range",
             type=click.FloatRange(min=0, min_open=True),
             metavar="255|1",
-            help="With --model: largest value of a pixel that the file takes.",
+            help="With --model: the largest value of a pixel that the file takes.",
+            section="Preprocessing",
         ),
-        click.option(
-            "--channels", type=click.Choice(["rgb", "bgr"]), help="With --model: order of the channels coming in."
+        option(
+            "--channels",
+            type=click.Choice(["rgb", "bgr"]),
+            help="With --model: the channel order that the file takes.",
+            section="Preprocessing",
         ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    )(function)
 
 
-def named_model(model: str | None, checkpoint: Path | None, asked: dict[str, Any]) -> NamedModel | None:
+def named_model(model: str | None, checkpoint: Path | None, asked: Mapping[str, Any]) -> NamedModel | None:
     """Return the model that the options name, None if they name none.
 
     Raises InputError for options that say more of a model that is not named."""
@@ -93,9 +132,9 @@ def named_model(model: str | None, checkpoint: Path | None, asked: dict[str, Any
     return NamedModel(name=model, checkpoint=checkpoint, **given)
 
 
-def check_providers(chosen: Sequence[str], providers: Sequence[str]) -> None:
-    """Raise InputError for providers where none of the named runtimes takes any, or is not there."""
-    if providers and chosen and not any(find(name).takes_providers for name in chosen):
+def check_providers(runtimes: Sequence[str], providers: Sequence[str]) -> None:
+    """Raise InputError for providers of a runtime that does not run."""
+    if providers and runtimes and "onnxruntime" not in runtimes:
         raise InputError("--provider is for ONNX Runtime alone", fix="leave it out, or add --runtime onnxruntime")
 
 

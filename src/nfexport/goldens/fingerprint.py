@@ -17,7 +17,8 @@ from nfexport.graph import counts, proto_graphs
 from nfexport.graph.external_data import check_digest, external_files, external_values, recorded
 from nfexport.graph.header import read_header
 from nfexport.graph.tensors import dtype_name, shape_of
-from nfexport.recipe.metadata import RECIPE_KEY, read_recipe
+from nfexport.passes.recorded import read_recipe
+from nfexport.recipe.metadata import RECIPE_KEY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

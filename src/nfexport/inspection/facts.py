@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnx
 
 from nfexport.errors import RecipeError
@@ -15,8 +16,9 @@ from nfexport.graph import counts, proto_graphs
 from nfexport.graph.external_data import external_files, recorded
 from nfexport.graph.header import read_header
 from nfexport.graph.tensors import byte_count, dtype_name, element_count, is_floating, shape_of
+from nfexport.passes.recorded import read_recipe
 from nfexport.recipe.about import About, Accuracy, read_about, read_evaluation
-from nfexport.recipe.metadata import ExternalRecord, read_recipe
+from nfexport.recipe.metadata import ExternalRecord
 from nfexport.recipe.recipe import Recipe
 
 
@@ -92,9 +94,9 @@ class FileFacts:
             "outputs": [tensor.to_dict() for tensor in self.outputs],
             "recipe": None if self.recipe is None else json.loads(self.recipe.to_json()),
             "recipe_error": None if self.recipe_error is None else str(self.recipe_error),
-            "about": None if self.about is None else dataclasses.asdict(self.about),
-            "evaluation": None if self.evaluation is None else dataclasses.asdict(self.evaluation),
-            "external_record": None if self.external_record is None else dataclasses.asdict(self.external_record),
+            "about": None if self.about is None else msgspec.to_builtins(self.about),
+            "evaluation": None if self.evaluation is None else msgspec.to_builtins(self.evaluation),
+            "external_record": None if self.external_record is None else msgspec.to_builtins(self.external_record),
         }
 
 

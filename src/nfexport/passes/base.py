@@ -31,7 +31,7 @@ import msgspec
 from nfexport.errors import NfexportError, PassError, RecipeError
 from nfexport.passes.report import PassReport
 from nfexport.recipe.option import Option
-from nfexport.recipe.recipe import Output, PassStep, Preprocessing
+from nfexport.recipe.recipe import Output, Preprocessing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -174,10 +174,6 @@ class Pass(_InPlacePass):
         """The parameters by name."""
         return {field.name: getattr(self, field.name) for field in _fields(type(self))}
 
-    def step(self) -> PassStep:
-        """Return the step that a recipe keeps."""
-        return PassStep(name=self.name, params=self.params)
-
     def what_changes(self) -> Changes:
         """Return what this pass may change with its parameters; `changes` unless a subclass knows better."""
         return self.changes
@@ -187,13 +183,20 @@ class Pass(_InPlacePass):
         """Return the pass with the parameters of a recipe's step.
 
         Raises RecipeError for a parameter that is unknown, missing, of another type or out of range."""
+        return cls(**cls.checked_params(params))
+
+    @classmethod
+    def checked_params(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of a recipe's step, validated, without making the pass, which needs onnx_ir.
+
+        Raises RecipeError as from_params does."""
         try:
             checked = msgspec.convert(dict(params), _schema(cls), strict=True)
         except (msgspec.ValidationError, TypeError) as error:
             raise RecipeError(
                 f"the parameters of the pass '{cls.name}' are not valid ({error})", fix="export the model again"
             ) from error
-        return cls(**msgspec.structs.asdict(checked))
+        return msgspec.structs.asdict(checked)
 
     @classmethod
     def asked(cls, request: Request) -> Self | None:
@@ -205,11 +208,13 @@ class Pass(_InPlacePass):
 
     @classmethod
     def headline(cls) -> str:
-        """Return the first sentence of the class's docstring, or else of its file's."""
-        import sys
+        """Return the first paragraph of the class's docstring, in one line."""
+        return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
 
-        text = cls.__dict__.get("__doc__") or getattr(sys.modules.get(cls.__module__), "__doc__", None) or ""
-        return " ".join(text.split("\n\n")[0].split())
+    @classmethod
+    def fields(cls) -> tuple[dataclasses.Field[Any], ...]:
+        """Return the parameters that the class declares."""
+        return _fields(cls)
 
     def done(
         self,
@@ -241,8 +246,6 @@ class Pass(_InPlacePass):
 
 @functools.cache
 def _on_onnx_ir(cls: type[Pass]) -> type[Pass]:
-    import onnx_ir as ir
-
     if ir.passes.InPlacePass in cls.__mro__:
         return cls
     named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}

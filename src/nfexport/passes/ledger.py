@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from nfexport.graph.libraries import ir
-from nfexport.passes import load
-from nfexport.passes.report import PassReport
-from nfexport.recipe.recipe import PassStep
+from nfexport.passes.base import Pass
 
 SHOWN = 5
 """Names of tensors that a summary lists before it counts the rest."""
@@ -44,23 +43,23 @@ class LedgerEntry:
 
 
 def run_with_ledger(
-    model: ir.Model, steps: Sequence[PassStep], observe: Callable[[str], None] | None = None
+    model: ir.Model, passes: Sequence[Pass], observe: Callable[[str], None] | None = None
 ) -> list[LedgerEntry]:
-    """Run the steps in place, in the order given, and write down what each does.
+    """Run the passes in place, in the order given, and write down what each does.
 
     Raises PassError from a pass that refuses; what ran before it stays done."""
     entries = []
-    for step in steps:
+    for item in passes:
         if observe is not None:
-            observe(step.name)
+            observe(item.name)
         nodes, size, tensors = _measure(model)
-        report: PassReport = load(step.name)(model, **step.params)
+        report = item.apply(model)
         nodes_after, size_after, tensors_after = _measure(model)
         entries.append(
             LedgerEntry(
-                name=step.name,
-                params=dict(step.params),
-                formula=formula(step.name),
+                name=item.name,
+                params=msgspec.to_builtins(item.params),
+                formula=item.formula,
                 summary=report.summary,
                 changed=report.changed,
                 nodes_before=nodes,
@@ -73,19 +72,6 @@ def run_with_ledger(
             )
         )
     return entries
-
-
-def formula(name: str) -> str:
-    """Return the algebra that a pass states: the indented lines of its docstring."""
-    module = importlib.import_module(load(name).__module__)
-    lines = [line.strip() for line in (module.__doc__ or "").splitlines() if line.startswith("    ")]
-    return "\n".join(line for line in lines if line)
-
-
-def headline(name: str) -> str:
-    """Return the first sentence of what a pass says of itself."""
-    module = importlib.import_module(load(name).__module__)
-    return " ".join((module.__doc__ or "").split("\n\n")[0].split())
 
 
 def _measure(model: ir.Model) -> tuple[int, int, dict[str, ir.TensorProtocol]]:

@@ -101,14 +101,11 @@ class Preset(Description, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "top_k": self.top_k,
             "num_classes": self.num_classes,
             "labels": self.labels,
-            "network": {
-                "mean": tuple(round(number / BYTE, DIGITS) for number in self.pictures.mean),
-                "std": tuple(round(number / BYTE, DIGITS) for number in self.pictures.scale),
-                "crop_pct": self._crop_pct(),
-                "crop_mode": self.pictures.crop_mode,
-                "interpolation": self.pictures.interpolation,
-            },
-            "about": self.about(form),
+            "mean": tuple(round(number / BYTE, DIGITS) for number in self.pictures.mean),
+            "std": tuple(round(number / BYTE, DIGITS) for number in self.pictures.scale),
+            "crop_pct": self._crop_pct(),
+            "crop_mode": self.pictures.crop_mode,
+            "interpolation": self.pictures.interpolation,
         }
         if len(self.outputs) == 1 and self.outputs[0] in ("logits", "probs", "embedding", "embedding-unpooled"):
             options["output_name"] = next(iter(names.values()), None)

@@ -9,10 +9,8 @@ import onnx
 from onnx import numpy_helper
 
 from nfexport.graph.tensors import shape_of
+from nfexport.recipe.quantize_step import QUANTIZE
 from nfexport.recipe.recipe import PassStep, Recipe
-
-QUANTIZE = "quantize"
-"""Name of the step in a recipe."""
 
 
 def graph_digest(model: onnx.ModelProto) -> str:

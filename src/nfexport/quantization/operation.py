@@ -7,9 +7,11 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
+from msgspec.structs import replace
 
 from nfexport.errors import OnnxFileError, OutputError, PassError, RecipeError
 from nfexport.graph.atomic_files import check_target, staged
@@ -23,7 +25,7 @@ from nfexport.quantization.calibration import (
     make_calibration,
 )
 from nfexport.quantization.equivalence import prove_equivalence
-from nfexport.quantization.identity import QUANTIZE, graph_digest
+from nfexport.quantization.identity import graph_digest
 from nfexport.quantization.int8 import OLDEST, Int8, Method
 from nfexport.quantization.noise import measure_noise, noisiest
 from nfexport.quantization.quantiser import run_quantiser
@@ -32,7 +34,8 @@ from nfexport.quantization.selection import kept_in_float, products, quantisable
 from nfexport.recipe.about import EVALUATION_KEY
 from nfexport.recipe.interface import network_preprocessing, precision
 from nfexport.recipe.metadata import write_recipe
-from nfexport.recipe.recipe import PassStep, Recipe
+from nfexport.recipe.quantize_step import QUANTIZE
+from nfexport.recipe.recipe import Operation, PassStep, Recipe
 from nfexport.runtimes import open_session
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.verifier import cases_for
@@ -102,7 +105,8 @@ def quantize_file(source: Path, target: Path, asked: Int8, *, progress: Progress
             "graph_sha256": graph_digest(quantised),
         },
     )
-    after = dataclasses.replace(recipe, surgery=(*recipe.surgery, step))
+    done = Operation(command="quantize", options=_recorded(asked), steps=(step,))
+    after = replace(recipe, operations=(*recipe.operations, done))
     with stages.stage("write"), staged(target) as partial:
         _write(quantised, after, partial)
         written = dataclasses.replace(inspect(partial), path=target)
@@ -124,6 +128,14 @@ def quantize_file(source: Path, target: Path, asked: Int8, *, progress: Progress
         size_before=facts.total_size,
         seconds=stages.seconds,
     )
+
+
+def _recorded(asked: Int8) -> dict[str, Any]:
+    """Return the options as a recipe keeps them: without the path of a folder of images."""
+    options = {field.name: getattr(asked, field.name) for field in dataclasses.fields(asked)}
+    if not isinstance(asked.calibrate, int):
+        del options["calibrate"]
+    return options
 
 
 def check_file(path: Path, facts: FileFacts, asked: Int8) -> Recipe:

@@ -6,8 +6,9 @@ network outwards: normalize, channels, resize, input-form. What surgery adds lat
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
+
+from msgspec.structs import replace
 
 from nfexport.recipe.recipe import PassStep, Preprocessing, Recipe
 
@@ -15,13 +16,9 @@ IN_FRONT = ("normalize", "channels", "resize", "input-form")
 """The passes that stand between a file's input and its network, from the network outwards."""
 
 
-CHANGES_WEIGHTS = frozenset({"fold-scales", "merge-groups", "merge-affine", "precision", "simplify"})
-"""The passes that change weights other than to fold their standardisation."""
-
-
 def front_steps(recipe: Recipe) -> tuple[PassStep, ...]:
     """Return the steps that a picture goes through inside the file before the network, the last one first."""
-    return steps_in_front((*recipe.passes, *recipe.surgery))
+    return steps_in_front(recipe.steps)
 
 
 def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
@@ -33,7 +30,7 @@ def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
 
 def precision(recipe: Recipe) -> str:
     """Return what the file computes in: 'float32', 'fp16', 'fp16-weights' or 'int8'."""
-    steps = (*recipe.passes, *recipe.surgery)
+    steps = recipe.steps
     forms = [step.params["form"] for step in steps if step.name in ("precision", "quantize")]
     return str(forms[-1]) if forms else "float32"
 
@@ -42,18 +39,6 @@ def int8_bound(recipe: Recipe) -> float | None:
     """Return the rms error, relative to the output's range, that an int8 file may have; None for others."""
     bounds = [step.params["bound"] for step in recipe.surgery if step.name == "quantize"]
     return float(bounds[-1]) if bounds else None
-
-
-def keeps_weights(recipe: Recipe) -> bool:
-    """Say whether no pass changed a weight of the file other than to fold its standardisation."""
-    return not any(
-        step.name in CHANGES_WEIGHTS or step.params.get("fold") for step in (*recipe.passes, *recipe.surgery)
-    )
-
-
-def moves_factors(recipe: Recipe) -> bool:
-    """Say whether tensors of the file may be multiples of the network's own, by constants that were moved."""
-    return any(step.name == "fold-scales" for step in (*recipe.passes, *recipe.surgery))
 
 
 def callers_part(network: Preprocessing, steps: Iterable[PassStep]) -> Preprocessing:
@@ -69,12 +54,12 @@ def callers_part(network: Preprocessing, steps: Iterable[PassStep]) -> Preproces
         if step.name == "normalize":
             result = _before_normalize(result, step)
         elif step.name == "channels":
-            result = dataclasses.replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
+            result = replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
         elif step.name == "resize":
-            result = dataclasses.replace(result, crop_pct=1.0, crop_mode="none", interpolation="none")
+            result = replace(result, crop_pct=1.0, crop_mode="none", interpolation="none")
         elif step.name == "input-form":
             dtype, layout = step.params.get("dtype", "float32"), step.params.get("layout", "nchw")
-            result = dataclasses.replace(result, dtype=dtype, layout=layout)
+            result = replace(result, dtype=dtype, layout=layout)
     return result
 
 
@@ -88,12 +73,12 @@ def networks_part(caller: Preprocessing, steps: Iterable[PassStep]) -> Preproces
         if step.name == "normalize":
             result = _behind_normalize(result, step)
         elif step.name == "channels":
-            result = dataclasses.replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
+            result = replace(result, channel_order="bgr" if result.channel_order == "rgb" else "rgb")
         elif step.name == "resize":
             crop = {name: step.params[name] for name in ("crop_pct", "crop_mode", "interpolation")}
-            result = dataclasses.replace(result, **crop)
+            result = replace(result, **crop)
         elif step.name == "input-form":
-            result = dataclasses.replace(result, dtype="float32", layout="nchw")
+            result = replace(result, dtype="float32", layout="nchw")
     return result
 
 
@@ -106,7 +91,7 @@ def _behind_normalize(caller: Preprocessing, step: PassStep) -> Preprocessing:
     r = float(step.params.get("value_range", 1.0))
     low, high = caller.value_range
     pairs = list(zip(caller.mean, caller.std, step.params["mean"], step.params["std"], strict=True))
-    return dataclasses.replace(
+    return replace(
         caller,
         mean=tuple(mean / r + inside * std for mean, std, inside, _ in pairs),
         std=tuple(std * inside for _, std, _, inside in pairs),
@@ -121,4 +106,4 @@ def _before_normalize(network: Preprocessing, step: PassStep) -> Preprocessing:
     means = [
         r * (m - inside * ratio) for m, inside, ratio in zip(network.mean, step.params["mean"], ratios, strict=True)
     ]
-    return dataclasses.replace(network, mean=tuple(means), std=tuple(ratios), value_range=(r * low, r * high))
+    return replace(network, mean=tuple(means), std=tuple(ratios), value_range=(r * low, r * high))

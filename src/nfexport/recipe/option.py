@@ -25,7 +25,17 @@ size     --resize 224x320, height x width, or a word of `choices`        tuple o
 path     --labels FILE                                    pathlib.Path
 """
 
-Section = Literal["Source", "Graph", "Preprocessing", "Outputs", "Precision", "Output file", "Verification"]
+Section = Literal[
+    "Source",
+    "Graph",
+    "Preprocessing",
+    "Outputs",
+    "Precision",
+    "Output file",
+    "Verification",
+    "Assertions",
+    "Reporting",
+]
 """The headings of --help, in their order."""
 
 Command = Literal["export", "surgery"]

@@ -1,20 +1,25 @@
 """The recipe: one immutable value that determines an ONNX file, byte for byte.
 
-Standard library only, so that reading a recipe costs nothing. It holds no time, no path and no host name:
-two people with the same recipe and the same weights write the same bytes.
+    recipe = source + options + operations,  and what they resolved to when the file was written
+
+It can be executed again: nfexport.export(recipe), nfexport.rebuild(file). It holds no time, no path and no host name:
+two people with the same recipe and the same weights write the same bytes. Importing this costs next to nothing.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+import msgspec
 
 from nfexport.errors import RecipeError
+from nfexport.recipe.export_options import ExportOptions, Source
+from nfexport.recipe.validation import Above0, Digest, Finite, Natural, Pixels, Positive, convert, parse_json
 
-RECIPE_FORMAT = 2
+RECIPE_FORMAT: Final = 3
 """Version of the recipe's layout; raised when a reader of the old layout would misread the new one."""
 
 WeightsKind = Literal["seeded", "pretrained", "checkpoint"]
@@ -24,21 +29,26 @@ OutputKind = Literal["logits", "probs", "topk-values", "topk-indices", "features
 SCORES: tuple[OutputKind, ...] = ("probs", "topk-values", "topk-indices")
 """The outputs that follow from the logits, by operators behind the network."""
 
+CropMode = Literal["center", "squash", "border", "none"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "none"]
+"""timm's words; 'none' where the file accepts images of any size."""
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Weights:
+WHAT = "the recipe"
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the weights come from, and what they are.
 
     digest is the sha256 of the state dict (names, dtypes, shapes and bytes, in sorted order of names).
     """
 
     kind: WeightsKind
-    digest: str
-    seed: int | None = None
+    digest: Digest
+    seed: Natural | None = None
     tag: str | None = None
 
     def describe(self) -> str:
-        """Say it in plain words, for a report."""
+        """Return it in plain words, for a report."""
         if self.kind == "seeded":
             return f"seeded (seed {self.seed}), untrained; add --pretrained for trained ones"
         if self.kind == "pretrained":
@@ -46,64 +56,87 @@ class Weights:
         return f"from a checkpoint (state dict sha256 {self.digest[:12]}…)"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """What the caller does to a picture before it enters the file; timm's evaluation transform.
+class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the caller does to an image before it enters the file; timm's evaluation transform.
 
         x[c] = (low + (high − low) · pixel[c] − mean[c]) / std[c],  value_range = (low, high), pixel in [0, 1]
 
-    mean and std are per channel, in the model's channel order. crop_mode 'none' means that pictures of any
+    mean and std are per channel, in the model's channel order. crop_mode 'none' means that images of any
     size are taken as they are. dtype and layout are those of the tensor that the caller hands over.
     """
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop_pct: float
-    crop_mode: str
-    interpolation: str
-    channel_order: str = "rgb"
-    value_range: tuple[float, float] = (0.0, 1.0)
-    dtype: str = "float32"
-    layout: str = "nchw"
+    mean: tuple[Finite, ...]
+    std: tuple[Above0, ...]
+    crop_pct: Above0
+    crop_mode: CropMode
+    interpolation: Interpolation
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    value_range: tuple[Finite, Finite] = (0.0, 1.0)
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
+    layout: Literal["nchw", "nhwc"] = "nchw"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PassStep:
+class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the code of a pass comes from that is not one of nfexport's, and what it says that it may change.
+
+    name is 'module:Class', sha256 that of the file that defines it; package and version are there if it is
+    installed."""
+
+    name: str
+    sha256: Digest
+    package: str | None = None
+    version: str | None = None
+    changes: tuple[str, ...] = ()
+
+
+class PassStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One graph pass by its name, with its parameters."""
 
     name: str
-    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    params: Mapping[str, Any] = {}
+    origin: Origin | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One output tensor of a file: what it is, and its name.
 
     level is the index of a feature map as timm counts them, k the number of classes that a TopK gives."""
 
     kind: OutputKind
     name: str
-    level: int | None = None
-    k: int | None = None
+    level: Natural | None = None
+    k: Positive | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What was done to the finished file: a surgery or a quantisation.
+
+    options are those that were asked for, by keyword; steps are the passes that ran, in order."""
+
+    command: Literal["surgery", "quantize"]
+    options: Mapping[str, Any] = {}
+    steps: tuple[PassStep, ...] = ()
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that determines an exported file.
 
-    image_size is (height, width) of the network's own picture, in pixels, and dynamic_size says whether the
-    file takes others too; batch is a fixed size or 'dynamic'; passes run in the order given, surgery holds
-    those that were applied to the finished file; labels names where the class names come from
-    ('imagenet-1k'), or holds the names themselves, or is None when nobody knows.
+    source and options are what was asked for, operations what was done to the finished file afterwards. The other
+    fields are what they resolved to, and describe the file as it is now: image_size is (height, width) of the
+    network's own image, in pixels, and dynamic_size says whether the file takes others too; batch is a fixed size or
+    'dynamic'; passes ran in the order given; labels names where the class names come from ('imagenet-1k'), or holds
+    the names themselves, or is None where they are unknown.
     """
 
+    source: Source
+    options: ExportOptions
     architecture: str
     weights: Weights
-    image_size: tuple[int, int]
-    in_channels: int
-    num_classes: int
-    batch: int | Literal["dynamic"]
-    opset: int
+    image_size: tuple[Pixels, Pixels]
+    in_channels: Positive
+    num_classes: Natural
+    batch: Positive | Literal["dynamic"]
+    opset: Positive
     exporter: Literal["torchscript", "dynamo"]
     passes: tuple[PassStep, ...]
     input_name: str
@@ -112,8 +145,8 @@ class Recipe:
     labels: str | tuple[str, ...] | None
     versions: Mapping[str, str]
     dynamic_size: bool = False
-    surgery: tuple[PassStep, ...] = ()
-    format: int = RECIPE_FORMAT
+    operations: tuple[Operation, ...] = ()
+    format: Literal[3] = RECIPE_FORMAT
 
     @property
     def model_name(self) -> str:
@@ -121,9 +154,24 @@ class Recipe:
         tag = self.weights.tag
         return f"{self.architecture}.{tag}" if tag else self.architecture
 
+    @property
+    def surgery(self) -> tuple[PassStep, ...]:
+        """The steps of all operations, in order."""
+        return tuple(step for operation in self.operations for step in operation.steps)
+
+    @property
+    def steps(self) -> tuple[PassStep, ...]:
+        """Every step that made the file what it is."""
+        return (*self.passes, *self.surgery)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
     def to_json(self) -> str:
         """Return the canonical form: keys sorted, no spaces, ASCII only."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return canonical(self)
 
     @property
     def digest(self) -> str:
@@ -134,33 +182,20 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         """Read what to_json wrote.
 
-        Raises RecipeError if the text is no recipe, is of a newer format, or lacks or adds a field."""
-        try:
-            raw = json.loads(text)
-        except ValueError as error:
-            raise RecipeError(f"the recipe is not JSON ({error})", fix="export the model again") from error
+        Raises RecipeError if the text is not a recipe, is of another format, or has a field that is unknown, missing,
+        of another type, out of range, or holds control characters or markup."""
+        raw = parse_json(text, WHAT)
         if not isinstance(raw, dict) or "format" not in raw:
             raise RecipeError("the recipe is not one of nfexport's", fix="export the model again")
-        if raw["format"] != RECIPE_FORMAT:
+        if raw["format"] != RECIPE_FORMAT or isinstance(raw["format"], bool):
             raise RecipeError(
-                f"the recipe has format {raw['format']!r}, this nfexport reads {RECIPE_FORMAT}",
+                f"the recipe has format {str(raw['format'])[:20]}, this nfexport reads {RECIPE_FORMAT}",
                 fix="update nfexport, or export the model again",
             )
-        try:
-            raw["weights"] = Weights(**raw["weights"])
-            fields: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in raw["preprocessing"].items()
-            }
-            raw["preprocessing"] = Preprocessing(**fields)
-            raw["passes"] = tuple(PassStep(**step) for step in raw["passes"])
-            raw["surgery"] = tuple(PassStep(**step) for step in raw["surgery"])
-            raw["outputs"] = tuple(Output(**output) for output in raw["outputs"])
-            raw["image_size"] = tuple(raw["image_size"])
-            if isinstance(raw["labels"], list):
-                raw["labels"] = tuple(raw["labels"])
-            return cls(**raw)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise RecipeError(
-                f"the recipe does not have the fields of format {RECIPE_FORMAT} ({error})",
-                fix="export the model again",
-            ) from error
+        return convert(raw, cls, WHAT)
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII only."""
+    plain = msgspec.to_builtins(value)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

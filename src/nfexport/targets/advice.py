@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from nfexport.errors import RecipeError
-from nfexport.recipe.metadata import read_recipe
+from nfexport.passes.recorded import read_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ def export_preset(
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     seed: int = 0,
+    verify: bool = True,
     folders: Sequence[Path] = (),
     progress: Progress | None = None,
     **options: Any,
@@ -33,7 +34,7 @@ def export_preset(
     form is 'original' (RGB, normalised outside) or 'converted' (BGR in 0..255, everything inside), by default
     the preset's own. The weights are seeded, unless pretrained asks for the documented tag, checkpoint names a
     file, or the preset names one of its own. output defaults to '<preset>.onnx'. options are more of those of
-    nfexport.export: to, ir_precision, verify.
+    nfexport.export: to, ir_precision, external_data.
     Raises PresetError if there is no such preset, and NfexportError as export does."""
     chosen = find_preset(preset, folders) if isinstance(preset, str) else preset
     form = form or chosen.default_form
@@ -55,9 +56,10 @@ def export_preset(
         pretrained=pretrained,
         checkpoint=checkpoint,
         seed=seed,
+        about=chosen.about(form),
+        verify=verify,
         progress=progress,
-        **chosen.export_options(form),
-        **options,
+        **{**chosen.export_options(form), **options},
     )
 
 

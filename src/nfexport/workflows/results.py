@@ -18,36 +18,14 @@ if TYPE_CHECKING:
     from nfexport.verification.diagnosis.diagnosis import Diagnosis
     from nfexport.verification.self_test import SelfTest
     from nfexport.verification.verification_report import VerificationReport
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class IrResult:
-    """OpenVINO's form of an exported file: graph (.xml) and weights (.bin), stored in 'fp32' or 'fp16'.
-
-    verification is None if it was not asked for."""
-
-    path: Path
-    weights: Path
-    precision: str
-    size: int
-    verification: VerificationReport | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values for JSON; size in bytes, of the two files together."""
-        return {
-            "path": str(self.path),
-            "weights": str(self.weights),
-            "precision": self.precision,
-            "size": self.size,
-            "verification": None if self.verification is None else self.verification.to_dict(),
-        }
+    from nfexport.workflows.other_format import ConvertedResult
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportResult:
     """What an export made: the file, its recipe, its facts, and what each stage reports.
 
-    seconds maps each stage to its duration. verification is None if it was not asked for, openvino if only
+    seconds maps each stage to its duration. verification is None if it was not asked for, converted if only
     the ONNX file was, quantization if the file is float; else verification is that of the float file which was
     quantised."""
 
@@ -57,20 +35,20 @@ class ExportResult:
     passes: Sequence[PassReport]
     verification: VerificationReport | None
     seconds: dict[str, float]
-    openvino: IrResult | None = None
+    converted: ConvertedResult | None = None
     quantization: QuantizeResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values for JSON."""
         return {
             "path": str(self.path),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self.recipe.to_dict(),
             "recipe_sha256": self.recipe.digest,
             "weights": self.recipe.weights.describe(),
             "file": self.facts.to_dict(),
             "passes": [dataclasses.asdict(report) for report in self.passes],
             "verification": None if self.verification is None else self.verification.to_dict(),
-            "openvino": None if self.openvino is None else self.openvino.to_dict(),
+            "converted": None if self.converted is None else self.converted.to_dict(),
             "quantization": None if self.quantization is None else self.quantization.to_dict(),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from msgspec.structs import replace
 
 from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.recipe.interface import front_steps, int8_bound, keeps_weights, moves_factors
+from nfexport.passes.allowances import keeps_weights, moves_factors
+from nfexport.passes.base import Request
+from nfexport.passes.plan import plan, step_of
+from nfexport.recipe.interface import front_steps, int8_bound, steps_in_front
 from nfexport.recipe.interface import precision as precision_of
-from nfexport.recipe.recipe import Output, Recipe
-from nfexport.recipe.steps import Front
+from nfexport.recipe.recipe import Output, PassStep, Preprocessing, Recipe
+from nfexport.recipe.statistics import statistics
 from nfexport.sources.model.spec import ModelSpec
 from nfexport.verification.model_under_test import ModelUnderTest
 
@@ -31,9 +36,9 @@ LOGITS = ("logits", "output")
 class NamedModel:
     """The timm model that a user says a file holds, and what the file does in front of it.
 
-    name, pretrained, checkpoint and weights_seed are those of an export (seed there). normalize says that the
-    file normalises, by mean and std or the model's own; it follows from mean and std. input_range is the
-    largest value of a pixel that the file takes, channels their order."""
+    name, pretrained, checkpoint and weights_seed are those of an export (seed there). mean and std are the statistics
+    that the weights were trained with, by default the model's own; normalize says that the file normalises by them.
+    input_range is the largest value of a pixel that the file takes, channels their order."""
 
     name: str
     pretrained: bool = False
@@ -68,14 +73,14 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> ModelUnderTest:
         steps=front_steps(recipe),
         other_sizes=others,
         precision=precision_of(recipe),
-        weights_kept=keeps_weights(recipe),
-        factors_moved=moves_factors(recipe),
+        weights_kept=keeps_weights(recipe.steps),
+        factors_moved=moves_factors(recipe.steps),
         int8_bound=int8_bound(recipe),
     )
 
 
-def ir_subject(subject: ModelUnderTest, precision: str) -> ModelUnderTest:
-    """Return what OpenVINO's form of a file claims, its weights stored in 'fp32' or 'fp16'.
+def converted_subject(subject: ModelUnderTest, precision: str) -> ModelUnderTest:
+    """Return what the form of a file in another format claims, its weights stored in 'fp32' or 'fp16'.
 
     Its constants have other names, so stored weights are not compared one by one."""
     stored = "fp16-weights" if precision == "fp16" and subject.precision == "float32" else subject.precision
@@ -88,7 +93,7 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
     The file has one input, a picture [batch, channels, height, width] or [batch, height, width, channels];
     of its outputs the logits are compared. A batch or a size that is symbolic is dynamic; the model then
     takes its own size.
-    Raises OnnxFileError for another interface, and what nfexport.sources.timm.construction.load does."""
+    Raises OnnxFileError for another interface, and what nfexport.sources.load does."""
     from nfexport import sources
 
     if named.checkpoint is not None and named.pretrained:
@@ -113,14 +118,15 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
         raise OnnxFileError(
             f"'{facts.path}' takes pictures of {channels} channels, {named.name} of {loaded.in_channels}", fix=_OTHER
         )
+    network = _own_statistics(named, loaded)
     return loaded, ModelUnderTest(
         input_name=entry.name,
         outputs=(Output(kind="logits", name=_logits(facts, loaded.num_classes)),),
         batch=batch if isinstance(batch, int) else "dynamic",
         image_size=loaded.image_size,
         in_channels=loaded.in_channels,
-        preprocessing=loaded.preprocessing,
-        steps=tuple(_front(named, entry, layout, loaded)),
+        preprocessing=network,
+        steps=_steps_in_front(named, entry, layout, network, loaded.in_channels),
     )
 
 
@@ -169,20 +175,26 @@ def _logits(facts: FileFacts, classes: int) -> str:
     return outputs[0].name
 
 
-def _front(named: NamedModel, entry: TensorFacts, layout: str, loaded: LoadedModel) -> list[Any]:
-    for option, numbers in (("--mean", named.mean), ("--std", named.std)):
-        if numbers is not None and len(numbers) != loaded.in_channels:
-            raise RecipeError(
-                f"{option} has {len(numbers)} numbers for the {loaded.in_channels} channels of {named.name}",
-                fix=f"pass {option} with one number for each channel",
-            )
-    front = Front(
-        normalize="nodes" if named.normalize or named.mean or named.std else None,
-        mean=named.mean,
-        std=named.std,
-        input_range=named.input_range,
-        channels=named.channels,
-        input_dtype=entry.dtype,  # type: ignore[arg-type]  # _picture has seen to it
-        input_layout=layout,  # type: ignore[arg-type]
-    )
-    return front.steps(network=loaded.preprocessing, channels=loaded.in_channels, opset=None)
+def _steps_in_front(
+    named: NamedModel, entry: TensorFacts, layout: str, network: Preprocessing, channels: int
+) -> tuple[PassStep, ...]:
+    """Return what the file does in front of the network, as the user says and its input shows."""
+    values = {
+        "normalize": "nodes" if named.normalize else None,
+        "input_range": named.input_range,
+        "channels": named.channels,
+        "input_dtype": entry.dtype,
+        "input_layout": layout,
+    }
+    request = Request(command="surgery", values=values, network=network, channels=channels)
+    return steps_in_front(step_of(item) for item in plan(request, ()))
+
+
+def _own_statistics(named: NamedModel, loaded: LoadedModel) -> Preprocessing:
+    """Return the model's preprocessing, with the statistics that the user knows better."""
+    if named.mean is None and named.std is None:
+        return loaded.preprocessing
+    if named.mean is None or named.std is None:
+        raise RecipeError("--mean and --std belong together", fix="pass both, or neither for the model's own")
+    own = statistics(named.mean, named.std, channels=loaded.in_channels)
+    return replace(loaded.preprocessing, mean=own.mean, std=own.std)

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nfexport.errors import InputError, OnnxFileError, RecipeError
-from nfexport.formats.openvino import check_openvino
+from nfexport import formats
+from nfexport.errors import InputError, OnnxFileError, RecipeError, VerificationFailed
 from nfexport.graph.external_data import check_digest
-from nfexport.inspection import FileFacts, inspect, openvino_ir
+from nfexport.inspection import FileFacts, inspect
+from nfexport.passes.recorded import read_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.identity import disagreements as graph_changes
-from nfexport.recipe.metadata import read_recipe
 from nfexport.verification.tolerance import default_tolerance
 from nfexport.workflows.results import VerifyResult, disagreements
-from nfexport.workflows.subjects import NamedModel, ir_subject, load_named, subject_of_recipe
+from nfexport.workflows.subjects import NamedModel, converted_subject, load_named, subject_of_recipe
 
 if TYPE_CHECKING:
+    from nfexport.formats import Format
     from nfexport.recipe.recipe import Recipe
     from nfexport.sources import LoadedModel
     from nfexport.verification import ModelUnderTest
@@ -65,30 +66,18 @@ def verify(
     InputError or MissingPackage for a runtime or provider that is not there."""
     path = Path(path)
     stages = Stages(progress)
-    is_ir = openvino_ir.is_ir(path)
-    if is_ir and (named is not None or bisect or self_test or providers or set(runtimes) - {*DEFAULT, "openvino"}):
-        raise InputError(
-            f"'{path}' is an IR, which OpenVINO alone runs",
-            fix="verify the ONNX file that it was converted from, or leave the other options out",
-        )
+    converted = formats.of_file(path)
+    if converted is not None:
+        others = set(runtimes) - {*DEFAULT, converted.runtime}
+        if converted.runtime is None or named is not None or bisect or self_test or providers or others:
+            raise InputError(
+                f"'{path}' is {converted.title}, which {converted.runtime or 'no runtime of nfexport'} alone runs",
+                fix="verify the ONNX file that it was converted from, or leave the other options out",
+            )
+        runtimes = (converted.runtime,)
     with stages.stage("read"):
-        claim = _read_ir(path) if is_ir else _read_onnx(path, named)
-        recipe = claim.recipe
-    with stages.stage("import"):
-        from nfexport import sources
-        from nfexport.sources.timm.torchvision_operators import import_timm
-
-        import_timm()
-    with stages.stage("model"):
-        if recipe is not None:
-            loaded = sources.load_from_recipe(recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
-            subject = subject_of_recipe(recipe, loaded)
-            if claim.ir_precision is not None:
-                subject = ir_subject(subject, claim.ir_precision)
-        else:
-            assert named is not None
-            assert claim.facts is not None
-            loaded, subject = load_named(named, claim.facts)
+        claim = _read_onnx(path, named) if converted is None else _read_converted(path, converted)
+    loaded, subject = _claimed_model(claim, named, checkpoint, stages)
     if subject.precision == "int8" and (bisect or self_test):
         raise InputError(
             f"'{path}' is int8: every tensor is off by its rounding, and what changed its graph shows in its digest",
@@ -103,38 +92,60 @@ def verify(
             stages=stages,
             seed=seed,
             tolerance=tolerance,
-            runtimes=("openvino",) if is_ir else tuple(dict.fromkeys(runtimes)),
+            runtimes=tuple(dict.fromkeys(runtimes)),
             providers=providers,
             observe=_keeping(computed, observe, tolerance) if bisect or self_test else observe,
         )
-    diagnosis, trials = None, None
-    if bisect:
-        with stages.stage("bisect"):
-            diagnosis = _diagnose(path, loaded, subject, reports, computed, stages)
-    if self_test:
-        with stages.stage("self-test"):
-            trials = _try_faults(path, loaded, subject, seed, computed, stages)
-    return VerifyResult(
+    result = VerifyResult(
         path=path,
-        recipe=recipe,
+        recipe=claim.recipe,
         model_name=loaded.model_name,
         weights=loaded.weights,
         image_size=loaded.image_size,
         reports=reports,
         disagreements=claim.disagreements(path),
         seconds=stages.seconds,
-        diagnosis=diagnosis,
-        self_test=trials,
     )
+    if bisect:
+        with stages.stage("bisect"):
+            diagnosis = _diagnose(path, loaded, subject, reports, computed, stages)
+        result = dataclasses.replace(result, diagnosis=diagnosis)
+    if self_test:
+        with stages.stage("self-test"):
+            trials = _try_faults(path, loaded, subject, seed, computed, stages)
+        result = dataclasses.replace(result, self_test=trials)
+    return result
+
+
+def _claimed_model(
+    claim: _Claim, named: NamedModel | None, checkpoint: str | Path | None, stages: Stages
+) -> tuple[LoadedModel, ModelUnderTest]:
+    """Build the model that the file is compared with, and say what to compare."""
+    with stages.stage("import"):
+        from nfexport import sources
+        from nfexport.sources.timm.torchvision_operators import import_timm
+
+        import_timm()
+    with stages.stage("model"):
+        if claim.recipe is None:
+            assert named is not None
+            assert claim.facts is not None
+            return load_named(named, claim.facts)
+        loaded = sources.load_from_recipe(claim.recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+        subject = subject_of_recipe(claim.recipe, loaded)
+        if claim.stored_precision is not None:
+            subject = converted_subject(subject, claim.stored_precision)
+        return loaded, subject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """What a file says that it is. facts are those of an ONNX file, ir_precision is what an IR stores weights in."""
+    """What a file says that it is. facts are those of an ONNX file, stored_precision is what the weights of a file of
+    another format are stored in."""
 
     recipe: Recipe | None
     facts: FileFacts | None = None
-    ir_precision: str | None = None
+    stored_precision: str | None = None
 
     def disagreements(self, path: Path) -> tuple[str, ...]:
         """Say where the outside of an ONNX file is not what its recipe tells."""
@@ -163,15 +174,15 @@ def _read_onnx(path: Path, named: NamedModel | None) -> _Claim:
     return _Claim(recipe=recipe, facts=facts)
 
 
-def _read_ir(path: Path) -> _Claim:
-    check_openvino()
-    recipe = read_recipe(openvino_ir.read_metadata(path))
+def _read_converted(path: Path, converted: Format) -> _Claim:
+    converted.check()
+    recipe = read_recipe(converted.read_metadata(path))
     if recipe is None:
         raise OnnxFileError(
             f"'{path}' has no recipe, so there is no model to compare it with",
-            fix="convert a file that has one: nfexport MODEL --to openvino",
+            fix=f"convert a file that has one: nfexport MODEL --to {converted.name}",
         )
-    return _Claim(recipe=recipe, ir_precision=openvino_ir.weights_precision(path))
+    return _Claim(recipe=recipe, stored_precision=converted.stored_precision(path))
 
 
 def verify_file(
@@ -183,6 +194,16 @@ def verify_file(
 
     with heads.giving(loaded.module, subject.outputs):
         return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
+
+
+def demand(report: VerificationReport, what: str, recipe: Recipe) -> None:
+    """Raise VerificationFailed unless the report has passed."""
+    if not report.passed:
+        raise VerificationFailed(
+            f"{what} does not equal {recipe.model_name}: {report.summary()}",
+            fix="nothing was written; try another --opset or --exporter, and report it",
+            report=report,
+        )
 
 
 def _keeping(computed: list[Computed], observe: Observer | None, tolerance: Tolerance | None) -> Observer:

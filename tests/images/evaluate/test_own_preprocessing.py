@@ -53,7 +53,7 @@ def timms_answers(answered: Answered, **crop: Any) -> list[int]:
 def test_the_file_agrees_with_pytorch_image_for_image(
     options: dict[str, Any], crop: dict[str, Any], answered: Answered, tmp_path: Path
 ) -> None:
-    path = export(tmp_path / "own.onnx", network=OWN | crop, **options)
+    path = export(tmp_path / "own.onnx", **(OWN | crop), **options)
     result = nfexport.evaluate(path, answered.root, against="torch")
     (agreement,) = result.agreements
     assert (result.images, agreement.top1, agreement.top5) == (COUNT, 100, 100)
@@ -78,12 +78,12 @@ def test_it_does_so_on_the_command_line(
 def test_timms_statistics_would_not_agree(answered: Answered, tmp_path: Path) -> None:
     """The images are such that the difference shows."""
     other = nfexport.evaluate(export(tmp_path / "timm.onnx"), answered.root)
-    own = nfexport.evaluate(export(tmp_path / "own.onnx", network=OWN), answered.root)
+    own = nfexport.evaluate(export(tmp_path / "own.onnx", **OWN), answered.root)
     assert np.mean(other.predicted == own.predicted) < 0.9
 
 
 def test_a_file_that_resizes_leaves_the_recipes_crop_to_pillow(tmp_path: Path) -> None:
-    path = export(tmp_path / "any.onnx", network=OWN | CROP, resize="any", normalize="nodes", opset=18)
+    path = export(tmp_path / "any.onnx", **(OWN | CROP), resize="any", normalize="nodes", opset=18)
     recipe = nfexport.inspect(path).recipe
     assert recipe is not None
     pre = network_preprocessor(recipe).preprocessing

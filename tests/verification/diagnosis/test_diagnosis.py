@@ -15,7 +15,7 @@ import pytest
 
 import nfexport
 from nfexport.cli import run
-from nfexport.passes.front import normalize
+from nfexport.passes.front.normalize import Normalize
 from nfexport.verification import FixedTolerance, ModelUnderTest, verify_session_against
 from nfexport.verification import torch_reference as reference
 from nfexport.verification.diagnosis.diagnosis import diagnose
@@ -57,7 +57,7 @@ def test_a_second_normalisation_is_named(right: Path, tmp_path: Path) -> None:
     recipe = nfexport.inspect(right).recipe
     assert recipe is not None
     model = ir.load(right)
-    normalize.apply(model, mean=recipe.preprocessing.mean, std=recipe.preprocessing.std)
+    Normalize(mean=recipe.preprocessing.mean, std=recipe.preprocessing.std).apply(model)
     ir.save(model, tmp_path / "twice.onnx")
     result = nfexport.verify(tmp_path / "twice.onnx", bisect=True)
     assert not result.passed

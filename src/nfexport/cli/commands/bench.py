@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import SizeType, reporting
+from nfexport.cli.options import reporting
+from nfexport.cli.parameter_types import SizeType
 
 
 class BatchesType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5

@@ -7,90 +7,74 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import BatchType, SizeType, reporting, writing
-from nfexport.cli.pass_options import (
-    EMBEDDINGS,
-    LevelsType,
-    back_options,
-    front_options,
-    network_options,
-    network_overrides,
-    speed_options,
-)
+from nfexport.cli.declared_options import keywords, options_of
+from nfexport.cli.options import deprecated, renamed, reporting, target_option, verifying
+from nfexport.cli.parameter_types import LevelsType, NumbersType
 from nfexport.cli.quantize_options import quantize_options, take_int8_options
-from nfexport.recipe.opsets import DEFAULT_OPSET
+from nfexport.cli.sections import SectionedCommand, option
+
+EMBEDDINGS = {"pooled": "embedding", "unpooled": "embedding-unpooled"}
+"""The words of --embedding, and the outputs that they ask for."""
 
 
-@click.command(name="export", short_help="Export a timm model to ONNX.")
-@click.argument("model")
-@click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write. [default: MODEL.onnx]")
-@click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="ONNX opset, exactly, from 9 on.")
-@click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
-@click.option("--fold-scales", is_flag=True, help="Fold constant factors between layers into weights.")
-@speed_options
-@click.option("--pretrained", is_flag=True, help="Take the trained weights of the architecture's default tag.")
-@click.option(
-    "--checkpoint",
+@click.command(name="export", cls=SectionedCommand, short_help="Export a timm model to ONNX.")
+@click.argument("model", required=False)
+@option(
+    "--recipe",
+    "recipe_file",
     type=click.Path(path_type=Path),
-    help="Take the weights from a .safetensors, .pth or .pt file.",
+    metavar="FILE",
+    help="Take model and options from a recipe (.toml, .json), or from the one inside an .onnx file.",
+    section="Source",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights.")
-@click.option("--image-size", type=SizeType(), help="Picture size. [default: the size timm reports results at]")
-@click.option("--dynamic-size", is_flag=True, help="Take pictures of other sizes too, where the architecture does.")
-@click.option("--num-classes", type=int, help="Classes of the classifier. [default: the architecture's]")
-@click.option("--batch", type=BatchType(), default="dynamic", show_default=True, help="Batch size.")
-@click.option("--input-name", default="input", show_default=True, help="Name of the input tensor.")
-@click.option("--output-name", help="Name of a lone output tensor. [default: output, or what it is]")
-@front_options
-@back_options
-@click.option(
+@options_of("export")
+@option(
     "--features",
     "feature_levels",
     is_flag=False,
     flag_value="all",
     type=LevelsType(),
-    help="Give feature maps, as timm's features_only does.",
+    help="Return feature maps, as timm's features_only does.",
+    section="Outputs",
 )
-@click.option(
+@option(
     "--embedding",
     "embeddings",
     is_flag=False,
     flag_value="pooled",
     type=click.Choice(list(EMBEDDINGS)),
     multiple=True,
-    help="Give the embedding in front of the classifier, pooled or not.",
+    help="Return the embedding before the classifier, pooled or not.",
+    section="Outputs",
 )
-@click.option(
-    "--exporter",
-    type=click.Choice(["auto", "torchscript", "dynamo"]),
-    default="auto",
-    show_default=True,
-    help="torch's exporter; auto takes TorchScript up to opset 17 and dynamo from 18.",
-)
-@network_options
-@click.option(
+@option(
     "--labels",
     "label_file",
     type=click.Path(path_type=Path),
-    help="Names of the classes for the recipe: one a line, or JSON. [default: timm's]",
+    metavar="FILE",
+    help="Class names for the recipe: one per line, or JSON.  [default: timm's]",
+    section="Outputs",
 )
-@click.option("--quantize", type=click.Choice(["int8"]), help="Write the int8 form of the file; see --calibrate.")
+@option("--quantize", type=click.Choice(["int8"]), help="Write the int8 form; see --calibrate.", section="Precision")
 @quantize_options
-@writing
+@target_option("MODEL.onnx")
+@deprecated("--network-mean", "network_mean", NumbersType())
+@deprecated("--network-std", "network_std", NumbersType())
+@verifying
 @reporting
 def command(
-    model: str,
+    model: str | None,
+    recipe_file: Path | None,
     target: Path | None,
-    outputs: tuple[str, ...],
     feature_levels: tuple[int, ...] | None,
     embeddings: tuple[str, ...],
-    rename: tuple[tuple[str, str], ...],
     label_file: Path | None,
     quantize: str | None,
+    verify: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    **options: Any,
+    **values: Any,
 ) -> int:
     """Export the timm model MODEL to an ONNX file, and verify it before it gets its name.
 
@@ -98,28 +82,37 @@ def command(
     (nfnet_l0.ra2_in1k: those trained weights).
     """
     from nfexport.cli.console import Console, print_json
-    from nfexport.images.labels import read_labels
+    from nfexport.cli.show_export import show_export
     from nfexport.workflows.export import export
 
-    int8 = take_int8_options(quantize, options)
+    renamed(values, {"network_mean": "mean", "network_std": "std"})
+    int8 = take_int8_options(quantize, values)
+    asked = keywords("export", values)
     features = [] if feature_levels is None else ["features"]
-    asked: list[Any] = [*outputs, *features, *(EMBEDDINGS[form] for form in embeddings)]
+    if outputs := [*asked.pop("outputs", ()), *features, *(EMBEDDINGS[form] for form in embeddings)]:
+        asked |= {"outputs": outputs, "feature_levels": feature_levels or None}
+    if label_file is not None:
+        from nfexport.images.labels import read_labels
+
+        asked["labels"] = read_labels(label_file)
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
         result = export(
-            model,
-            target,
-            progress=progress,
-            outputs=asked or ["logits"],
-            feature_levels=feature_levels or (),
-            rename=dict(rename),
-            network=network_overrides(options),
-            labels=None if label_file is None else read_labels(label_file),
-            quantize=int8,
-            **options,
+            _subject(model, recipe_file), target, quantize=int8, verify=verify, progress=progress, **asked
         )
     if as_json:
         print_json(result.to_dict())
     else:
-        console.show_export(result)
+        show_export(result, console)
     return 0
+
+
+def _subject(model: str | None, recipe_file: Path | None) -> Any:
+    """Return what is exported: a model by its name, or a recipe."""
+    from nfexport.errors import RecipeError
+    from nfexport.workflows.requests import read_request
+
+    if (model is None) == (recipe_file is None):
+        what = "neither a model nor a recipe is named" if model is None else "a model and a recipe are both named"
+        raise RecipeError(what, fix="pass MODEL, or --recipe FILE")
+    return model if recipe_file is None else read_request(recipe_file)

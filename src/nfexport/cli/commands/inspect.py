@@ -3,102 +3,99 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nfexport.cli.options import SizeType, asserting, reporting
+from nfexport.cli.options import asserting, reporting
+from nfexport.cli.parameter_types import SizeType
+from nfexport.cli.sections import SectionedCommand, option
 
 if TYPE_CHECKING:
     from nfexport.errors import InputError
     from nfexport.inspection.cost import Cost
 
 
-@click.command(name="inspect", short_help="Show what is in an ONNX file.")
+@click.command(name="inspect", cls=SectionedCommand, short_help="Show what is in an ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--cost", "wants_cost", is_flag=True, help="Fail if operations cannot be counted, and not just say so.")
-@click.option(
+@option("--cost", "wants_cost", is_flag=True, help="Fail if operations cannot be counted.", section="Graph")
+@option(
     "--count",
     "rule",
     type=click.Choice(["omz", "timm"]),
-    help="The rule to count by: the Open Model Zoo's (default), or that of timm's tables.",
+    help="Count by the rule of the Open Model Zoo, or of timm's tables.  [default: omz]",
+    section="Graph",
 )
-@click.option("--layers", is_flag=True, help="Show what each layer costs.")
-@click.option(
+@option("--layers", is_flag=True, help="Show what each layer costs.", section="Graph")
+@option(
     "--sort",
     type=click.Choice(["graph", "macs", "flops", "activations", "parameters"]),
     default="graph",
     show_default=True,
-    help="The order of layers: the graph's, or the largest first.",
+    help="Order of the layers: the graph's, or the largest first.",
+    section="Graph",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="The batch to count at, where it is symbolic (default 1).")
-@click.option(
+@option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Batch size to count at, where it is symbolic.  [default: 1]",
+    section="Graph",
+)
+@option(
     "--size",
     type=SizeType(),
-    help="The height and width to count at, where they are symbolic (default: the recipe's).",
+    help="Height and width to count at, where they are symbolic.  [default: the recipe's]",
+    section="Graph",
 )
 @asserting
 @reporting
-def command(
-    file: Path,
-    wants_cost: bool,
-    rule: Literal["omz", "timm"] | None,
-    layers: bool,
-    sort: str,
-    batch: int | None,
-    size: int | tuple[int, int] | str | None,
-    no_op: tuple[str, ...],
-    op_count: tuple[str, ...],
-    max_size: str | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> int:
+def command(file: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     """Show interface, operators, parameters, cost and recipe of any ONNX file.
 
-    With assertions: exits with 1, and says one line for each, if they do not hold.
+    With assertions: exits with 1, and prints one line for each that does not hold.
     """
     from nfexport.cli.console import Console, print_json, report_assertions
     from nfexport.cli.show_cost import show_layers
-    from nfexport.errors import InputError, OnnxFileError
+    from nfexport.cli.show_facts import show_facts
+    from nfexport.errors import InputError
     from nfexport.inspection import inspect
     from nfexport.inspection.assertions import Assertions
-    from nfexport.inspection.cost import count_cost
 
-    assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
+    assertions = Assertions(**{name: options[name] for name in ("no_op", "op_count", "max_size")})
     assertions.check_syntax()
-    pixels = _pixels(size)
     facts = inspect(file)
     outcomes = assertions.check(facts)
-    cost: Cost | InputError
-    try:
-        cost = count_cost(file, rule=rule or "omz", batch=batch or 1, size=pixels)
-    except InputError as error:
-        if wants_cost or rule or layers or batch or pixels or isinstance(error, OnnxFileError):
-            raise
-        cost = error
+    cost = _count(file, options)
+    counted = None if isinstance(cost, InputError) else cost
     if as_json:
-        counted = not isinstance(cost, InputError)
         print_json(
             {
                 **facts.to_dict(),
-                "cost": cost.to_dict(layers=layers) if not isinstance(cost, InputError) else None,
-                "cost_error": None if counted else str(cost),
+                "cost": None if counted is None else counted.to_dict(layers=options["layers"]),
+                "cost_error": str(cost) if counted is None else None,
                 "assertions": [dataclasses.asdict(outcome) for outcome in outcomes],
             }
         )
     else:
         console = Console(quiet=quiet, verbose=verbose)
-        console.show_facts(facts, cost)
-        if layers and not isinstance(cost, InputError):
-            show_layers(cost, console, sort=sort)
+        show_facts(facts, console, cost)
+        if options["layers"] and counted is not None:
+            show_layers(counted, console, sort=options["sort"])
     return 0 if report_assertions(file, outcomes) else 1
 
 
-def _pixels(size: int | tuple[int, int] | str | None) -> tuple[int, int] | None:
-    if isinstance(size, str):
-        raise click.BadParameter(
-            f"'{size}' names no size of a file; pass a number of pixels or HxW", param_hint="--size"
-        )
-    return (size, size) if isinstance(size, int) else size
+def _count(file: Path, options: Mapping[str, Any]) -> Cost | InputError:
+    """Return what an inference costs, or why that cannot be counted, unless it was asked for."""
+    from nfexport.errors import InputError, OnnxFileError
+    from nfexport.inspection.cost import count_cost
+
+    rule, batch, pixels = options["rule"], options["batch"], options["size"]
+    size = (pixels, pixels) if isinstance(pixels, int) else pixels
+    try:
+        return count_cost(file, rule=rule or "omz", batch=batch or 1, size=size)
+    except InputError as error:
+        if options["wants_cost"] or rule or options["layers"] or batch or size or isinstance(error, OnnxFileError):
+            raise
+        return error

@@ -27,5 +27,9 @@ def command(pattern: str | None, as_json: bool, quiet: bool, verbose: bool) -> i
     if as_json:
         print_json([dataclasses.asdict(entry) for entry in entries])
     else:
-        Console(quiet=quiet, verbose=verbose).show_architectures(entries)
+        console = Console(quiet=quiet, verbose=verbose)
+        for entry in entries:
+            mark = "w" if entry.weight_standardised else " "
+            tags = ", ".join(entry.tags) or "no trained weights"
+            console.out.print(f"{mark} {entry.architecture:<36} [dim]{tags}[/]")
     return 0

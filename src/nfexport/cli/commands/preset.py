@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nfexport.cli.options import reporting, writing
+from nfexport.cli.declared_options import keywords, options_of
+from nfexport.cli.options import reporting, target_option, verifying
+from nfexport.cli.sections import SectionedCommand, option
+
+if TYPE_CHECKING:
+    from nfexport.presets import Form
 
 FOLDERS = click.option(
     "--preset-dir",
@@ -59,31 +64,29 @@ def show(name: str, folders: tuple[Path, ...], as_json: bool, quiet: bool, verbo
     return 0
 
 
-@command.command()
+@command.command(cls=SectionedCommand)
 @click.argument("name")
-@click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write. [default: NAME.onnx]")
-@click.option(
+@option(
     "--form",
     type=click.Choice(["original", "converted"]),
-    help="original: RGB, normalised outside; converted: BGR in 0..255, everything inside. [default: the preset's]",
+    help="original: RGB, normalised outside; converted: BGR in 0..255, everything inside.  [default: the preset's]",
+    section="Preprocessing",
 )
-@click.option("--pretrained", is_flag=True, help="Take the documented weights from the hub.")
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Take the weights from a .safetensors, .pth or .pt file."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of untrained weights.")
-@writing
+@target_option("NAME.onnx")
+@options_of("export", only=("pretrained", "checkpoint", "seed", "to", "ir_precision", "external_data"))
+@verifying
 @FOLDERS
 @reporting
 def export(
     name: str,
     target: Path | None,
-    checkpoint: Path | None,
+    form: Form | None,
     folders: tuple[Path, ...],
+    verify: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    **options: Any,
+    **values: Any,
 ) -> int:
     """Export the preset NAME to an ONNX file by its documented interface, and verify it.
 
@@ -91,18 +94,21 @@ def export(
     untrained.
     """
     from nfexport.cli.console import Console, print_json
+    from nfexport.cli.show_export import show_export
     from nfexport.presets import find_preset
     from nfexport.workflows.preset import are_documented, export_preset
 
     preset = find_preset(name, folders)
+    asked = keywords("export", values)
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
-        result = export_preset(preset, target, checkpoint=checkpoint, progress=progress, **options)
+        result = export_preset(preset, target, form=form, verify=verify, progress=progress, **asked)
+    checkpoint = asked.get("checkpoint")
     documented = None if checkpoint is None else are_documented(preset, checkpoint)
     if as_json:
         print_json({**result.to_dict(), "preset": preset.name, "documented_weights": documented})
     else:
-        console.show_export(result)
+        show_export(result, console)
         if documented is not None:
             which = "are" if documented else "are NOT"
             console.out.print(f"the weights {which} {preset.weights.file}, which the preset documents")

@@ -8,47 +8,39 @@ from typing import Any
 
 import click
 
-from nfexport.cli.options import BatchType, asserting, external_data_option, reporting
-from nfexport.cli.pass_options import NamesType, back_options, front_options, speed_options
+from nfexport.cli.declared_options import keywords, options_of
+from nfexport.cli.options import asserting, reporting, seed_option, target_option, verifying
+from nfexport.cli.sections import SectionedCommand, option
 
 
-@click.command(name="surgery", short_help="Apply graph passes to any ONNX file.")
+@click.command(name="surgery", cls=SectionedCommand, short_help="Apply graph passes to any ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write.")
-@click.option("--fold-ws", is_flag=True, help="Fold weight standardisation into constant weights.")
-@click.option("--fold-bn", is_flag=True, help="Fold BatchNormalization into the convolution before it.")
-@click.option("--fold-scales", is_flag=True, help="Fold constant factors between layers into weights.")
-@speed_options
-@front_options
-@back_options
-@click.option("--logits", metavar="NAME", help="The output that --output starts from, where there are several.")
-@click.option("--extract-inputs", type=NamesType(), default=(), help="Cut the model behind these tensors.")
-@click.option("--extract-outputs", type=NamesType(), default=(), help="Cut the model at these tensors.")
-@click.option("--batch", type=BatchType(), help="Another batch size.")
-@click.option("--opset", type=int, help="Carry the graph to this ONNX opset, exactly.")
-@click.option("--force", is_flag=True, help="Do in front of the network what the file has had already.")
-@click.option("--dry-run", is_flag=True, help="Show the plan, and write nothing.")
-@external_data_option
-@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare the outcome with the file.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the comparison.")
+@options_of("surgery")
+@target_option(None)
+@option("--force", is_flag=True, help="Repeat steps in front of the network that the file has had.", section="Graph")
+@option("--dry-run", is_flag=True, help="Show the plan, and write nothing.", section="Output file")
+@verifying
+@seed_option("Seed of the comparison.")
 @asserting
 @reporting
 def command(
     file: Path,
     target: Path | None,
-    rename: tuple[tuple[str, str], ...],
+    force: bool,
     dry_run: bool,
+    verify: bool,
+    seed: int,
     no_op: tuple[str, ...],
     op_count: tuple[str, ...],
     max_size: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    **options: Any,
+    **values: Any,
 ) -> int:
-    """Apply graph passes to FILE, whoever made it, and write the outcome with -o.
+    """Apply graph passes to FILE, from any producer, and write the result with -o.
 
-    The passes run in their own order, whatever the order of the options. The outcome is compared with
+    The passes run in their own order, whatever the order of the options. The result is compared with
     FILE in ONNX Runtime, through the preprocessing that was added; if it differs, nothing is written.
     """
     from nfexport.cli.console import Console, print_json, report_assertions
@@ -58,12 +50,15 @@ def command(
     from nfexport.workflows.surgery import surgery
 
     if target is None and not dry_run:
-        raise RecipeError("there is no file to write the outcome to", fix="pass -o OUT.onnx, or --dry-run")
+        raise RecipeError("there is no file to write the result to", fix="pass -o OUT.onnx, or --dry-run")
     assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
     assertions.check_syntax()
+    asked = keywords("surgery", values)
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
-        result = surgery(file, target, rename=dict(rename), dry_run=dry_run, progress=progress, **options)
+        result = surgery(
+            file, target, force=force, dry_run=dry_run, verify=verify, seed=seed, progress=progress, **asked
+        )
     outcomes = assertions.check(result.facts) if result.facts is not None else ()
     if as_json:
         print_json({**result.to_dict(), "assertions": [dataclasses.asdict(outcome) for outcome in outcomes]})

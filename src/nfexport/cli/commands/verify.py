@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nfexport.cli.options import asserting, reporting
+from nfexport.cli.options import asserting, reporting, seed_option
+from nfexport.cli.sections import SectionedCommand, option
 from nfexport.cli.verify_options import (
     check_pages,
     check_providers,
@@ -21,45 +23,42 @@ from nfexport.cli.verify_options import (
 )
 from nfexport.errors import EXIT_VERIFICATION
 
+if TYPE_CHECKING:
+    from nfexport.cli.console import Console
+    from nfexport.inspection.assertions import Outcome
+    from nfexport.workflows.results import VerifyResult
 
-@click.command(name="verify", short_help="Compare an ONNX file with the model that it claims to be.")
+
+@click.command(
+    name="verify", cls=SectionedCommand, short_help="Compare an ONNX file with the model that it claims to be."
+)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--checkpoint",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="The weights, for a file that was exported from a checkpoint.",
+    section="Source",
 )
-@running
 @naming
+@running
 @looking
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
-@click.option("--rtol", type=click.FloatRange(min=0), help="Fixed relative bound, in place of the default rule.")
-@click.option("--atol", type=click.FloatRange(min=0), help="Fixed absolute bound, in place of the default rule.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML too.")
+@seed_option("Seed of the inputs.")
+@option(
+    "--rtol",
+    type=click.FloatRange(min=0),
+    help="Fixed relative tolerance, in place of the measured one.",
+    section="Verification",
+)
+@option(
+    "--atol",
+    type=click.FloatRange(min=0),
+    help="Fixed absolute tolerance, in place of the measured one.",
+    section="Verification",
+)
 @asserting
 @reporting
-def command(
-    file: Path,
-    checkpoint: Path | None,
-    runtimes: tuple[str, ...],
-    providers: tuple[str, ...],
-    model: str | None,
-    bisect: bool,
-    self_test: bool,
-    report: Path | None,
-    plot: Path | None,
-    junit: Path | None,
-    seed: int,
-    rtol: float | None,
-    atol: float | None,
-    no_op: tuple[str, ...],
-    op_count: tuple[str, ...],
-    max_size: str | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    **asked: Any,
-) -> int:
+def command(file: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any) -> int:
     """Rebuild the model from the recipe in FILE and compare the two, in ONNX Runtime at its defaults.
 
     FILE without a recipe is compared with the timm model that --model names, seeded, --pretrained or from a
@@ -69,44 +68,53 @@ def command(
     PyTorch's own float32 makes. Exits with 1 if it does not.
     """
     from nfexport.cli.console import Console, print_json, report_assertions
-    from nfexport.graph.atomic_files import check_target
+    from nfexport.cli.show_verification import show_verification
     from nfexport.inspection import inspect
     from nfexport.inspection.assertions import Assertions
-    from nfexport.verification.tolerance import FixedTolerance
-    from nfexport.workflows.verify import verify
 
-    assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
+    wanted = {name: options[name] for name in ("no_op", "op_count", "max_size")}
+    assertions = Assertions(**wanted)
     assertions.check_syntax()
-    tolerance = None
-    if rtol is not None or atol is not None:
-        tolerance = FixedTolerance(rtol=rtol or 0.0, atol=atol or 0.0)
-    named = named_model(model, checkpoint, asked)
-    check_providers(runtimes, providers)
-    for target, option in ((junit, "--junit"), (report, "--report"), (plot, "--plot")):
-        if target is not None:
-            check_target(target, option=option)
-    check_pages(report=report, plot=plot)
     console = Console(quiet=quiet or as_json, verbose=verbose)
-    with console.live() as progress:
-        result = verify(
-            file,
-            checkpoint=None if named else checkpoint,
-            seed=seed,
-            tolerance=tolerance,
-            runtimes=runtimes or ("onnxruntime",),
-            providers=providers,
-            named=named,
-            bisect=bisect or report is not None or plot is not None,
-            self_test=self_test,
-            progress=progress,
-        )
-    asserts = no_op or op_count or max_size
-    outcomes = assertions.check(inspect(file)) if asserts else ()
-    write_pages(result, report=report, plot=plot)
-    if junit is not None:
-        write_junit(junit, result, outcomes)
+    result = _verify(file, options, console)
+    outcomes = assertions.check(inspect(file)) if any(wanted.values()) else ()
+    _write(result, outcomes, options)
     if as_json:
         print_json({**result.to_dict(), "assertions": [dataclasses.asdict(outcome) for outcome in outcomes]})
     else:
-        console.show_verification(result)
+        show_verification(result, console)
     return result.exit_code if report_assertions(file, outcomes) else EXIT_VERIFICATION
+
+
+def _verify(file: Path, options: Mapping[str, Any], console: Console) -> VerifyResult:
+    from nfexport.graph.atomic_files import check_target
+    from nfexport.verification.tolerance import FixedTolerance
+    from nfexport.workflows.verify import verify
+
+    rtol, atol, checkpoint = options["rtol"], options["atol"], options["checkpoint"]
+    named = named_model(options["model"], checkpoint, options)
+    check_providers(options["runtimes"], options["providers"])
+    for name in ("junit", "report", "plot"):
+        if options[name] is not None:
+            check_target(options[name], option=f"--{name}")
+    check_pages(report=options["report"], plot=options["plot"])
+    fixed = None if rtol is None and atol is None else FixedTolerance(rtol=rtol or 0.0, atol=atol or 0.0)
+    with console.live() as progress:
+        return verify(
+            file,
+            checkpoint=None if named else checkpoint,
+            seed=options["seed"],
+            tolerance=fixed,
+            runtimes=options["runtimes"] or ("onnxruntime",),
+            providers=options["providers"],
+            named=named,
+            bisect=options["bisect"] or options["report"] is not None or options["plot"] is not None,
+            self_test=options["self_test"],
+            progress=progress,
+        )
+
+
+def _write(result: VerifyResult, outcomes: Sequence[Outcome], options: Mapping[str, Any]) -> None:
+    write_pages(result, report=options["report"], plot=options["plot"])
+    if options["junit"] is not None:
+        write_junit(options["junit"], result, outcomes)

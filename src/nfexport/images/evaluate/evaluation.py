@@ -67,7 +67,7 @@ class Evaluation:
             top1=round(self.score.top1, 4),
             top5=None if self.score.top5 is None else round(self.score.top5, 4),
             dataset=dataset or self.data.root.resolve().name,
-            pictures=self.images,
+            images=self.images,
             source=f"nfexport evaluate, {self.score.runtime} {self.score.version}",
         )
 

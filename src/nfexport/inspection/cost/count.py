@@ -16,7 +16,7 @@ from nfexport.inspection.cost.input_sizes import fix_sizes
 from nfexport.inspection.cost.layer_costs import RULES, Cost, LayerCost, Rule
 from nfexport.inspection.cost.sized_graph import Node, SizedGraph, label
 from nfexport.inspection.cost.zero_mean import zero_mean_weights
-from nfexport.recipe.metadata import read_recipe
+from nfexport.passes.recorded import read_recipe
 from nfexport.recipe.recipe import Recipe
 
 KEPT = 2**14

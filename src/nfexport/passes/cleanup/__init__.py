@@ -1,0 +1,1 @@
+"""Passes that make constants and shapes known, which the others ask for."""

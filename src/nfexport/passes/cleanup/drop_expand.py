@@ -1,40 +1,50 @@
 """Drop an Expand in front of an operator that broadcasts anyway.
 
-    Mul(x, Expand(g, Shape(x)))  →  Mul(x, g)        the same for Add, Sub, Div
-
 An attention gate written with expand_as is stored at the size of the feature map, at every inference. Exact:
 an Expand to x's shape only repeats elements, as the operator does by itself. Idempotent.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
 from nfexport.graph.recognisers import is_operator
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
 
-NAME = "drop-expand"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Rewrite in place and report how many were dropped."""
-    dropped = 0
-    for node in model.graph:
-        if not is_operator(node, "Mul", "Add", "Sub", "Div"):
-            continue
-        for index in (0, 1):
-            value, other = node.inputs[index], node.inputs[1 - index]
-            expand = None if value is None else value.producer()
-            if expand is None or other is None or not is_operator(expand, "Expand"):
+class DropExpand(Pass):
+    """Drop an Expand in front of an operator that broadcasts anyway."""
+
+    name = "drop-expand"
+    # before static-shapes, which would otherwise rewrite what is dropped
+    stage, after = Stage.CLEANUP, ("fold-constants",)
+    implied_by = (Bundle.EXPORT,)
+    formula = "Mul(x, Expand(g, Shape(x)))  →  Mul(x, g)        the same for Add, Sub, Div"
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Rewrite in place and report how many were dropped."""
+        dropped = 0
+        for node in model.graph:
+            if not is_operator(node, "Mul", "Add", "Sub", "Div"):
                 continue
-            target = expand.inputs[1]
-            shape = None if target is None else target.producer()
-            if shape is None or not is_operator(shape, "Shape") or shape.inputs[0] is not other:
-                continue
-            if {"start", "end"} & set(shape.attributes):
-                continue
-            node.replace_input_with(index, expand.inputs[0])
-            dropped += 1
-    if dropped:
-        edit.remove_dead(model)
-    return PassReport(name=NAME, changed=dropped, summary=f"{dropped} Expand in front of a broadcast dropped")
+            for index in (0, 1):
+                value, other = node.inputs[index], node.inputs[1 - index]
+                expand = None if value is None else value.producer()
+                if expand is None or other is None or not is_operator(expand, "Expand"):
+                    continue
+                target = expand.inputs[1]
+                shape = None if target is None else target.producer()
+                if shape is None or not is_operator(shape, "Shape") or shape.inputs[0] is not other:
+                    continue
+                if {"start", "end"} & set(shape.attributes):
+                    continue
+                node.replace_input_with(index, expand.inputs[0])
+                dropped += 1
+        if dropped:
+            edit.remove_dead(model)
+        return self.done(model, changed=dropped, summary=f"{dropped} Expand in front of a broadcast dropped")

@@ -1,8 +1,5 @@
 """Write shapes as constants where all but the batch is known.
 
-    Reshape(x, Concat(dim(y, 0), c1, c2, …))  →  Reshape(x, [−1, c1, c2, …])
-    Expand(x, f(dim(y, 0), c1, c2, …))        →  Expand(x, Concat(Gather(Shape(y), [0]), [c1, c2, …]))
-
 A dimension read at run time becomes −1 in a Reshape if it is the only one and the others are positive
 constants; it becomes 0 ("as in the input") if the input has the very same symbolic dimension in that place.
 The chain of Shape, Gather, Equal, Where and Concat that computed it falls away. Exact for every batch size
@@ -14,27 +11,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir, np, onnx
 from nfexport.graph.recognisers import is_default_domain, is_operator
 from nfexport.graph.symbolic_shape import Dim, Element, elements_of
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
 
-NAME = "static-shapes"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Rewrite in place and report how many shapes became constant, or nearly so."""
-    walk = _Walk(model)
-    for node in list(model.graph):
-        walk.visit(node)
-    edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=walk.changed,
-        summary=f"{walk.changed} computed shapes became constants",
+class StaticShapes(Pass):
+    """Write shapes as constants where all but the batch is known."""
+
+    name = "static-shapes"
+    stage, after = Stage.CLEANUP, ("drop-expand",)
+    implied_by = (Bundle.EXPORT,)
+    formula = (
+        "Reshape(x, Concat(dim(y, 0), c1, c2, …))  →  Reshape(x, [−1, c1, c2, …])\n"
+        "Expand(x, f(dim(y, 0), c1, c2, …))        →  Expand(x, Concat(Gather(Shape(y), [0]), [c1, c2, …]))"
     )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Rewrite in place and report how many shapes became constant, or nearly so."""
+        walk = _Walk(model)
+        for node in list(model.graph):
+            walk.visit(node)
+        edit.remove_dead(model)
+        return self.done(
+            model,
+            changed=walk.changed,
+            summary=f"{walk.changed} computed shapes became constants",
+        )
 
 
 class _Walk:

@@ -7,22 +7,32 @@ they are forgotten, and inferred again. Idempotent.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport import process
 from nfexport.graph import edit
 from nfexport.graph.libraries import common_passes, ir
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
 
-NAME = "tidy"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Tidy in place and report how many nodes went."""
-    before = len(model.graph)
-    common_passes.IdentityEliminationPass()(model)
-    edit.remove_dead(model)
-    infer_shapes(model)
-    removed = before - len(model.graph)
-    return PassReport(name=NAME, changed=removed, summary=f"{removed} idle nodes removed")
+class Tidy(Pass):
+    """Clear away what tracing leaves behind: Identity nodes, dead nodes, symbols that shape inference invented."""
+
+    name = "tidy"
+    stage = Stage.CLEANUP
+    implied_by = (Bundle.EXPORT, Bundle.SURGERY)
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Tidy in place and report how many nodes went."""
+        before = len(model.graph)
+        common_passes.IdentityEliminationPass()(model)
+        edit.remove_dead(model)
+        infer_shapes(model)
+        removed = before - len(model.graph)
+        return self.done(model, changed=removed, summary=f"{removed} idle nodes removed")
 
 
 def infer_shapes(model: ir.Model) -> None:

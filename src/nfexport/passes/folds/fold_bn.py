@@ -1,7 +1,5 @@
 """Fold an inference BatchNormalization into the convolution before it.
 
-    BN(Conv(x, w, b))  →  Conv(x, w', b'),   s = scale / sqrt(var + eps),   w' = s·w,   b' = s·(b − mean) + bias
-
 per output channel, in float64, rounded once. Source: arXiv:1502.03167, section 3.1, with the running
 statistics as constants.
 
@@ -11,36 +9,58 @@ convolution with other consumers, weights or statistics that are not constant. I
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_operator, is_training_batch_normalization
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
+from nfexport.recipe.option import Option
 
-NAME = "fold-bn"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Fold in place and report how many BatchNormalizations went into their convolution."""
-    folded: list[str] = []
-    left_alone: dict[str, str] = {}
-    for node, at_top in list(edit.nodes_with_subgraphs(model.graph)):
-        if not is_operator(node, "BatchNormalization"):
-            continue
-        reason = _why_not(node) if at_top else "it is inside the body of an If or Loop"
-        if reason is not None:
-            left_alone[str(node.name)] = reason
-            continue
-        _fold(model.graph, node)
-        folded.append(str(node.name))
-    if folded:
-        edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=len(folded),
-        summary=f"{len(folded)} BatchNormalizations folded into convolutions",
-        facts={"nodes": folded},
-        left_alone=left_alone,
+class FoldBatchNormalization(Pass):
+    """Fold an inference BatchNormalization into the convolution before it."""
+
+    name = "fold-bn"
+    # which needs constant weights
+    stage, after = Stage.FOLDS, ("fold-ws",)
+    options = (
+        Option(
+            flag="--fold-bn",
+            help="Fold BatchNormalization into the convolution before it.",
+            commands=("surgery",),
+        ),
     )
+    implied_by = (Bundle.EXPORT, Bundle.OPTIMIZE)
+    formula = (
+        "BN(Conv(x, w, b))  →  Conv(x, w', b'),   s = scale / sqrt(var + eps),   w' = s·w,   b' = s·(b − mean) + bias"
+    )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Fold in place and report how many BatchNormalizations went into their convolution."""
+        folded: list[str] = []
+        left_alone: dict[str, str] = {}
+        for node, at_top in list(edit.nodes_with_subgraphs(model.graph)):
+            if not is_operator(node, "BatchNormalization"):
+                continue
+            reason = _why_not(node) if at_top else "it is inside the body of an If or Loop"
+            if reason is not None:
+                left_alone[str(node.name)] = reason
+                continue
+            _fold(model.graph, node)
+            folded.append(str(node.name))
+        if folded:
+            edit.remove_dead(model)
+        return self.done(
+            model,
+            changed=len(folded),
+            summary=f"{len(folded)} BatchNormalizations folded into convolutions",
+            facts={"nodes": folded},
+            left_alone=left_alone,
+        )
 
 
 def _why_not(node: ir.Node) -> str | None:

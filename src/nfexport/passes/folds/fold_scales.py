@@ -1,8 +1,5 @@
 """Fold constant factors into the weights of convolutions and matrix products.
 
-    Conv(c·x, w, b)  →  Conv(x, w', b),    w'[o,i] = w[o,i]·c[i]               forward, every reader of c·x
-    c·Conv(x, w, b)  →  Conv(x, w', b'),   w'[o,i] = c[o]·w[o,i],  b' = c·b    backward, into what makes it
-
 c is a constant scalar, or a vector along one axis; Div(x, d) is c = 1/d. Between the product and the weights
 a factor passes through what is linear: pooling, padding with zeros, reshaping, residual additions, attention
 gates; through Relu and MaxPool if it is positive; never through another nonlinearity (`scales.flow` has the
@@ -18,61 +15,81 @@ of an If or Loop. Ensures that no product is left for which it knows a place. Id
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.recognisers import is_operator
+from nfexport.passes.base import Bundle, Changes, Pass, Stage
 from nfexport.passes.folds.scales.axes import dims
 from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.flow import Plan, Search
 from nfexport.passes.folds.scales.formulas import formula_products
 from nfexport.passes.folds.scales.scaled_constants import Ledger, constant_operand, fixed
-from nfexport.passes.report import PassReport
+from nfexport.recipe.option import Option
 
-NAME = "fold-scales"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 _DIRECTIONS = ("backward", "forward")
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Fold in place and report where each factor went."""
-    graph = model.graph
-    formulas = formula_products(graph)
-    ledger = Ledger()
-    folded: dict[str, list[str]] = {}
-    factors: list[Factor] = []
-    left_alone: dict[str, str] = {}
-    changing = True
-    while changing:  # a product that could not go may follow another that went
-        changing, left_alone = False, {}
-        for product in _products(graph, formulas):
-            try:
-                factor = _factor(product)
-                nodes = _place(product, factor, ledger)
-            except Refusal as refusal:
-                left_alone[str(product.name)] = str(refusal)
-                continue
-            _drop(graph, product)
-            folded[str(product.name)] = nodes
-            factors.append(factor)
-            changing = True
-    written = ledger.write(graph)
-    left_alone.update(dict.fromkeys(_products_in_bodies(graph), "it is inside the body of an If or Loop"))
-    left_alone.update(dict.fromkeys(_products_with_inputs(graph), "its factor is an input of the graph too"))
-    if factors:
-        edit.remove_dead(model)
-    return PassReport(
-        name=NAME,
-        changed=len(factors),
-        summary=_summary(len(factors), written, len(left_alone)),
-        facts={
-            "folded": folded,
-            "constants_scaled": written,
-            "largest_scale": max((float(np.abs(f.values).max()) for f in factors), default=None),
-            "smallest_scale": min((float(np.abs(f.values).min()) for f in factors), default=None),
-            "in_formulas": len(formulas),
-        },
-        left_alone=left_alone,
+class FoldScales(Pass):
+    """Fold constant factors into the weights of convolutions and matrix products."""
+
+    name = "fold-scales"
+    # into weights that are constant by then
+    stage, after = Stage.FOLDS, ("fold-bn",)
+    options = (Option(flag="--fold-scales", help="Fold constant factors between layers into weights."),)
+    implied_by = (Bundle.OPTIMIZE,)
+    changes = Changes.WEIGHTS | Changes.FACTORS
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = (
+        "Conv(c·x, w, b)  →  Conv(x, w', b),    w'[o,i] = w[o,i]·c[i]               forward, every reader of c·x\n"
+        "c·Conv(x, w, b)  →  Conv(x, w', b'),   w'[o,i] = c[o]·w[o,i],  b' = c·b    backward, into what makes it"
     )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Fold in place and report where each factor went."""
+        graph = model.graph
+        formulas = formula_products(graph)
+        ledger = Ledger()
+        folded: dict[str, list[str]] = {}
+        factors: list[Factor] = []
+        left_alone: dict[str, str] = {}
+        changing = True
+        while changing:  # a product that could not go may follow another that went
+            changing, left_alone = False, {}
+            for product in _products(graph, formulas):
+                try:
+                    factor = _factor(product)
+                    nodes = _place(product, factor, ledger)
+                except Refusal as refusal:
+                    left_alone[str(product.name)] = str(refusal)
+                    continue
+                _drop(graph, product)
+                folded[str(product.name)] = nodes
+                factors.append(factor)
+                changing = True
+        written = ledger.write(graph)
+        left_alone.update(dict.fromkeys(_products_in_bodies(graph), "it is inside the body of an If or Loop"))
+        left_alone.update(dict.fromkeys(_products_with_inputs(graph), "its factor is an input of the graph too"))
+        if factors:
+            edit.remove_dead(model)
+        return self.done(
+            model,
+            changed=len(factors),
+            summary=_summary(len(factors), written, len(left_alone)),
+            facts={
+                "folded": folded,
+                "constants_scaled": written,
+                "largest_scale": max((float(np.abs(f.values).max()) for f in factors), default=None),
+                "smallest_scale": min((float(np.abs(f.values).min()) for f in factors), default=None),
+                "in_formulas": len(formulas),
+            },
+            left_alone=left_alone,
+        )
 
 
 def remaining(model: ir.Model) -> list[str]:

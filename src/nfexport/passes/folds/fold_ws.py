@@ -1,7 +1,5 @@
 """Fold weight standardisation: compute every convolution's weight once, instead of at every inference.
 
-    Conv(x, f(constants))  →  Conv(x, w'),   w' = f(constants)
-
 whatever operators f is made of: ReduceMean, Sub, Div and Sqrt from separate calls, BatchNormalization in
 training form on a reshaped weight, a chain of Reshape, Cast, Transpose. f is evaluated in float64 and
 rounded once. For weight standardisation f is w'[o] = gain[o]·scale·(w[o] − mean)/sqrt(var + eps), with mean
@@ -18,6 +16,8 @@ Idempotent: a folded graph has nothing to fold.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
@@ -26,63 +26,76 @@ from nfexport.graph.libraries import ir, np
 from nfexport.graph.meta_keys import STANDARDISED
 from nfexport.graph.recognisers import is_operator, is_training_batch_normalization, label
 from nfexport.graph.standardisation import Standardisation, standardise
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
+from nfexport.recipe.option import Option
 
-NAME = "fold-ws"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Fold in place and report how many convolutions were folded.
+class FoldWeightStandardisation(Pass):
+    """Fold weight standardisation: compute every convolution's weight once, instead of at every inference.
 
     facts: the convolutions and the tensors written, largest_weight_error (largest |rounded − exact| over the
     largest number of the tensor; None if none is computed here), bytes of all initializers before and after.
     Raises PassError if a constant weight cannot be evaluated, or overflows its type."""
-    graph = model.graph
-    bytes_before = _initializer_bytes(graph) + _bytes_of_gains(model)
-    folded: dict[ir.Value, ir.Value] = {}
-    names: dict[ir.Value, str] = {}
-    errors: list[float] = []
-    convolutions, written = _standardise_named(model)
-    evaluator = ConstantEvaluator(model)
-    left_alone: dict[str, str] = {}
-    for node, at_top in list(edit.nodes_with_subgraphs(graph)):
-        if _normalises_activations(node, evaluator):
-            left_alone[label(node)] = "it normalises activations with the statistics of the batch"
-        if not is_operator(node, *CONVOLUTIONS) or node.inputs[1] is None:
-            continue
-        weight = node.inputs[1]
-        if edit.is_literal(weight):
-            continue
-        if not at_top:
-            left_alone[label(node)] = "it is inside the body of an If or Loop"
-            continue
-        if (reason := evaluator.why_not_constant(weight)) is not None:
-            left_alone[label(node)] = f"its weight is not constant: {reason}"
-            continue
-        if weight not in folded:
-            folded[weight], error = _fold(graph, evaluator, weight, node)
-            errors.append(error)
-            names[folded[weight]] = _source_name(weight)
-        node.replace_input_with(1, folded[weight])
-        edit.release(weight)  # not at the end, when all weights would be there twice
-        convolutions.append(label(node))
-    edit.remove_dead(model)
-    _take_over_names(graph, names)
-    _ensure(graph, evaluator)
-    return PassReport(
-        name=NAME,
-        changed=len(convolutions),
-        summary=_summary(len(convolutions), len(left_alone)),
-        facts={
-            "convolutions": convolutions,
-            "tensors": [str(value.name) for value in (*written, *folded.values())],
-            "largest_weight_error": max(errors, default=None),
-            "weight_bytes_before": bytes_before,
-            "weight_bytes_after": _initializer_bytes(graph),
-        },
-        left_alone=left_alone,
-    )
+
+    name = "fold-ws"
+    stage = Stage.FOLDS
+    options = (Option(flag="--fold-ws", help="Fold weight standardisation into constant weights."),)
+    implied_by = (Bundle.OPTIMIZE,)
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = "Conv(x, f(constants))  →  Conv(x, w'),   w' = f(constants)"
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Fold in place and report how many convolutions were folded."""
+        graph = model.graph
+        bytes_before = _initializer_bytes(graph) + _bytes_of_gains(model)
+        folded: dict[ir.Value, ir.Value] = {}
+        names: dict[ir.Value, str] = {}
+        errors: list[float] = []
+        convolutions, written = _standardise_named(model)
+        evaluator = ConstantEvaluator(model)
+        left_alone: dict[str, str] = {}
+        for node, at_top in list(edit.nodes_with_subgraphs(graph)):
+            if _normalises_activations(node, evaluator):
+                left_alone[label(node)] = "it normalises activations with the statistics of the batch"
+            if not is_operator(node, *CONVOLUTIONS) or node.inputs[1] is None:
+                continue
+            weight = node.inputs[1]
+            if edit.is_literal(weight):
+                continue
+            if not at_top:
+                left_alone[label(node)] = "it is inside the body of an If or Loop"
+                continue
+            if (reason := evaluator.why_not_constant(weight)) is not None:
+                left_alone[label(node)] = f"its weight is not constant: {reason}"
+                continue
+            if weight not in folded:
+                folded[weight], error = _fold(graph, evaluator, weight, node)
+                errors.append(error)
+                names[folded[weight]] = _source_name(weight)
+            node.replace_input_with(1, folded[weight])
+            edit.release(weight)  # not at the end, when all weights would be there twice
+            convolutions.append(label(node))
+        edit.remove_dead(model)
+        _take_over_names(graph, names)
+        _ensure(graph, evaluator)
+        return self.done(
+            model,
+            changed=len(convolutions),
+            summary=_summary(len(convolutions), len(left_alone)),
+            facts={
+                "convolutions": convolutions,
+                "tensors": [str(value.name) for value in (*written, *folded.values())],
+                "largest_weight_error": max(errors, default=None),
+                "weight_bytes_before": bytes_before,
+                "weight_bytes_after": _initializer_bytes(graph),
+            },
+            left_alone=left_alone,
+        )
 
 
 def computed_weights(model: ir.Model) -> int:

@@ -1,11 +1,7 @@
 """Let the file take pictures in another order of channels than the network's own.
 
-    order bgr:  x'[:, c] = x[:, 2 − c],  c = 0, 1, 2        in front of all else that happens to the picture
-
 As a node: Gather along axis 1 with the indices 2, 1, 0. `fold=True` gives every constant on the way to the
 first convolutions the file's order instead, so that no node is needed and no number changes:
-
-    Conv(k ∘ x', w) = Conv(k' ∘ x, w'),     w'[o,i] = w[o,2−i],     k'[i] = k[2−i]
 
 k stands for a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused where
 something else reads the picture, and for grouped convolutions, whose inputs cannot change places. Applied
@@ -14,47 +10,93 @@ twice it is undone: the recipe of a file knows its order.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import ir, np
+from nfexport.passes.base import Changes, Pass, Request, Stage
 from nfexport.passes.front.preprocessing.first_convolutions import Branch, first_convolutions, per_channel_nodes
 from nfexport.passes.front.preprocessing.graph_head import Head, find_head, put_in_front
 from nfexport.passes.front.preprocessing.padding import fill_value
-from nfexport.passes.report import PassReport
+from nfexport.recipe.option import Option
 
-NAME = "channels"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 AS_NODE = "swap the channels by a node in front (fold=False)"
 BGR = (2, 1, 0)
 
 
-def apply(model: ir.Model, *, order: Literal["bgr"], fold: bool | Literal["auto"] = False) -> PassReport:
-    """Swap in place; the graph's input keeps its name, type and shape. 'auto' folds where that is exact.
+class SwapChannels(Pass):
+    """Let the file take pictures in another order of channels than the network's own.
 
     Raises PassError, and leaves the model as it was, if there are not three channels or the fold is not exact."""
-    if order != "bgr":
-        raise PassError(f"'{order}' is no order of channels", fix="pass --channels bgr, or leave it out for rgb")
-    head = find_head(model)
-    if head.channels != len(BGR):
-        raise PassError(
-            f"input '{head.entry.name}' has {head.channels} channels, and bgr is an order of three",
-            fix="leave out --channels",
-        )
-    try:
-        changed = _fold(model, head) if fold else [_gather(head)]
-    except PassError:
-        if fold != "auto":
-            raise
-        fold, changed = False, [_gather(head)]
-    how = "constants permuted" if fold else "a Gather in front"
-    return PassReport(
-        name=NAME,
-        changed=len(changed),
-        summary=f"the file takes {order.upper()}: {how}",
-        facts={"order": order, "form": "fold" if fold else "nodes", "nodes": [str(node.name) for node in changed]},
+
+    name = "channels"
+    stage, after = Stage.FRONT, ("normalize",)
+    options = (
+        Option(
+            flag="--channels",
+            kind="choice",
+            choices=("rgb", "bgr"),
+            help="Channel order of the input.",
+            section="Preprocessing",
+        ),
     )
+    changes = Changes.INTERFACE
+    already = "swaps the channels"
+    formula = (
+        "order bgr:  x'[:, c] = x[:, 2 − c],  c = 0, 1, 2        in front of all else that happens to the picture\n"
+        "Conv(k ∘ x', w) = Conv(k' ∘ x, w'),     w'[o,i] = w[o,2−i],     k'[i] = k[2−i]"
+    )
+
+    order: Literal["bgr"]
+    fold: bool | Literal["auto"] = False
+
+    @classmethod
+    def asked(cls, request: Request) -> SwapChannels | None:
+        """Fold where that is exact, unless nodes in front normalise: a node that swaps keeps their order readable."""
+        if request.get("channels") != "bgr":
+            return None
+        normalize = request.planned.get("normalize")
+        return cls(order="bgr", fold="auto" if normalize is None or normalize.params["fold"] else False)
+
+    def what_changes(self) -> Changes:
+        """Folded, it changes weights too."""
+        return self.changes | Changes.WEIGHTS if self.fold else self.changes
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Swap in place; the graph's input keeps its name, type and shape. 'auto' folds where that is exact."""
+        fold = self.fold
+        if self.order != "bgr":
+            raise PassError(
+                f"'{self.order}' is no order of channels", fix="pass --channels bgr, or leave it out for rgb"
+            )
+        head = find_head(model)
+        if head.channels != len(BGR):
+            raise PassError(
+                f"input '{head.entry.name}' has {head.channels} channels, and bgr is an order of three",
+                fix="leave out --channels",
+            )
+        try:
+            changed = _fold(model, head) if fold else [_gather(head)]
+        except PassError:
+            if fold != "auto":
+                raise
+            fold, changed = False, [_gather(head)]
+        how = "constants permuted" if fold else "a Gather in front"
+        return self.done(
+            model,
+            changed=len(changed),
+            summary=f"the file takes {self.order.upper()}: {how}",
+            facts={
+                "order": self.order,
+                "form": "fold" if fold else "nodes",
+                "nodes": [str(node.name) for node in changed],
+            },
+        )
 
 
 def _gather(head: Head) -> ir.Node:

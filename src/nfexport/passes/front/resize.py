@@ -1,7 +1,5 @@
 """Take pictures of another size, and resize and crop them in the graph as timm's evaluation transform does.
 
-    y = crop(bytes(R · bytes(x · Cᵀ))),   bytes(v) = min(max(⌊v + ½⌋, 0), 255)
-
 R and C are Pillow's weights (resampling has the formula). For pictures of one fixed size they are two
 constant matrices, cut to the rows and columns that the crop leaves, in Pillow's order of the axes: at every
 opset. For any size they are two Resize, the width first, with antialias=1, exclude_outside=1,
@@ -15,88 +13,137 @@ resizes its input already. OpenVINO's CPU plug-in ignores antialias in cubic mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nfexport.errors import PassError
+from nfexport.errors import PassError, RecipeError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.passes.base import Changes, Pass, Request, Stage
 from nfexport.passes.front.preprocessing import resampling
 from nfexport.passes.front.preprocessing.graph_head import Head, find_head
-from nfexport.passes.opset import convert_opset
-from nfexport.passes.report import PassReport
+from nfexport.passes.front.preprocessing.pixel_range import pixel_range
+from nfexport.passes.opset.convert_opset import ConvertOpset
+from nfexport.recipe.option import Option
+from nfexport.recipe.statistics import BYTE
 
-NAME = "resize"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 ANTIALIAS_FROM = 18
-BYTE = 255.0
 PREFIX = "/preprocessing/resize"
 
 
-def apply(
-    model: ir.Model,
-    *,
-    crop_pct: float,
-    crop_mode: str,
-    interpolation: str,
-    value_range: float = BYTE,
-    from_size: Sequence[int] | None = None,
-    opset: int | None = None,
-) -> PassReport:
-    """Resize in place; the graph's input keeps its name and type, its height and width become those of
-    from_size, or symbols.
+class Resize(Pass):
+    """Take pictures of another size, and resize and crop them in the graph as timm's evaluation transform does.
 
     value_range is the largest value of a pixel, opset that of the finished graph (None: the present one).
     Raises PassError, and leaves the model as it was, if that cannot be done exactly as timm does it."""
-    head = find_head(model)
-    height, width = head.shape[2], head.shape[3]
-    if not isinstance(height, int) or not isinstance(width, int):
-        raise PassError("the network takes pictures of more than one size already", fix="leave out --resize")
-    if head.form:
-        raise PassError(
-            f"input '{head.entry.name}' already goes through node '{head.form[0].name}' ({head.form[0].op_type})",
-            fix="start from the file in which the network takes the picture as it is",
-        )
-    present = model.opset_imports.get("", 1)
-    final = opset if opset is not None else present
-    size = (height, width)
-    target = resampling.target_size(size, crop_pct, crop_mode)
-    if from_size is None and final < ANTIALIAS_FROM:
-        raise PassError(
-            f"pictures of any size cannot be resized at opset {final}: Resize learned it at {ANTIALIAS_FROM}",
-            fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
-        )
-    resampling.weights(2, 2, interpolation)  # refuses what is no filter, before anything is changed
-    if from_size is None and present < ANTIALIAS_FROM:
-        convert_opset.apply(model, opset=ANTIALIAS_FROM)
-        head = find_head(model)
-    build = _Builder(head)
-    readers = list(head.picture.uses())
-    value = head.picture
-    if value_range != BYTE:
-        value = build.node("Mul", value, build.number(BYTE / value_range))
-    if from_size is None:
-        value = _any_size(build, value, size, target, crop_mode, interpolation)
-        dims: tuple[Any, Any] = ("height", "width")
-    else:
-        dims = (int(from_size[0]), int(from_size[1]))
-        form = resampling.geometry(dims, size, crop_pct, crop_mode)
-        rows, columns = resampling.matrices(dims, form, interpolation)
-        value = _fixed_size(build, value, rows, columns, resampling.height_first(dims, form.resized))
-    if value_range != BYTE:
-        value = build.node("Div", value, build.number(BYTE / value_range))
-    value.shape = ir.Shape(head.shape)
-    head.entry.shape = ir.Shape([head.shape[0], head.channels, *dims])
-    for reader in readers:
-        reader.node.replace_input_with(reader.idx, value)
-    what = "any size" if from_size is None else f"{dims[0]}×{dims[1]}"
-    return PassReport(
-        name=NAME,
-        changed=len(build.nodes),
-        summary=f"takes pictures of {what}, resized ({interpolation}) and cropped to {height}×{width}",
-        facts={"form": "Resize" if from_size is None else "matrices", "nodes": [str(n.name) for n in build.nodes]},
+
+    name = "resize"
+    stage, after = Stage.FRONT, ("channels",)
+    options = (
+        Option(
+            flag="--resize",
+            kind="size",
+            choices=("any",),
+            bare="any",
+            metavar="[HxW]",
+            help="Accept images of any size, or of HxW, and do timm's resize and crop in the graph (uint8 NHWC).",
+            section="Preprocessing",
+        ),
     )
+    changes = Changes.INTERFACE
+    already = "resizes its images"
+    formula = "y = crop(bytes(R · bytes(x · Cᵀ))),   bytes(v) = min(max(⌊v + ½⌋, 0), 255)"
+
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    value_range: float = BYTE
+    from_size: tuple[int, int] | None = None
+    opset: int | None = None
+
+    @classmethod
+    def asked(cls, request: Request) -> Resize | None:
+        """Resize and crop as the network's own preprocessing does."""
+        size, network, opset = request.get("resize"), request.network, request.opset
+        if size is None:
+            return None
+        if network is None or network.crop_mode == "none":
+            raise RecipeError(
+                "how the model's images are resized is unknown: the file has no recipe",
+                fix="use --resize on a file that nfexport exported, or at export",
+            )
+        if size == "any" and opset is not None and opset < ANTIALIAS_FROM:
+            raise RecipeError(
+                f"images of any size cannot be resized at opset {opset}: Resize learned it at {ANTIALIAS_FROM}",
+                fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
+            )
+        fixed = (size, size) if isinstance(size, int) else size
+        return cls(
+            crop_pct=network.crop_pct,
+            crop_mode=network.crop_mode,
+            interpolation=network.interpolation,
+            value_range=pixel_range(request),
+            from_size=None if fixed == "any" else fixed,
+            opset=opset,
+        )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Resize in place; the graph's input keeps its name and type, its height and width become those of"""
+        head = find_head(model)
+        height, width = head.shape[2], head.shape[3]
+        if not isinstance(height, int) or not isinstance(width, int):
+            raise PassError("the network takes pictures of more than one size already", fix="leave out --resize")
+        if head.form:
+            raise PassError(
+                f"input '{head.entry.name}' already goes through node '{head.form[0].name}' ({head.form[0].op_type})",
+                fix="start from the file in which the network takes the picture as it is",
+            )
+        present = model.opset_imports.get("", 1)
+        final = self.opset if self.opset is not None else present
+        size = (height, width)
+        target = resampling.target_size(size, self.crop_pct, self.crop_mode)
+        if self.from_size is None and final < ANTIALIAS_FROM:
+            raise PassError(
+                f"pictures of any size cannot be resized at opset {final}: Resize learned it at {ANTIALIAS_FROM}",
+                fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
+            )
+        resampling.weights(2, 2, self.interpolation)  # refuses what is no filter, before anything is changed
+        if self.from_size is None and present < ANTIALIAS_FROM:
+            ConvertOpset(opset=ANTIALIAS_FROM).apply(model)
+            head = find_head(model)
+        build = _Builder(head)
+        readers = list(head.picture.uses())
+        value = head.picture
+        if self.value_range != BYTE:
+            value = build.node("Mul", value, build.number(BYTE / self.value_range))
+        if self.from_size is None:
+            value = _any_size(build, value, size, target, self.crop_mode, self.interpolation)
+            dims: tuple[Any, Any] = ("height", "width")
+        else:
+            dims = (int(self.from_size[0]), int(self.from_size[1]))
+            form = resampling.geometry(dims, size, self.crop_pct, self.crop_mode)
+            rows, columns = resampling.matrices(dims, form, self.interpolation)
+            value = _fixed_size(build, value, rows, columns, resampling.height_first(dims, form.resized))
+        if self.value_range != BYTE:
+            value = build.node("Div", value, build.number(BYTE / self.value_range))
+        value.shape = ir.Shape(head.shape)
+        head.entry.shape = ir.Shape([head.shape[0], head.channels, *dims])
+        for reader in readers:
+            reader.node.replace_input_with(reader.idx, value)
+        what = "any size" if self.from_size is None else f"{dims[0]}×{dims[1]}"
+        return self.done(
+            model,
+            changed=len(build.nodes),
+            summary=f"takes pictures of {what}, resized ({self.interpolation}) and cropped to {height}×{width}",
+            facts={
+                "form": "Resize" if self.from_size is None else "matrices",
+                "nodes": [str(n.name) for n in build.nodes],
+            },
+        )
 
 
 class _Builder:

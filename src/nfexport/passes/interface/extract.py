@@ -1,8 +1,5 @@
 """Cut a part out of the graph: what lies between the tensors named.
 
-    inputs     become inputs of the graph; what computed them goes
-    outputs    become its only outputs; what does not lead to them goes
-
 Inputs of the old graph that are still needed stay, behind the new ones; with no `inputs` named nothing is cut,
 with no `outputs` named the present ones stay. Bodies of If and Loop keep the outer tensors that they read, and
 what these need. Types and shapes are those that shape inference knows; sizes without a name from the graph's
@@ -15,53 +12,94 @@ that no output needs, an output that needs no input, or that is one, and a tenso
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import common_passes, ir
+from nfexport.passes.base import Changes, Pass, Request, Stage
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.interface.rename import nearest
-from nfexport.passes.report import PassReport
+from nfexport.recipe.option import Option
 
-NAME = "extract"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> PassReport:
-    """Cut in place.
+class Extract(Pass):
+    """Cut a part out of the graph: what lies between the tensors named.
 
     Raises PassError, and leaves the model as it was, if there is no such part."""
-    graph = model.graph
-    before = len(graph)
-    cut = _find(graph, inputs, "--extract-inputs")
-    ends = _find(graph, outputs, "--extract-outputs") if outputs else list(graph.outputs)
-    for value in cut:
-        if _is_constant(value):
-            raise PassError(
-                f"'{value.name}' is a constant, which the file holds, and cannot become an input",
-                fix="name a tensor that is computed from an input with --extract-inputs",
-            )
-    _check_reach(cut, ends, named=bool(outputs))
-    known = _typed(model, [*cut, *ends])
-    if outputs:
-        graph.outputs[:] = ends
-        for value in ends:
-            value.type, value.shape = known[str(value.name)]
-    entries = [_enter(graph, value, known) for value in cut]
-    common_passes.RemoveUnusedNodesPass()(model)
-    kept = [value for value in graph.inputs if value.uses() or value.is_graph_output()]
-    graph.inputs[:] = [*entries, *(value for value in kept if value not in entries)]
-    for value in [value for value in graph.initializers.values() if not (value.uses() or value.is_graph_output())]:
-        del graph.initializers[str(value.name)]
-    common_passes.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
-    names = {"inputs": _names(graph.inputs), "outputs": _names(graph.outputs)}
-    between = f"from {', '.join(names['inputs'])} to {', '.join(names['outputs'])}"
-    return PassReport(
-        name=NAME,
-        changed=before - len(graph),
-        summary=f"{len(graph)} of {before} nodes stay, {between}",
-        facts=names,
+
+    name = "extract"
+    stage, after = Stage.INTERFACE, ("head",)
+    options = (
+        Option(
+            flag="--extract-inputs",
+            kind="names",
+            help="Cut the model after these tensors, which become its inputs.",
+            section="Graph",
+            commands=("surgery",),
+        ),
+        Option(
+            flag="--extract-outputs",
+            kind="names",
+            help="Cut the model at these tensors, which become its outputs.",
+            section="Graph",
+            commands=("surgery",),
+        ),
     )
+    changes = Changes.INTERFACE
+    formula = (
+        "inputs     become inputs of the graph; what computed them goes\n"
+        "outputs    become its only outputs; what does not lead to them goes"
+    )
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    @classmethod
+    def asked(cls, request: Request) -> Extract | None:
+        """Cut where tensors are named."""
+        inputs, outputs = request.get("extract_inputs", ()), request.get("extract_outputs", ())
+        return cls(inputs=inputs, outputs=outputs) if inputs or outputs else None
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Cut in place."""
+        graph = model.graph
+        before = len(graph)
+        cut = _find(graph, self.inputs, "--extract-inputs")
+        ends = _find(graph, self.outputs, "--extract-outputs") if self.outputs else list(graph.outputs)
+        for value in cut:
+            if _is_constant(value):
+                raise PassError(
+                    f"'{value.name}' is a constant, which the file holds, and cannot become an input",
+                    fix="name a tensor that is computed from an input with --extract-inputs",
+                )
+        _check_reach(cut, ends, named=bool(self.outputs))
+        known = _typed(model, [*cut, *ends])
+        if self.outputs:
+            graph.outputs[:] = ends
+            for value in ends:
+                value.type, value.shape = known[str(value.name)]
+        entries = [_enter(graph, value, known) for value in cut]
+        common_passes.RemoveUnusedNodesPass()(model)
+        kept = [value for value in graph.inputs if value.uses() or value.is_graph_output()]
+        graph.inputs[:] = [*entries, *(value for value in kept if value not in entries)]
+        for value in [
+            value for value in graph.initializers.values() if not (value.uses() or value.is_graph_output())
+        ]:
+            del graph.initializers[str(value.name)]
+        common_passes.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+        names = {"inputs": _names(graph.inputs), "outputs": _names(graph.outputs)}
+        between = f"from {', '.join(names['inputs'])} to {', '.join(names['outputs'])}"
+        return self.done(
+            model,
+            changed=before - len(graph),
+            summary=f"{len(graph)} of {before} nodes stay, {between}",
+            facts=names,
+        )
 
 
 def _find(graph: ir.Graph, names: Sequence[str], option: str) -> list[ir.Value]:

@@ -1,8 +1,5 @@
 """Let the file give probabilities, or the best classes, instead of logits or beside them.
 
-    probs[n, c]        = exp(z[n, c]) / Σ_j exp(z[n, j])                     Softmax over the classes
-    values, indices    = the k largest of probs[n, :], largest first        TopK over the classes; int64
-
 z [batch, classes] are the logits, an output of the graph. Refuses an output of another rank, a k that is
 larger than the number of classes, names that are taken, and logits that come from a Softmax already, which
 is what a second application would be.
@@ -10,76 +7,136 @@ is what a second application would be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nfexport.errors import PassError
+import msgspec
+
+from nfexport.errors import PassError, RecipeError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.recognisers import is_operator
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Changes, Pass, Request, Stage
+from nfexport.recipe.option import Option
+from nfexport.recipe.recipe import SCORES, Output
 
-NAME = "head"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 TOP_K_READS_K = 10
 """The opset from which k is an input of TopK."""
 
 
-def apply(
-    model: ir.Model,
-    *,
-    logits: str | None = None,
-    probs: str | None = None,
-    topk: Mapping[str, Any] | None = None,
-    keep_logits: bool = False,
-    order: Sequence[str] | None = None,
-) -> PassReport:
-    """Add Softmax and TopK in place.
+class TopK(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The best k classes: the names of their probabilities and of their indices."""
+
+    k: Annotated[int, msgspec.Meta(ge=1)]
+    values: str
+    indices: str
+
+
+class AddHead(Pass):
+    """Let the file give probabilities, or the best classes, instead of logits or beside them.
 
     logits names the output to start from; None means the only one. probs is the name of the probabilities;
     topk {'k': int, 'values': name, 'indices': name}. What is not named is no output; the logits stay one if
     keep_logits. order lists all outputs as they shall stand; None appends the new ones.
     Raises PassError, and leaves the model as it was, if that cannot be."""
-    graph = model.graph
-    scores = _logits(graph, logits)
-    classes = scores.shape[1] if scores.shape is not None else None
-    wanted = [name for name in (probs, *((topk["values"], topk["indices"]) if topk else ())) if name is not None]
-    _check_names(graph, wanted, replaced=None if keep_logits else scores.name)
-    if topk is not None and not 1 <= topk["k"] <= (classes if isinstance(classes, int) else topk["k"]):
-        raise PassError(f"the best {topk['k']} of {classes} classes cannot be had", fix="pass a smaller --top-k")
-    position = list(graph.outputs).index(scores)
-    if not keep_logits:
-        del graph.outputs[position]
-        if scores.name in wanted:
-            # behind a Softmax the old name tells nothing any more
-            scores.name = free_name(graph, f"{scores.name}/logits")
-    softmax = _add(graph, "Softmax", [scores], {"axis": 1}, [probs or free_name(graph, "/head/probs")])
-    added = list(softmax.outputs) if probs is not None else []
-    softmax.outputs[0].type, softmax.outputs[0].shape = scores.type, scores.shape
-    if topk is not None:
-        added += _top_k(model, softmax.outputs[0], topk, scores)
-    graph.outputs[position:position] = [] if keep_logits else added
-    if keep_logits:
-        graph.outputs.extend(added)
-    if order is not None:
-        _sort_outputs(graph, order)
-    what = " and ".join(["probabilities"] * (probs is not None) + [f"the best {topk['k']}" for _ in [0] if topk])
-    return PassReport(
-        name=NAME,
-        changed=1 + (topk is not None),
-        summary=f"gives {what} from '{logits or scores.name}'",
-        facts={"outputs": [str(value.name) for value in graph.outputs]},
+
+    name = "head"
+    stage = Stage.INTERFACE
+    options = (
+        Option(
+            flag="--output",
+            keyword="outputs",
+            kind="choice",
+            choices=("logits", "probs", "topk"),
+            multiple=True,
+            help="What the file returns instead of the logits; repeat it for several outputs.",
+            section="Outputs",
+            commands=("surgery",),
+        ),
+        Option(
+            flag="--top-k",
+            kind="integer",
+            minimum=1,
+            default=5,
+            help="Number of classes that topk returns.",
+            section="Outputs",
+            commands=("surgery",),
+        ),
+        Option(
+            flag="--logits",
+            kind="text",
+            metavar="NAME",
+            help="The output that --output starts from, where there are several.",
+            section="Outputs",
+            commands=("surgery",),
+        ),
+    )
+    changes = Changes.INTERFACE
+    formula = (
+        "probs[n, c]        = exp(z[n, c]) / Σ_j exp(z[n, j])                     Softmax over the classes\n"
+        "values, indices    = the k largest of probs[n, :], largest first        TopK over the classes; int64"
     )
 
+    logits: str | None = None
+    probs: str | None = None
+    topk: TopK | None = None
+    keep_logits: bool = False
+    order: tuple[str, ...] | None = None
 
-def _top_k(model: ir.Model, scores: ir.Value, topk: Mapping[str, Any], logits: ir.Value) -> list[ir.Value]:
-    graph, k = model.graph, int(topk["k"])
+    @classmethod
+    def asked(cls, request: Request) -> AddHead | None:
+        """Add what follows from the logits: by the outputs of an export, or by the options of a surgery."""
+        return _of_outputs(request.outputs) if request.command == "export" else _of_options(request)
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Add Softmax and TopK in place."""
+        graph = model.graph
+        scores = _logits(graph, self.logits)
+        classes = scores.shape[1] if scores.shape is not None else None
+        topk = self.topk
+        wanted = [name for name in (self.probs, *((topk.values, topk.indices) if topk else ())) if name is not None]
+        _check_names(graph, wanted, replaced=None if self.keep_logits else scores.name)
+        if topk is not None and isinstance(classes, int) and topk.k > classes:
+            raise PassError(
+                f"there are {classes} classes, fewer than the best {topk.k}", fix="pass a smaller --top-k"
+            )
+        position = list(graph.outputs).index(scores)
+        if not self.keep_logits:
+            del graph.outputs[position]
+            if scores.name in wanted:
+                # behind a Softmax the old name tells nothing any more
+                scores.name = free_name(graph, f"{scores.name}/logits")
+        softmax = _add(graph, "Softmax", [scores], {"axis": 1}, [self.probs or free_name(graph, "/head/probs")])
+        added = list(softmax.outputs) if self.probs is not None else []
+        softmax.outputs[0].type, softmax.outputs[0].shape = scores.type, scores.shape
+        if topk is not None:
+            added += _top_k(model, softmax.outputs[0], topk, scores)
+        graph.outputs[position:position] = [] if self.keep_logits else added
+        if self.keep_logits:
+            graph.outputs.extend(added)
+        if self.order is not None:
+            _sort_outputs(graph, self.order)
+        parts = ["probabilities"] * (self.probs is not None) + ([f"the best {topk.k}"] if topk is not None else [])
+        return self.done(
+            model,
+            changed=1 + (topk is not None),
+            summary=f"gives {' and '.join(parts)} from '{self.logits or scores.name}'",
+            facts={"outputs": [str(value.name) for value in graph.outputs]},
+        )
+
+
+def _top_k(model: ir.Model, scores: ir.Value, topk: TopK, logits: ir.Value) -> list[ir.Value]:
+    graph, k = model.graph, topk.k
     inputs, attributes = [scores], {"axis": 1}
     if model.opset_imports.get("", 1) >= TOP_K_READS_K:
         inputs.append(edit.add_initializer(graph, "/head/k", np.array([k], np.int64)))
     else:
         attributes["k"] = k
-    node = _add(graph, "TopK", inputs, attributes, [topk["values"], topk["indices"]])
+    node = _add(graph, "TopK", inputs, attributes, [topk.values, topk.indices])
     batch = logits.shape[0] if logits.shape is not None else None
     for output, kind in zip(node.outputs, (logits.dtype, ir.DataType.INT64), strict=True):
         output.type = None if kind is None else ir.TensorType(kind)
@@ -130,3 +187,37 @@ def _sort_outputs(graph: ir.Graph, order: Sequence[str]) -> None:
             f"the outputs are {', '.join(by_name)}, not {', '.join(order)}", fix="report this: a fault of nfexport"
         )
     graph.outputs[:] = [by_name[name] for name in order]
+
+
+def _of_outputs(outputs: Sequence[Output]) -> AddHead | None:
+    """Return the head of an export with these outputs, if it needs one."""
+    by_kind = {output.kind: output for output in outputs}
+    if not by_kind.keys() & set(SCORES):
+        return None
+    topk = None
+    if "topk-values" in by_kind:
+        values, indices = by_kind["topk-values"], by_kind["topk-indices"]
+        topk = TopK(k=values.k or 1, values=values.name, indices=indices.name)
+    return AddHead(
+        logits=by_kind["logits"].name if "logits" in by_kind else "logits",
+        probs=by_kind["probs"].name if "probs" in by_kind else None,
+        topk=topk,
+        keep_logits="logits" in by_kind,
+        order=tuple(output.name for output in outputs),
+    )
+
+
+def _of_options(request: Request) -> AddHead | None:
+    """Return the head that a surgery adds."""
+    asked, logits = set(request.get("outputs", ())), request.get("logits")
+    if not asked - {"logits"}:
+        if logits is not None:
+            raise RecipeError("--logits is for --output, which is not asked for", fix="add --output probs or topk")
+        return None
+    topk = TopK(k=request.get("top_k", 5), values="topk_values", indices="topk_indices")
+    return AddHead(
+        logits=logits,
+        probs="probs" if "probs" in asked else None,
+        topk=topk if "topk" in asked else None,
+        keep_logits="logits" in asked,
+    )

@@ -1,7 +1,5 @@
 """Give inputs and outputs of the graph other names, all at once.
 
-    names = {OLD: NEW, …}        {'a': 'b', 'b': 'a'} swaps
-
 A name stands for one tensor. Where that tensor is input and output at once, or an output twice, or an output
 that is an initializer, the new name holds for all of it. Tensors inside the graph keep their names.
 
@@ -12,54 +10,84 @@ of If and Loop included) and keeps, one NEW for two tensors, and a NEW that is e
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from nfexport.errors import PassError
 from nfexport.graph.libraries import ir
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Changes, Pass, Request, Stage
+from nfexport.recipe.option import Option
 
-NAME = "rename"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model, *, names: Mapping[str, str]) -> PassReport:
-    """Rename in place.
+class Rename(Pass):
+    """Give inputs and outputs of the graph other names, all at once.
 
     Raises PassError, and leaves the model as it was, if one of the names cannot be given."""
-    graph = model.graph
-    interface = {str(value.name): value for value in (*graph.inputs, *graph.outputs)}
-    changes = {old: new for old, new in names.items() if old != new}
-    for old in names:
-        if old not in interface:
-            _refuse_unknown(graph, old)
-    staying = {name: what for name, what in _tensors(graph) if name not in changes}
-    given: dict[str, str] = {}
-    for old, new in changes.items():
-        if not new or new != new.strip():
-            raise PassError(
-                f"'{old}' cannot be named '{new}', which is empty or has blanks at its ends", fix="pass another name"
-            )
-        if new in given:
-            raise PassError(f"'{given[new]}' and '{old}' cannot both be named '{new}'", fix="pass two names")
-        if new in staying:
-            raise PassError(
-                f"'{old}' cannot be named '{new}', as {staying[new]} has that name",
-                fix="pass another name" + (f", or rename '{new}' too" if new in interface else ""),
-            )
-        given[new] = old
-    initializers = list(graph.initializers.values())
-    # an initializer's name is its key: all keys go first, so that a swap meets no name in use
-    graph.initializers.clear()
-    for old, new in changes.items():
-        value = interface[old]
-        value.name = new
-    for value in initializers:
-        graph.register_initializer(value)
-    return PassReport(
-        name=NAME,
-        changed=len(changes),
-        summary=", ".join(f"'{old}' is now '{new}'" for old, new in changes.items()) or "every name was so already",
-        facts={"names": dict(changes)},
+
+    name = "rename"
+    stage, after = Stage.INTERFACE, ("extract",)
+    options = (
+        Option(
+            flag="--rename",
+            kind="pairs",
+            metavar="OLD=NEW",
+            help="Rename an input or output; repeat it for several.",
+            section="Outputs",
+        ),
     )
+    changes = Changes.INTERFACE
+    formula = "names = {OLD: NEW, …}        {'a': 'b', 'b': 'a'} swaps"
+
+    names: dict[str, str]
+
+    @classmethod
+    def asked(cls, request: Request) -> Rename | None:
+        """Rename what is named."""
+        names = request.get("rename")
+        return cls(names=dict(names)) if names else None
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Rename in place."""
+        graph = model.graph
+        interface = {str(value.name): value for value in (*graph.inputs, *graph.outputs)}
+        changes = {old: new for old, new in self.names.items() if old != new}
+        for old in self.names:
+            if old not in interface:
+                _refuse_unknown(graph, old)
+        staying = {name: what for name, what in _tensors(graph) if name not in changes}
+        given: dict[str, str] = {}
+        for old, new in changes.items():
+            if not new or new != new.strip():
+                raise PassError(
+                    f"'{old}' cannot be named '{new}', which is empty or has blanks at its ends",
+                    fix="pass another name",
+                )
+            if new in given:
+                raise PassError(f"'{given[new]}' and '{old}' cannot both be named '{new}'", fix="pass two names")
+            if new in staying:
+                raise PassError(
+                    f"'{old}' cannot be named '{new}', as {staying[new]} has that name",
+                    fix="pass another name" + (f", or rename '{new}' too" if new in interface else ""),
+                )
+            given[new] = old
+        initializers = list(graph.initializers.values())
+        # an initializer's name is its key: all keys go first, so that a swap meets no name in use
+        graph.initializers.clear()
+        for old, new in changes.items():
+            value = interface[old]
+            value.name = new
+        for value in initializers:
+            graph.register_initializer(value)
+        return self.done(
+            model,
+            changed=len(changes),
+            summary=", ".join(f"'{old}' is now '{new}'" for old, new in changes.items())
+            or "every name was so already",
+            facts={"names": dict(changes)},
+        )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,0 +1,1 @@
+"""Passes for the opset and the runtimes that read it."""

@@ -1,7 +1,5 @@
 """Lower or raise a graph to exactly one opset, operator by operator.
 
-    node of the source opset  →  nodes of the target opset that compute the same
-
 An operator whose version is the same at both opsets stays as it is, and so does one whose new version left
 the meaning alone (opset_rules.unchanged has the table); the others have a rule each (opset_rules). Bodies
 of If, Loop and Scan are carried too. Operators of other domains have a version of their own and stay.
@@ -16,63 +14,94 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
 
 from nfexport.errors import PassError
 from nfexport.graph.libraries import ir, onnx
 from nfexport.graph.recognisers import is_default_domain
+from nfexport.passes.base import Bundle, Pass, Request, Stage
 from nfexport.passes.opset.rules import RULES
 from nfexport.passes.opset.rules.facts import ValueFacts, fill_in
 from nfexport.passes.opset.rules.replacement import Replacement, replace_all
 from nfexport.passes.opset.rules.rewrite_site import RewriteSite
 from nfexport.passes.opset.rules.schemas import CannotCarry, newest, since
-from nfexport.passes.report import PassReport
+from nfexport.recipe.option import Option
 
-NAME = "convert-opset"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 OLDEST = 9
 OLDEST_SOURCE = 7
 """Opset 7 brought today's broadcasting; the rules read nothing older."""
 
 
-def apply(model: ir.Model, *, opset: int) -> PassReport:
-    """Carry the model to the opset in place, and set the smallest IR version that fits.
+class ConvertOpset(Pass):
+    """Lower or raise a graph to exactly one opset, operator by operator.
 
     New nodes are named after the node that they replace ('/act/Gelu/Erf') and inherit its metadata and doc
     string; outputs keep their names; new constants are initializers, and those that fell out of use go.
     Raises PassError, and leaves the model as it was, if a node cannot be carried; the fix names the nearest
-    opset to which the whole graph can.
-    """
-    if not OLDEST <= opset <= newest():
-        raise PassError(
-            f"opset {opset} is outside {OLDEST}..{newest()}", fix=f"choose one from {OLDEST} to {newest()}"
-        )
-    source = _source_opset(model)
-    nodes = [node for node in model.graph.all_nodes() if is_default_domain(node)]
-    before = sum(1 for _ in model.graph.all_nodes())
-    replacements = _plan(model, nodes, source, opset)
-    new_values = replace_all(model, replacements, opset=opset)
-    model.graph.opset_imports.pop("ai.onnx", None)
-    model.graph.opset_imports[""] = opset
-    model.ir_version = _smallest_ir_version(model.graph.opset_imports)
-    fill_in(model, new_values)
-    carried = collections.Counter(r.node.op_type for r in replacements)
-    return PassReport(
-        name=NAME,
-        changed=len(replacements),
-        summary=f"opset {source} to {opset}: {len(replacements)} of {before} nodes have another form there",
-        facts={
-            "from": source,
-            "to": opset,
-            "ir_version": model.ir_version,
-            "operators": dict(sorted(carried.items())),
-            "nodes_before": before,
-            "nodes_after": sum(1 for _ in model.graph.all_nodes()),
-        },
-        left_alone={
-            str(node.name): f"an operator of the domain {node.domain!r}, which has its own version"
-            for node in model.graph.all_nodes()
-            if not is_default_domain(node)
-        },
+    opset to which the whole graph can."""
+
+    name = "convert-opset"
+    stage, after = Stage.OPSET, ("guard-pooling",)
+    options = (
+        Option(
+            flag="--opset",
+            kind="integer",
+            help="Convert the graph to this ONNX opset, exactly.",
+            section="Graph",
+            commands=("surgery",),
+        ),
     )
+    implied_by = (Bundle.EXPORT,)
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = "node of the source opset  →  nodes of the target opset that compute the same"
+
+    opset: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+    @classmethod
+    def asked(cls, request: Request) -> ConvertOpset | None:
+        """Convert to the opset of an export, or to the one that a surgery is told."""
+        opset = request.opset if request.command == "export" else request.get("opset")
+        return None if opset is None else cls(opset=opset)
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Carry the model to the opset in place, and set the smallest IR version that fits."""
+        if not OLDEST <= self.opset <= newest():
+            raise PassError(
+                f"opset {self.opset} is outside {OLDEST}..{newest()}", fix=f"choose one from {OLDEST} to {newest()}"
+            )
+        source = _source_opset(model)
+        nodes = [node for node in model.graph.all_nodes() if is_default_domain(node)]
+        before = sum(1 for _ in model.graph.all_nodes())
+        replacements = _plan(model, nodes, source, self.opset)
+        new_values = replace_all(model, replacements, opset=self.opset)
+        model.graph.opset_imports.pop("ai.onnx", None)
+        model.graph.opset_imports[""] = self.opset
+        model.ir_version = _smallest_ir_version(model.graph.opset_imports)
+        fill_in(model, new_values)
+        carried = collections.Counter(r.node.op_type for r in replacements)
+        return self.done(
+            model,
+            changed=len(replacements),
+            summary=f"opset {source} to {self.opset}: {len(replacements)} of {before} nodes have another form there",
+            facts={
+                "from": source,
+                "to": self.opset,
+                "ir_version": model.ir_version,
+                "operators": dict(sorted(carried.items())),
+                "nodes_before": before,
+                "nodes_after": sum(1 for _ in model.graph.all_nodes()),
+            },
+            left_alone={
+                str(node.name): f"an operator of the domain {node.domain!r}, which has its own version"
+                for node in model.graph.all_nodes()
+                if not is_default_domain(node)
+            },
+        )
 
 
 def _source_opset(model: ir.Model) -> int:

@@ -1,0 +1,1 @@
+"""Passes that lower the precision."""

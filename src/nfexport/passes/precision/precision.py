@@ -1,8 +1,5 @@
 """Store weights in float16, and compute in it.
 
-    fp16-weights    w  →  Cast(w₁₆, float32),  w₁₆ = round(w)         half the bytes, float32 arithmetic
-    fp16            y = f₁₆(x₁₆, w₁₆)                                 float16 arithmetic between float32 ends
-
 Under 'fp16' inputs and outputs stay float32, and so does all in front of the first layer, where
 (x − mean) / std would lose what pixels tell. Float32, and named with the reason, stay nodes with constants
 that float16 cannot hold (|w| > 65504, or a tensor that rounding changes by more than 2⁻¹⁰ of its largest
@@ -15,18 +12,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name, relative_error
 from nfexport.graph.libraries import Array, ir, np, onnx
 from nfexport.graph.recognisers import is_default_domain
+from nfexport.passes.base import Changes, Pass, Request, Stage
 from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.precision.analysis.float16_ranges import LARGEST, overflowing
-from nfexport.passes.report import PassReport
+from nfexport.recipe.option import Option
 
-NAME = "precision"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 SMALL = 16
 """Elements below which a constant is not worth a Cast."""
@@ -46,22 +46,55 @@ LONG_SUM = 2048
 MEANS = ("ReduceMean", "ReduceSum", "GlobalAveragePool", "InstanceNormalization", "LayerNormalization")
 
 
-def apply(model: ir.Model, *, form: Literal["fp16", "fp16-weights"]) -> PassReport:
-    """Lower the precision in place; inputs and outputs keep their types.
+class LowerPrecision(Pass):
+    """Store weights in float16, and compute in it.
 
     Raises PassError if there is no such form, or if the graph has bodies of If or Loop and form is fp16."""
-    if form not in ("fp16", "fp16-weights"):
-        raise PassError(f"'{form}' is no precision", fix="pass --precision fp16 or fp16-weights")
-    before = _bytes(model)
-    left_alone = _store_half(model) if form == "fp16-weights" else _compute_half(model)
-    after = _bytes(model)
-    return PassReport(
-        name=NAME,
-        changed=int(after != before),
-        summary=f"{form}: initializers from {before:,} to {after:,} bytes",
-        facts={"form": form, "bytes_before": before, "bytes_after": after, "float32_nodes": list(left_alone)},
-        left_alone=left_alone,
+
+    name = "precision"
+    stage = Stage.PRECISION
+    options = (
+        Option(
+            flag="--precision",
+            kind="choice",
+            choices=("fp16", "fp16-weights"),
+            help="Store the weights in float16, and compute in it (fp16); inputs and outputs keep their types.",
+            section="Precision",
+        ),
     )
+    changes = Changes.WEIGHTS | Changes.NUMBERS
+    formula = (
+        "fp16-weights    w  →  Cast(w₁₆, float32),  w₁₆ = round(w)         half the bytes, float32 arithmetic\n"
+        "fp16            y = f₁₆(x₁₆, w₁₆)                                 float16 arithmetic between float32 ends"
+    )
+
+    form: Literal["fp16", "fp16-weights"]
+
+    @classmethod
+    def asked(cls, request: Request) -> LowerPrecision | None:
+        """Lower the precision to the form asked for."""
+        form = request.get("precision")
+        return None if form is None else cls(form=form)
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Lower the precision in place; inputs and outputs keep their types."""
+        if self.form not in ("fp16", "fp16-weights"):
+            raise PassError(f"'{self.form}' is not a precision", fix="pass --precision fp16 or fp16-weights")
+        before = _bytes(model)
+        left_alone = _store_half(model) if self.form == "fp16-weights" else _compute_half(model)
+        after = _bytes(model)
+        return self.done(
+            model,
+            changed=int(after != before),
+            summary=f"{self.form}: initializers from {before:,} to {after:,} bytes",
+            facts={
+                "form": self.form,
+                "bytes_before": before,
+                "bytes_after": after,
+                "float32_nodes": list(left_alone),
+            },
+            left_alone=left_alone,
+        )
 
 
 def _store_half(model: ir.Model) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Passes that write the graph in a form that runs faster."""

@@ -1,7 +1,5 @@
 """Write the scale and offset behind a group normalisation as one depthwise convolution.
 
-    Add(Mul(x, a), b)  =  Conv(x, w, b, groups = C, kernel 1 × 1),    w[c, 0, 0, 0] = a[c],   w = 1 without Mul
-
 x [batch, C, height, width] comes from InstanceNormalization, by way of the Reshape that gives groups their
 channels back; a and b hold a number for each channel, or one for all.
 
@@ -16,48 +14,73 @@ convolution; factors that vary along anything but channels. Idempotent.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_operator, label
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Changes, Pass, Stage
+from nfexport.recipe.option import Option
 
-NAME = "merge-affine"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 BLOCK = 16
 AXIS = 1
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Merge in place and report the sums that became convolutions."""
-    graph = model.graph
-    merged: list[str] = []
-    left_alone: dict[str, str] = {}
-    for node in list(graph):
-        if not is_operator(node, "InstanceNormalization"):
-            continue
-        x, product, addition = _behind(node)
-        if addition is None:
-            continue
-        name = label(addition)
-        channels = _channels(x)
-        if channels is None:
-            left_alone[name] = "its channels are unknown"
-        elif channels % BLOCK:
-            left_alone[name] = f"its {channels} channels are no multiple of {BLOCK}"
-        else:
-            scale = np.ones(1, np.float32) if product is None else _constant(product, x)
-            offset = _constant(addition, x if product is None else product.outputs[0])
-            scale, offset = _per_channel(scale, channels), _per_channel(offset, channels)
-            if scale is None or offset is None:
-                left_alone[name] = "it varies along more than its channels"
-                continue
-            _replace(graph, x, addition, scale.astype(offset.dtype), offset)
-            merged.append(name)
-    if merged:
-        edit.remove_dead(model)
-    return PassReport.of_nodes(
-        NAME, merged, "scales and offsets of normalisations merged into depthwise convolutions", left_alone
+class MergeAffine(Pass):
+    """Write the scale and offset behind a group normalisation as one depthwise convolution."""
+
+    name = "merge-affine"
+    stage, after = Stage.REWRITES, ("merge-groups",)
+    options = (
+        Option(
+            flag="--merge-affine",
+            kind="switch",
+            help="Write scale and offset of group norms as a convolution.",
+            default_text="with --optimize",
+        ),
     )
+    implied_by = (Bundle.OPTIMIZE,)
+    changes = Changes.WEIGHTS
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = (
+        "Add(Mul(x, a), b)  =  Conv(x, w, b, groups = C, kernel 1 × 1),    w[c, 0, 0, 0] = a[c],   w = 1 without Mul"
+    )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Merge in place and report the sums that became convolutions."""
+        graph = model.graph
+        merged: list[str] = []
+        left_alone: dict[str, str] = {}
+        for node in list(graph):
+            if not is_operator(node, "InstanceNormalization"):
+                continue
+            x, product, addition = _behind(node)
+            if addition is None:
+                continue
+            name = label(addition)
+            channels = _channels(x)
+            if channels is None:
+                left_alone[name] = "its channels are unknown"
+            elif channels % BLOCK:
+                left_alone[name] = f"its {channels} channels are no multiple of {BLOCK}"
+            else:
+                scale = np.ones(1, np.float32) if product is None else _constant(product, x)
+                offset = _constant(addition, x if product is None else product.outputs[0])
+                scale, offset = _per_channel(scale, channels), _per_channel(offset, channels)
+                if scale is None or offset is None:
+                    left_alone[name] = "it varies along more than its channels"
+                    continue
+                _replace(graph, x, addition, scale.astype(offset.dtype), offset)
+                merged.append(name)
+        if merged:
+            edit.remove_dead(model)
+        return self.rewrote(
+            model, merged, "scales and offsets of normalisations merged into depthwise convolutions", left_alone
+        )
 
 
 def _behind(normalisation: ir.Node) -> tuple[ir.Value, ir.Node | None, ir.Node | None]:

@@ -1,9 +1,5 @@
 """Merge the narrow groups of a grouped convolution into groups of whole vectors.
 
-    Conv(x, w, groups = G)  →  Conv(x, w', groups = G / k),    w' block diagonal in w, zero elsewhere
-
-    w'[o, (g mod k)·I + i] = w[o, i]   for the filter o of group g,   0 for the other channels,   k = lcm(I, 16) / I
-
 for groups that take and give I channels each. The zeros add exact zeros to each sum. Where k does not divide
 G, the channels are filled up to the next multiple first: what makes them gets filters more, of zeros, and what
 reads them reads those with weights of 0 (passes.widening has the algebra).
@@ -22,16 +18,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_operator, label
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Changes, Pass, Stage
 from nfexport.passes.rewrites.convolutions.widening import Widening, WideningError
+from nfexport.recipe.option import Option
 
-NAME = "merge-groups"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 BLOCK = 16
 """Channels that a vector of 512 bits holds in float32."""
@@ -40,51 +40,72 @@ WORTH = frozenset({2, 4, 8, 12, 24})
 """Channels of a group for which merging was measured to win at every size; 20, 28 and 72 lose."""
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Merge in place and report which convolutions changed."""
-    graph = model.graph
-    merged: dict[str, str] = {}
-    left_alone: dict[str, str] = {}
-    filled = 0
-    for node in list(graph):
-        if not is_operator(node, "Conv"):
-            continue
-        groups = group_count(node)
-        weight = edit.constant_tensor(node.inputs[1])
-        if groups == 1 or (weight is not None and weight.shape[1] == 1):
-            continue  # depthwise convolutions have kernels of their own
-        if weight is None:
-            left_alone[label(node)] = "its weight is computed at run time; fold it first"
-            continue
-        width = weight.shape.numpy()[1]
-        if width % BLOCK == 0:
-            continue
-        if reason := _why_not(weight.shape.numpy(), groups):
-            left_alone[label(node)] = reason
-            continue
-        factor = math.lcm(width, BLOCK) // width
-        missing = -groups % factor
-        if missing:
-            try:
-                widening = Widening(node, (groups + missing) * width)
-            except WideningError as reason:
-                left_alone[label(node)] = f"its channels cannot be filled up: {reason}"
-                continue
-            widening.carry_out(graph)
-            filled += 1
-        _merge(graph, node, factor)
-        merged[label(node)] = (
-            f"{groups} groups of {width} → {node.attributes.get_int('group', 1)} of {width * factor}"
-        )
-    _check(graph, merged)
-    return PassReport(
-        name=NAME,
-        changed=len(merged),
-        summary=f"{len(merged)} grouped convolutions merged into groups of a multiple of {BLOCK}, {filled} filled up"
-        + (f", {len(left_alone)} left alone" if left_alone else ""),
-        facts={"merged": merged, "filled_up": filled},
-        left_alone=left_alone,
+class MergeGroups(Pass):
+    """Merge the narrow groups of a grouped convolution into groups of whole vectors."""
+
+    name = "merge-groups"
+    stage = Stage.REWRITES
+    options = (
+        Option(
+            flag="--merge-groups",
+            kind="switch",
+            help="Merge narrow groups of grouped convolutions.",
+            default_text="with --optimize",
+        ),
     )
+    implied_by = (Bundle.OPTIMIZE,)
+    changes = Changes.WEIGHTS
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = (
+        "Conv(x, w, groups = G)  →  Conv(x, w', groups = G / k),    w' block diagonal in w, zero elsewhere\n"
+        "w'[o, (g mod k)·I + i] = w[o, i]  for filter o of group g,  0 for the other channels,  k = lcm(I, 16) / I"
+    )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Merge in place and report which convolutions changed."""
+        graph = model.graph
+        merged: dict[str, str] = {}
+        left_alone: dict[str, str] = {}
+        filled = 0
+        for node in list(graph):
+            if not is_operator(node, "Conv"):
+                continue
+            groups = group_count(node)
+            weight = edit.constant_tensor(node.inputs[1])
+            if groups == 1 or (weight is not None and weight.shape[1] == 1):
+                continue  # depthwise convolutions have kernels of their own
+            if weight is None:
+                left_alone[label(node)] = "its weight is computed at run time; fold it first"
+                continue
+            width = weight.shape.numpy()[1]
+            if width % BLOCK == 0:
+                continue
+            if reason := _why_not(weight.shape.numpy(), groups):
+                left_alone[label(node)] = reason
+                continue
+            factor = math.lcm(width, BLOCK) // width
+            missing = -groups % factor
+            if missing:
+                try:
+                    widening = Widening(node, (groups + missing) * width)
+                except WideningError as reason:
+                    left_alone[label(node)] = f"its channels cannot be filled up: {reason}"
+                    continue
+                widening.carry_out(graph)
+                filled += 1
+            _merge(graph, node, factor)
+            merged[label(node)] = (
+                f"{groups} groups of {width} → {node.attributes.get_int('group', 1)} of {width * factor}"
+            )
+        _check(graph, merged)
+        return self.done(
+            model,
+            changed=len(merged),
+            summary=f"{len(merged)} grouped convolutions merged to multiples of {BLOCK}, {filled} filled up"
+            + (f", {len(left_alone)} left alone" if left_alone else ""),
+            facts={"merged": merged, "filled_up": filled},
+            left_alone=left_alone,
+        )
 
 
 def group_count(node: ir.Node) -> int:

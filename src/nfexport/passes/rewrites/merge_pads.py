@@ -1,8 +1,5 @@
 """Let MaxPool do the padding in front of it, where that gives the same maximum.
 
-    MaxPool(Pad(x, −∞))  =  MaxPool(x, pads = p)
-    MaxPool(Pad(x, 0))   =  MaxPool(x, pads = p)      for x ≥ 0
-
 with pads p smaller than the kernel. A cell that a pooling pads counts as −∞. Each window has a cell of x in
 it, and its maximum with 0 is the same as with −∞ where x ≥ 0: behind Relu, Sigmoid, and what keeps their sign.
 
@@ -17,43 +14,66 @@ mode or value, or pads other axes than height and width; one that pads by itself
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
 from nfexport.graph.recognisers import is_operator, label
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
+from nfexport.recipe.option import Option
 
-NAME = "merge-pads"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Exp", "Abs", "Sqrt")
 KEEPS_SIGN = ("Identity", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Merge in place and report which poolings pad now."""
-    changed: list[str] = []
-    left_alone: dict[str, str] = {}
-    for node in list(model.graph):
-        if not is_operator(node, "MaxPool") or node.inputs[0] is None or len(node.outputs) > 1:
-            continue
-        pad = node.inputs[0].producer()
-        if pad is None or not is_operator(pad, "Pad"):
-            continue
-        padding = _padding(pad)
-        if padding is None:
-            left_alone[label(node)] = "its Pad is not one of height and width by a known constant"
-            continue
-        amounts, fill = padding
-        if reason := _why_not(node, amounts) or _why_not_fill(pad, fill):
-            left_alone[label(node)] = reason
-            continue
-        node.attributes.pop("auto_pad", None)
-        node.attributes["pads"] = ir.AttrInt64s("pads", amounts)
-        node.replace_input_with(0, pad.inputs[0])
-        changed.append(label(node))
-    if changed:
-        edit.remove_dead(model)
-    return PassReport.of_nodes(NAME, changed, "Pad merged into the MaxPool behind them", left_alone)
+class MergePads(Pass):
+    """Let MaxPool do the padding in front of it, where that gives the same maximum."""
+
+    name = "merge-pads"
+    stage, after = Stage.REWRITES, ("pool-globally",)
+    options = (
+        Option(
+            flag="--merge-pads",
+            kind="switch",
+            help="Let MaxPool do the padding in front of it.",
+            default_text="with --optimize",
+        ),
+    )
+    implied_by = (Bundle.OPTIMIZE,)
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = (
+        "MaxPool(Pad(x, −∞))  =  MaxPool(x, pads = p)\nMaxPool(Pad(x, 0))   =  MaxPool(x, pads = p)      for x ≥ 0"
+    )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Merge in place and report which poolings pad now."""
+        changed: list[str] = []
+        left_alone: dict[str, str] = {}
+        for node in list(model.graph):
+            if not is_operator(node, "MaxPool") or node.inputs[0] is None or len(node.outputs) > 1:
+                continue
+            pad = node.inputs[0].producer()
+            if pad is None or not is_operator(pad, "Pad"):
+                continue
+            padding = _padding(pad)
+            if padding is None:
+                left_alone[label(node)] = "its Pad is not one of height and width by a known constant"
+                continue
+            amounts, fill = padding
+            if reason := _why_not(node, amounts) or _why_not_fill(pad, fill):
+                left_alone[label(node)] = reason
+                continue
+            node.attributes.pop("auto_pad", None)
+            node.attributes["pads"] = ir.AttrInt64s("pads", amounts)
+            node.replace_input_with(0, pad.inputs[0])
+            changed.append(label(node))
+        if changed:
+            edit.remove_dead(model)
+        return self.rewrote(model, changed, "Pad merged into the MaxPool behind them", left_alone)
 
 
 def _why_not(pool: ir.Node, amounts: tuple[int, ...]) -> str | None:

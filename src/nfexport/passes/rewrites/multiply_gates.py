@@ -1,7 +1,5 @@
 """Write a large 1 × 1 convolution of a single pixel as a product of matrices.
 
-    Conv(x, w, b)  =  Reshape(MatMul(w', Reshape(x, [batch, I, 1])) + b', [batch, O, 1, 1])
-
 for x [batch, I, 1, 1], w [O, I, 1, 1], b [O]; w' [O, I] and b' [O, 1] are the same numbers in another shape. A
 convolution of one pixel is that product. What joins two of them pixel by pixel (the Relu between the two
 convolutions of an attention gate) moves between the Reshapes, and only one pair is left for each gate.
@@ -19,15 +17,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.recognisers import is_operator, label
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
 from nfexport.passes.rewrites.merge_groups import group_count
+from nfexport.recipe.option import Option
 
-NAME = "multiply-gates"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
 
 LARGE = 2**18
 """Numbers of a weight from which on it is worth it: 1 MiB in float32."""
@@ -51,29 +53,46 @@ POINTWISE = frozenset(
 """Operators that compute each number from the numbers in its place, and can be moved past a Reshape."""
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Rewrite in place and report which convolutions became products."""
-    graph = model.graph
-    columns = Columns(graph)
-    changed: list[str] = []
-    left_alone: dict[str, str] = {}
-    for node in list(graph):
-        if not is_operator(node, "Conv"):
-            continue
-        weight = node.inputs[1]
-        assert weight is not None
-        if weight.shape is None or not weight.shape.is_static() or math.prod(weight.shape.numpy()) < LARGE:
-            continue
-        if tuple(weight.shape)[2:] != (1, 1) or not _is_pixel(node.outputs[0]):
-            continue
-        if reason := _why_not(node):
-            left_alone[label(node)] = reason
-            continue
-        _replace(graph, node, columns)
-        changed.append(label(node))
-    if changed:
-        edit.remove_dead(model)
-    return PassReport.of_nodes(NAME, changed, "convolutions of a single pixel written as products", left_alone)
+class MultiplyGates(Pass):
+    """Write a large 1 × 1 convolution of a single pixel as a product of matrices."""
+
+    name = "multiply-gates"
+    stage, after = Stage.REWRITES, ("merge-pads",)
+    options = (
+        Option(
+            flag="--multiply-gates",
+            kind="switch",
+            help="Write large 1×1 convolutions of single pixels as matrix products.",
+            default_text="with --optimize",
+        ),
+    )
+    implied_by = (Bundle.OPTIMIZE,)
+    brings = ("fold-constants", "drop-expand", "static-shapes")
+    formula = "Conv(x, w, b)  =  Reshape(MatMul(w', Reshape(x, [batch, I, 1])) + b', [batch, O, 1, 1])"
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Rewrite in place and report which convolutions became products."""
+        graph = model.graph
+        columns = Columns(graph)
+        changed: list[str] = []
+        left_alone: dict[str, str] = {}
+        for node in list(graph):
+            if not is_operator(node, "Conv"):
+                continue
+            weight = node.inputs[1]
+            assert weight is not None
+            if weight.shape is None or not weight.shape.is_static() or math.prod(weight.shape.numpy()) < LARGE:
+                continue
+            if tuple(weight.shape)[2:] != (1, 1) or not _is_pixel(node.outputs[0]):
+                continue
+            if reason := _why_not(node):
+                left_alone[label(node)] = reason
+                continue
+            _replace(graph, node, columns)
+            changed.append(label(node))
+        if changed:
+            edit.remove_dead(model)
+        return self.rewrote(model, changed, "convolutions of a single pixel written as products", left_alone)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +137,7 @@ class Columns:
         return self.made.get(source) or self._moved(source, reader)
 
     def _reshape(self, value: ir.Value, shape: list[int], reader: ir.Node, name: str) -> ir.Value:
-        title = f"{NAME}/{'column' if len(shape) == 3 else 'pixel'}"
+        title = f"multiply-gates/{'column' if len(shape) == 3 else 'pixel'}"
         target = self.graph.initializers.get(title) or edit.add_initializer(
             self.graph, title, np.array(shape, np.int64)
         )

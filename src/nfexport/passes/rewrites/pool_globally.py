@@ -1,7 +1,5 @@
 """Write a mean over height and width as GlobalAveragePool.
 
-    ReduceMean(x, axes = (2, 3), keepdims = 1)  =  GlobalAveragePool(x)        x [batch, channels, height, width]
-
 The definitions agree: the mean over all pixels of each channel, which stay as 1 × 1.
 
 Why: ONNX Runtime pools in its blocked layout, and reduces in the plain one, to which the whole map is
@@ -12,35 +10,57 @@ Leaves alone, and names: a mean of a value that is not known to have four axes. 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
 from nfexport.graph.recognisers import is_operator, label
-from nfexport.passes.report import PassReport
+from nfexport.passes.base import Bundle, Pass, Stage
 from nfexport.passes.rewrites.convolutions.widening import reduced_axes
+from nfexport.recipe.option import Option
 
-NAME = "pool-globally"
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
 
 
-def apply(model: ir.Model) -> PassReport:
-    """Rewrite in place, in bodies of If and Loop too."""
-    changed: list[str] = []
-    left_alone: dict[str, str] = {}
-    for node, _ in list(edit.nodes_with_subgraphs(model.graph)):
-        if not is_operator(node, "ReduceMean"):
-            continue
-        if node.attributes.get_int("keepdims", 1) != 1:
-            continue
-        source = node.inputs[0]
-        if source is None or source.shape is None:
-            left_alone[label(node)] = "the shape of its input is unknown"
-            continue
-        if len(source.shape) != 4 or reduced_axes(node) != (2, 3):
-            continue
-        _replace(node, source)
-        changed.append(label(node))
-    if changed:
-        edit.remove_dead(model)
-    return PassReport.of_nodes(NAME, changed, "means over height and width written as GlobalAveragePool", left_alone)
+class PoolGlobally(Pass):
+    """Write a mean over height and width as GlobalAveragePool."""
+
+    name = "pool-globally"
+    stage, after = Stage.REWRITES, ("merge-affine",)
+    options = (
+        Option(
+            flag="--pool-globally",
+            kind="switch",
+            help="Write means over height and width as GlobalAveragePool.",
+            default_text="with --optimize",
+        ),
+    )
+    implied_by = (Bundle.OPTIMIZE,)
+    formula = (
+        "ReduceMean(x, axes = (2, 3), keepdims = 1)  =  GlobalAveragePool(x),  x [batch, channels, height, width]"
+    )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Rewrite in place, in bodies of If and Loop too."""
+        changed: list[str] = []
+        left_alone: dict[str, str] = {}
+        for node, _ in list(edit.nodes_with_subgraphs(model.graph)):
+            if not is_operator(node, "ReduceMean"):
+                continue
+            if node.attributes.get_int("keepdims", 1) != 1:
+                continue
+            source = node.inputs[0]
+            if source is None or source.shape is None:
+                left_alone[label(node)] = "the shape of its input is unknown"
+                continue
+            if len(source.shape) != 4 or reduced_axes(node) != (2, 3):
+                continue
+            _replace(node, source)
+            changed.append(label(node))
+        if changed:
+            edit.remove_dead(model)
+        return self.rewrote(model, changed, "means over height and width written as GlobalAveragePool", left_alone)
 
 
 def _replace(node: ir.Node, source: ir.Value) -> None:

@@ -63,8 +63,8 @@ def preprocessing(cfg: Any, size: tuple[int, int]) -> Preprocessing:
         mean=tuple(float(value) for value in cfg.mean),
         std=tuple(float(value) for value in cfg.std),
         crop_pct=float(crop_pct),
-        crop_mode=str(cfg.crop_mode),
-        interpolation=str(cfg.interpolation),
+        crop_mode=cfg.crop_mode,
+        interpolation=cfg.interpolation,
     )
 
 

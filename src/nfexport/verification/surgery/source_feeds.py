@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError, PassError
@@ -71,9 +72,7 @@ def image_batches(
     one that takes floats receive the same. Its element type is widened to float32."""
     network = FilePreprocessing(steps=tuple(added), image_size=source.image_size)
     floats = FilePreprocessing(
-        steps=tuple(
-            dataclasses.replace(step, params={**step.params, "dtype": "float32"}) for step in source.form.steps
-        )
+        steps=tuple(replace(step, params={**step.params, "dtype": "float32"}) for step in source.form.steps)
     )
     sizes = network.source_sizes() or (source.image_size,)
     result = []
@@ -98,7 +97,7 @@ def _preprocessing(added: Sequence[PassStep], known: Preprocessing | None) -> Pr
         return known
     for step in added:
         if step.name == "normalize":
-            return dataclasses.replace(PLAIN, mean=tuple(step.params["mean"]), std=tuple(step.params["std"]))
+            return replace(PLAIN, mean=tuple(step.params["mean"]), std=tuple(step.params["std"]))
     return PLAIN
 
 

@@ -1,0 +1,1 @@
+"""Passes that run last: what a runtime will see."""

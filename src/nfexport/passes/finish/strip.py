@@ -1,0 +1,137 @@
+"""Drop what is written for people who debug the export: doc strings, and metadata below the model.
+
+ONNX gives doc strings and metadata no meaning: the graph computes the same. Types and shapes stay, although
+ONNX's own operators let them be inferred: those of custom operators cannot be. Bodies of If and Loop and local
+functions are included. Refuses nothing. Idempotent.
+
+Removed: doc strings everywhere; metadata_props of nodes, values, tensors, graphs and functions (stack traces and
+module paths of torch's exporter, mostly); model metadata whose key starts with 'pkg.'. Kept: the other metadata of
+the model, which is nfexport's own, or what a user or another tool keeps there for those who read the file (class
+names, strides); producer; types and shapes of tensors; every name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from nfexport.graph.libraries import ir
+from nfexport.passes.base import Pass, Stage
+from nfexport.recipe.option import Option
+
+if TYPE_CHECKING:
+    from nfexport.passes.result import PassOutcome
+
+
+OWN = "nfexport."
+DEBUGGING = "pkg."
+"""Start of the keys under which exporters note where a thing comes from."""
+
+_INLINE_BYTES = 1024
+"""Tensors above this size are weights, which the report leaves out of its count."""
+
+
+_Part: TypeAlias = "ir.Model | ir.Graph | ir.Function | ir.Node | ir.Value | ir.Attr | ir.TensorProtocol"
+"""Everything that may carry a doc string."""
+
+
+class Strip(Pass):
+    """Drop what is written for people who debug the export: doc strings, and metadata below the model."""
+
+    name = "strip"
+    stage, after = Stage.FINISH, ("name-by-module",)
+    options = (
+        Option(
+            flag="--strip",
+            help="Remove doc strings and debugging metadata.",
+            section="Output file",
+        ),
+    )
+
+    def call(self, model: ir.Model) -> PassOutcome:
+        """Strip in place and report how many bytes the file has less, and which entries of the model stay."""
+        before = _size(model)
+        gone = Counter[str]()
+        for part in _parts(model):
+            if part.doc_string:
+                gone["doc strings"] += 1
+                _clear_doc_string(part)
+            if not isinstance(part, (ir.Model, ir.Attr)):
+                gone["metadata"] += len(part.metadata_props)
+                part.metadata_props.clear()
+                if isinstance(part, ir.serde.TensorProtoTensor):
+                    # it is written as it was read
+                    part.raw.ClearField("metadata_props")
+        for key in [key for key in model.metadata_props if key.startswith(DEBUGGING)]:
+            gone["metadata"] += 1
+            del model.metadata_props[key]
+        after = _size(model)
+        kept = sorted(key for key in model.metadata_props if not key.startswith(OWN))
+        stays = f"; the model keeps its entries {', '.join(kept)}" if kept else ""
+        return self.done(
+            model,
+            changed=gone.total(),
+            summary=f"{gone['doc strings']} doc strings and {gone['metadata']} entries of metadata dropped, "
+            f"{before - after} bytes{stays}",
+            facts={"bytes_before": before, "bytes_after": after, "bytes_saved": before - after, "kept": kept},
+        )
+
+
+def _parts(model: ir.Model) -> Iterator[_Part]:
+    """Yield everything that may carry a doc string, each once."""
+    seen: set[int] = set()
+    bodies = [model.graph, *model.graph.subgraphs()]
+    for function in model.functions.values():
+        yield function
+        bodies += [function.graph, *function.graph.subgraphs()]
+    yield model
+    for graph in bodies:
+        parts: list[_Part] = [graph, *graph.inputs, *graph.initializers.values()]
+        for node in graph:
+            parts += [node, *node.outputs, *node.attributes.values()]
+        for part in parts:
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield part
+                yield from _tensors(part)
+
+
+def _tensors(part: _Part) -> Iterator[ir.TensorProtocol]:
+    tensors: list[ir.TensorProtocol] = []
+    if isinstance(part, ir.Value):
+        tensors = [] if part.const_value is None else [part.const_value]
+    elif isinstance(part, ir.Attr) and part.type == ir.AttributeType.TENSOR and not part.is_ref():
+        tensors = [part.as_tensor()]
+    elif isinstance(part, ir.Attr) and part.type == ir.AttributeType.TENSORS and not part.is_ref():
+        tensors = list(part.as_tensors())
+    yield from tensors
+
+
+def _clear_doc_string(part: _Part) -> None:
+    if isinstance(part, ir.serde.TensorProtoTensor):
+        part.raw.ClearField("doc_string")
+    else:
+        part.doc_string = None
+
+
+def _size(model: ir.Model) -> int:
+    """Return the bytes of the serialised model without its weights."""
+    graph = model.graph
+    values = list(graph.initializers.values())
+    weights = {value: value.const_value for value in values if value.const_value is not None}
+    try:
+        graph.initializers.clear()
+        for value, tensor in weights.items():
+            value.const_value = None if tensor.nbytes > _INLINE_BYTES else tensor
+            if value.const_value is not None:
+                graph.initializers.add(value)
+        size: int = ir.to_proto(model).ByteSize()
+    finally:
+        graph.initializers.clear()
+        for value in values:
+            value.const_value = weights.get(value)
+            graph.initializers.add(value)
+    return size + sum(
+        len((tensor.doc_string or "").encode()) for tensor in weights.values() if tensor.nbytes > _INLINE_BYTES
+    )

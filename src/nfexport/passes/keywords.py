@@ -1,0 +1,75 @@
+"""The options that graph passes declare, by the keyword of each, and the values that they take."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from nfexport.errors import RecipeError
+from nfexport.passes import registry
+from nfexport.recipe.option import Command, Kind, Option
+
+_TYPES: Mapping[Kind, Any] = {
+    "flag": bool,
+    "switch": bool,
+    "choice": str,
+    "integer": int,
+    "number": float,
+    "numbers": tuple[float, ...],
+    "text": str,
+    "names": tuple[str, ...],
+    "pairs": dict[str, str],
+    "size": int | tuple[int, int] | str,
+    "path": str,
+}
+
+
+def options(command: Command) -> dict[str, Option]:
+    """Return the options of all passes that a command offers, by keyword, in the order of the passes."""
+    return {
+        option.keyword: option
+        for cls in registry.all_passes()
+        for option in cls.options
+        if command in option.commands
+    }
+
+
+def validated(option: Option, value: Any) -> Any:
+    """Return a value as an option takes it (lists become tuples).
+
+    Raises RecipeError for another type, a word that is not among the choices, or a number below the minimum."""
+    if option.multiple and isinstance(value, str):
+        value = (value,)
+    try:
+        return msgspec.convert(value, _type_of(option), strict=True)
+    except msgspec.ValidationError as error:
+        choices = f"one of {', '.join(option.choices)}" if option.choices else f"a value of the kind '{option.kind}'"
+        raise RecipeError(
+            f"{option.flag} cannot be {str(value)[:60]!r} ({str(error)[:1].lower()}{str(error)[1:]})",
+            fix=f"pass {choices}",
+        ) from error
+
+
+def unknown(keyword: str, known: Iterable[str], what: str) -> RecipeError:
+    """Return the error for a keyword that nothing declares, with the nearest ones that exist."""
+    near = difflib.get_close_matches(keyword, list(known), n=3)
+    return RecipeError(
+        f"{what} has no option '{keyword[:60]}'",
+        fix=f"did you mean {' or '.join(near)}?" if near else "see 'nfexport export --help' for the options",
+    )
+
+
+@functools.cache
+def _type_of(option: Option) -> Any:
+    kind: Any = _TYPES[option.kind]
+    if option.kind == "choice":
+        kind = Literal[option.choices]
+    elif option.kind == "size" and option.choices:
+        kind = int | tuple[int, int] | Literal[option.choices]
+    if option.minimum is not None:
+        kind = Annotated[kind, msgspec.Meta(ge=option.minimum)]
+    return tuple[kind, ...] if option.multiple and option.kind != "pairs" else kind

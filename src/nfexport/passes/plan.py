@@ -1,0 +1,75 @@
+"""From what is asked for to the passes that do it, in their order; and running them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nfexport import extensions
+from nfexport.passes import registry
+from nfexport.passes.base import Bundle, Changes, Pass, Request
+from nfexport.recipe.recipe import Origin, PassStep
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from nfexport.passes.report import PassReport
+
+
+def plan(
+    request: Request, bundles: Collection[Bundle], extra: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Pass, ...]:
+    """Return the passes that a request asks for, and those that the bundles imply, in the order in which they run.
+
+    extra names passes that are asked for by name, with their parameters. The user's options are a set, not a script.
+    In a surgery, passes bring those along that have to run before them.
+    Raises RecipeError for options that contradict each other, and parameters that a pass does not take."""
+    chosen: dict[str, Pass] = {}
+    request = dataclasses.replace(request, planned=chosen)
+    for cls in registry.all_passes():
+        if extra and cls.name in extra:
+            chosen[cls.name] = cls.from_params(extra[cls.name])
+        elif (asked := cls.asked(request)) is not None:
+            chosen[cls.name] = asked
+        elif set(cls.implied_by) & set(bundles) and not _is_refused(cls, request):
+            chosen[cls.name] = cls()
+    if Bundle.SURGERY in bundles:
+        declined = {name for item in chosen.values() for name in item.declines}
+        for name in {name for item in chosen.values() for name in item.brings} - declined - chosen.keys():
+            chosen[name] = registry.get(name)()
+    return tuple(chosen[name] for name in registry.order() if name in chosen)
+
+
+def _is_refused(cls: type[Pass], request: Request) -> bool:
+    """Say whether the switch of a pass is off: --no-merge-groups."""
+    return any(option.kind == "switch" and request.values.get(option.keyword) is False for option in cls.options)
+
+
+def step_of(item: Pass) -> PassStep:
+    """Return the step that a recipe keeps of a pass; one that is not nfexport's is kept with its origin."""
+    origin = None if registry.is_built_in(type(item)) else origin_of(type(item))
+    return PassStep(name=item.name, params=msgspec.to_builtins(item.params), origin=origin)
+
+
+def origin_of(cls: type[Pass]) -> Origin:
+    """Return where the code of a pass comes from, and what it says that it may change."""
+    changes = tuple(change.name.lower() for change in Changes if change.name and change in cls.changes)
+    return Origin(**extensions.origin(cls), changes=changes)
+
+
+def run(model: ir.Model, passes: Sequence[Pass], observe: Callable[[str], None] | None = None) -> list[PassReport]:
+    """Run the passes in place, in the order given, and return what each reports."""
+    reports = []
+    for item in passes:
+        if observe is not None:
+            observe(item.name)
+        reports.append(item.apply(model))
+    return reports
+
+
+def passes_of(steps: Iterable[PassStep]) -> tuple[Pass, ...]:
+    """Return the passes of a recipe's steps. Raises RecipeError for one that is not there, or other parameters."""
+    return tuple(registry.get(step.name).from_params(step.params) for step in steps)

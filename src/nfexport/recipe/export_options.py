@@ -1,0 +1,285 @@
+"""What is asked of an export: where the model comes from, and what the file shall be.
+
+Each field declares its option; the command line and the keyword arguments are made from them. Options of graph passes
+are declared by the passes themselves, and are kept here by their keywords.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from nfexport.recipe.opsets import DEFAULT_OPSET
+from nfexport.recipe.option import Option
+from nfexport.recipe.validation import Above0, Finite, Natural, Pixels, Positive
+
+Asked = Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]
+"""What a file can be asked to return."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a model comes from. checkpoint is the path of a weights file; a recipe inside a file never holds it."""
+
+    model: str
+    pretrained: Annotated[
+        bool,
+        Option(
+            flag="--pretrained",
+            help="Use the trained weights of the architecture's default tag.",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = False
+    checkpoint: Annotated[
+        str | None,
+        Option(
+            flag="--checkpoint",
+            kind="path",
+            help="Load the weights from a .safetensors, .pth or .pt file.",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = None
+    seed: Annotated[
+        Natural,
+        Option(
+            flag="--seed",
+            kind="integer",
+            minimum=0,
+            help="Seed of untrained weights.",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = 0
+    num_classes: Annotated[
+        int | None,
+        Option(
+            flag="--num-classes",
+            kind="integer",
+            help="Number of classes of the classifier.",
+            default_text="the architecture's",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = None
+    image_size: Annotated[
+        int | tuple[Pixels, Pixels] | Literal["train", "test"] | None,
+        Option(
+            flag="--image-size",
+            kind="size",
+            choices=("train", "test"),
+            help="Image size in pixels.",
+            default_text="the size timm reports results at",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = None
+
+
+class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a file shall be.
+
+    passes holds the options of graph passes, by keyword ({'fold_ws': True}), to_options those of the format that `to`
+    names ({'ir_precision': 'fp16'}); extra_passes the passes that were asked
+    for by name, with their parameters: those of other packages, and a user's own. mean and std are the statistics
+    that the network was trained with, one number a channel, in 0..1 or in 0..255."""
+
+    opset: Annotated[
+        int,
+        Option(
+            flag="--opset", kind="integer", help="ONNX opset of the file, exactly; from 9 on.", commands=("export",)
+        ),
+    ] = DEFAULT_OPSET
+    exporter: Annotated[
+        Literal["auto", "torchscript", "dynamo"],
+        Option(
+            flag="--exporter",
+            kind="choice",
+            choices=("auto", "torchscript", "dynamo"),
+            help="torch's exporter; auto uses TorchScript up to opset 17 and dynamo from 18 on.",
+            commands=("export",),
+        ),
+    ] = "auto"
+    batch: Annotated[
+        Positive | Literal["dynamic"],
+        Option(
+            flag="--batch",
+            kind="size",
+            choices=("dynamic",),
+            metavar="N|dynamic",
+            help="Batch size.",
+            commands=("export",),
+        ),
+    ] = "dynamic"
+    dynamic_size: Annotated[
+        bool,
+        Option(
+            flag="--dynamic-size",
+            help="Accept images of any size (height and width are symbolic).",
+            commands=("export",),
+        ),
+    ] = False
+    optimize: Annotated[
+        bool,
+        Option(flag="--optimize", help="Apply every fold and rewrite that makes the file faster."),
+    ] = False
+    extra_passes: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Option(
+            flag="--pass",
+            keyword="extra_passes",
+            kind="text",
+            multiple=True,
+            metavar="FILE.py:CLASS[:KEY=VALUE,...]",
+            help="Run a pass of your own, or NAME for one of another package.",
+        ),
+    ] = {}
+    input_name: Annotated[
+        str,
+        Option(
+            flag="--input-name",
+            kind="text",
+            help="Name of the input tensor.",
+            section="Outputs",
+            commands=("export",),
+        ),
+    ] = "input"
+    output_name: Annotated[
+        str | None,
+        Option(
+            flag="--output-name",
+            kind="text",
+            help="Name of a single output tensor.",
+            default_text="output, or its kind",
+            section="Outputs",
+            commands=("export",),
+        ),
+    ] = None
+    outputs: Annotated[
+        tuple[Asked, ...],
+        Option(
+            flag="--output",
+            keyword="outputs",
+            kind="choice",
+            choices=("logits", "probs", "topk"),
+            multiple=True,
+            help="What the file returns; repeat it for several outputs.",
+            default_text="logits",
+            section="Outputs",
+            commands=("export",),
+        ),
+    ] = ("logits",)
+    top_k: Annotated[
+        Positive,
+        Option(
+            flag="--top-k",
+            kind="integer",
+            minimum=1,
+            help="Number of classes that topk returns.",
+            section="Outputs",
+            commands=("export",),
+        ),
+    ] = 5
+    feature_levels: tuple[int, ...] = ()
+    mean: Annotated[
+        tuple[Finite, ...] | None,
+        Option(
+            flag="--mean",
+            kind="numbers",
+            help="Mean that the network was trained with, per channel, in 0..1 or 0..255.",
+            default_text="the model's",
+            section="Preprocessing",
+        ),
+    ] = None
+    std: Annotated[
+        tuple[Finite, ...] | None,
+        Option(
+            flag="--std",
+            kind="numbers",
+            help="Standard deviation that it was trained with, in the unit of --mean.",
+            default_text="the model's",
+            section="Preprocessing",
+        ),
+    ] = None
+    crop_pct: Annotated[
+        Above0 | None,
+        Option(
+            flag="--crop-pct",
+            kind="number",
+            help="Share of the resized image that the crop keeps.",
+            default_text="timm's",
+            section="Preprocessing",
+            commands=("export",),
+        ),
+    ] = None
+    crop_mode: Annotated[
+        Literal["center", "squash", "border"] | None,
+        Option(
+            flag="--crop-mode",
+            kind="choice",
+            choices=("center", "squash", "border"),
+            help="How images are cropped.",
+            section="Preprocessing",
+            commands=("export",),
+        ),
+    ] = None
+    interpolation: Annotated[
+        Literal["bicubic", "bilinear"] | None,
+        Option(
+            flag="--interpolation",
+            kind="choice",
+            choices=("bicubic", "bilinear"),
+            help="How images are resized.",
+            section="Preprocessing",
+            commands=("export",),
+        ),
+    ] = None
+    labels: tuple[str, ...] | None = None
+    to: Annotated[
+        str,
+        Option(
+            flag="--to",
+            kind="choice",
+            help="Write another format next to the ONNX file too, such as OpenVINO's IR (.xml, .bin).",
+            section="Output file",
+            commands=("export",),
+        ),
+    ] = "onnx"
+    to_options: Mapping[str, Any] = {}
+    external_data: Annotated[
+        bool | None,
+        Option(
+            flag="--external-data",
+            kind="switch",
+            help="Store the weights in a .data file next to the .onnx file.",
+            default_text="only past 2 GiB",
+            section="Output file",
+        ),
+    ] = None
+    passes: Mapping[str, Any] = {}
+
+
+class SurgeryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is asked of a surgery: the fields of ExportOptions that any graph has."""
+
+    optimize: bool = False
+    extra_passes: Mapping[str, Mapping[str, Any]] = {}
+    mean: tuple[Finite, ...] | None = None
+    std: tuple[Finite, ...] | None = None
+    external_data: bool | None = None
+    passes: Mapping[str, Any] = {}
+
+
+@functools.cache
+def declared(kind: type[msgspec.Struct]) -> Mapping[str, Option]:
+    """Return the options that the fields of a type declare, by field."""
+    found: dict[str, Option] = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        for extra in getattr(hint, "__metadata__", ()):
+            if isinstance(extra, Option):
+                found[name] = extra
+    return found

@@ -1,0 +1,32 @@
+"""The step that a quantisation leaves in a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from nfexport.recipe.validation import Digest, Natural
+
+QUANTIZE = "quantize"
+"""Its name among the steps of a recipe."""
+
+Error = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+class QuantizeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a file was made int8, and what that cost.
+
+    kept names the layers that stay in float; error is the largest rms error relative to an output's range, bound what
+    a verification allows; graph_sha256 is the digest of the int8 graph."""
+
+    form: Literal["int8"]
+    method: Literal["minmax", "entropy", "percentile"]
+    calibration: Mapping[str, Any]
+    keep_float: tuple[str, ...]
+    keep_worst: Natural | None
+    kept: tuple[str, ...]
+    error: Error
+    bound: Error
+    graph_sha256: Digest

@@ -1,0 +1,91 @@
+"""The form of an exported file in another format: written next to it, and verified in the runtime that reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfexport import formats
+from nfexport.graph.atomic_files import staged_files
+from nfexport.progress import Stages
+from nfexport.recipe.export_options import ExportOptions
+from nfexport.recipe.recipe import Recipe
+from nfexport.workflows.subjects import converted_subject
+from nfexport.workflows.verify import demand, verify_file
+
+if TYPE_CHECKING:
+    from nfexport.sources import LoadedModel
+    from nfexport.verification import ModelUnderTest
+    from nfexport.verification.verification_report import VerificationReport
+
+ONNX = "onnx"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertedResult:
+    """An exported file in another format: its files, the first of which stands for it.
+
+    size is that of all files in bytes. verification is None if it was not asked for, or no runtime reads the
+    format."""
+
+    format: str
+    title: str
+    files: tuple[Path, ...]
+    options: dict[str, Any]
+    size: int
+    verification: VerificationReport | None
+
+    @property
+    def path(self) -> Path:
+        """The file that stands for the others."""
+        return self.files[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON; size in bytes, of all files together."""
+        return {
+            "format": self.format,
+            "path": str(self.path),
+            "files": [str(path) for path in self.files],
+            "options": self.options,
+            "size": self.size,
+            "verification": None if self.verification is None else self.verification.to_dict(),
+        }
+
+
+def check(options: ExportOptions) -> None:
+    """Raise, before any long work is done, if the format does not exist or cannot be written here."""
+    formats.check_options(None if options.to == ONNX else options.to, options.to_options)
+    if options.to != ONNX:
+        found = formats.get(options.to)
+        found.values(options.to_options)
+        found.check()
+
+
+def write(
+    onnx_file: Path,
+    target: Path,
+    options: ExportOptions,
+    recipe: Recipe,
+    loaded: LoadedModel,
+    subject: ModelUnderTest | None,
+    stages: Stages,
+) -> ConvertedResult:
+    """Write the other format next to the target, verified if there is a subject and a runtime for the format."""
+    found = formats.get(options.to)
+    values = found.values(options.to_options)
+    files = found.targets(target)
+    # the file that stands for the others gets its name last
+    with staged_files([*files[1:], files[0]]) as folder:
+        with stages.stage("convert"):
+            written = found.convert(onnx_file, folder, target.stem, values)
+            size = sum((folder / path.name).stat().st_size for path in files)
+        report = None
+        if subject is not None and found.runtime is not None:
+            with stages.stage("verify-converted"):
+                other = converted_subject(subject, found.stored_precision(written))
+                (report,) = verify_file(written, loaded, other, stages=stages, runtimes=[found.runtime])
+            demand(report, f"{found.title} of the file", recipe)
+    return ConvertedResult(
+        format=options.to, title=found.title, files=files, options=values, size=size, verification=report
+    )

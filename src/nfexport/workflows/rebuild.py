@@ -1,0 +1,182 @@
+"""Build a file again from the recipe inside it, and compare the two byte by byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, OnnxFileError, WeightsUnreachable
+from nfexport.graph.atomic_files import check_target
+from nfexport.graph.model_writer import staged_model
+from nfexport.inspection import FileFacts, inspect
+from nfexport.inspection.difference import diff
+from nfexport.passes import registry
+from nfexport.passes.plan import origin_of
+from nfexport.progress import Progress
+from nfexport.recipe.recipe import Recipe
+from nfexport.recipe.request import RecipeRequest
+from nfexport.recipe.versions import recorded_versions
+from nfexport.workflows.export import export
+
+CHUNK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RebuildResult:
+    """What building a file again found.
+
+    digests and rebuilt_digests are the sha256 of each file, by its name: the ONNX file, and its external data.
+    differences says what is not equal, the cause first. rebuilt is the path of the new file, None if it was not
+    kept."""
+
+    path: Path
+    recipe: Recipe
+    digests: Mapping[str, str]
+    rebuilt_digests: Mapping[str, str]
+    differences: tuple[str, ...]
+    rebuilt: Path | None = None
+
+    @property
+    def reproduced(self) -> bool:
+        """True if the bytes are equal."""
+        return self.digests == self.rebuilt_digests
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the bytes are equal, else 1."""
+        return EXIT_OK if self.reproduced else EXIT_VERIFICATION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "reproduced": self.reproduced,
+            "recipe_sha256": self.recipe.digest,
+            "sha256": dict(self.digests),
+            "rebuilt_sha256": dict(self.rebuilt_digests),
+            "differences": list(self.differences),
+            "rebuilt": None if self.rebuilt is None else str(self.rebuilt),
+        }
+
+
+def rebuild(
+    file: str | Path,
+    output: str | Path | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    verify: bool = True,
+    progress: Progress | None = None,
+) -> RebuildResult:
+    """Build an ONNX file again from the recipe inside it, and compare the two.
+
+    output keeps the new file. checkpoint supplies weights that came from a file. With verify the new file is compared
+    with PyTorch too, as in an export.
+    Raises OnnxFileError if the file has no recipe, WeightsUnreachable if its weights are not here, and what export
+    raises."""
+    path = Path(file)
+    target = None if output is None else Path(output)
+    if target is not None:
+        check_target(target)
+    facts = inspect(path)
+    if facts.recipe_error is not None:
+        raise facts.recipe_error
+    if facts.recipe is None:
+        raise OnnxFileError(f"'{path}' has no recipe, so it cannot be built again", fix="pass a file of nfexport's")
+    recipe = facts.recipe
+    request = _request(recipe, checkpoint)
+    stored_outside = replace(request.options, external_data=bool(facts.external_data))
+    request = replace(request, options=stored_outside)
+    with tempfile.TemporaryDirectory(prefix="nfexport-", dir=path.resolve().parent) as folder:
+        # the name of the external data is part of the file
+        made = Path(folder) / _original_name(path, facts)
+        result = export(request, made, about=facts.about, verify=verify, progress=progress)
+        if facts.evaluation is not None:
+            _record_evaluation(made, facts)
+        digests, rebuilt_digests = _digests(path, facts), _digests(made, inspect(made), as_name=path.name)
+        differences = () if digests == rebuilt_digests else _differences(path, made, recipe, result.recipe)
+        if target is not None:
+            with staged_model(target) as partial:
+                for name in (made.name, *result.facts.external_data):
+                    shutil.copyfile(made.with_name(name), partial.parent / name.replace(made.stem, partial.stem))
+    return RebuildResult(
+        path=path,
+        recipe=recipe,
+        digests=digests,
+        rebuilt_digests=rebuilt_digests,
+        differences=differences,
+        rebuilt=target,
+    )
+
+
+def _request(recipe: Recipe, checkpoint: str | Path | None) -> RecipeRequest:
+    request = RecipeRequest.of(recipe)
+    if recipe.weights.kind == "checkpoint" and checkpoint is None:
+        raise WeightsUnreachable(
+            f"the file was exported from a checkpoint of {recipe.architecture}, which is not here",
+            fix="pass it with --checkpoint FILE",
+        )
+    if checkpoint is None:
+        return request
+    return replace(request, source=replace(request.source, checkpoint=str(checkpoint), pretrained=False))
+
+
+def _original_name(path: Path, facts: FileFacts) -> str:
+    names = [name.removesuffix(".data") for name in facts.external_data if name.endswith(".onnx.data")]
+    return names[0] if names else path.name
+
+
+def _record_evaluation(path: Path, facts: FileFacts) -> None:
+    """Put the accuracy that was measured of the old file into the new one, as `nfexport evaluate --record` does."""
+    from nfexport.images.evaluate.accuracy_record import record_accuracy
+
+    assert facts.evaluation is not None
+    record_accuracy(path, facts.evaluation)
+
+
+def _digests(path: Path, facts: FileFacts, as_name: str | None = None) -> dict[str, str]:
+    named = {as_name or path.name: path} | {name: path.with_name(name) for name in facts.external_data}
+    return {name: _sha256(file) for name, file in named.items()}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _differences(path: Path, made: Path, old: Recipe, new: Recipe) -> tuple[str, ...]:
+    """Say what differs: the causes that the recipes tell first, then what the graphs show."""
+    found = [
+        f"version of {name}: the file was written with {old.versions.get(name)}, here is {version}"
+        for name, version in recorded_versions().items()
+        if old.versions.get(name) != version
+    ]
+    for step in old.steps:
+        if step.origin is None:
+            continue
+        here = origin_of(registry.get(step.name))
+        if here != step.origin:
+            found.append(f"code of the pass '{step.name}': its sha256 or version is not the recorded one")
+    if old.weights.digest != new.weights.digest:
+        found.append(
+            f"weights: the state dict of the recipe is {old.weights.digest[:12]}…, here {new.weights.digest[:12]}…"
+        )
+    for name in old.__struct_fields__:
+        if name not in ("versions", "weights") and getattr(old, name) != getattr(new, name):
+            found.append(f"recipe: '{name}' is {_short(getattr(old, name))}, rebuilt {_short(getattr(new, name))}")
+    found += [f"graph: {change}" for change in diff(path, made).changes]
+    return tuple(found) or ("bytes: the same graph is serialised differently",)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "…"

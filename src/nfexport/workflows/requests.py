@@ -1,0 +1,135 @@
+"""From keyword arguments, or a file, to what is asked for: validated, and complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from nfexport import formats
+from nfexport.errors import RecipeError
+from nfexport.inspection import inspect
+from nfexport.passes import keywords as pass_keywords
+from nfexport.passes import registry
+from nfexport.recipe.export_options import ExportOptions, Source, SurgeryOptions
+from nfexport.recipe.option import Command, Option
+from nfexport.recipe.recipe import Operation, Recipe
+from nfexport.recipe.request import RecipeRequest
+from nfexport.recipe.validation import convert, parse_json, parse_toml, read_text
+
+T = TypeVar("T", ExportOptions, SurgeryOptions)
+
+FIX = "see 'nfexport export --help' for the options and their values"
+
+
+def export_request(model: str, keywords: Mapping[str, Any], what: str = "the export") -> RecipeRequest:
+    """Return what an export is asked for, by the keywords of Source, ExportOptions and the graph passes.
+
+    None stands for an option that was not given. Raises RecipeError for a keyword that is unknown, or a value of
+    another type or out of range."""
+    sources = {field.name for field in msgspec.structs.fields(Source)} - {"model"}
+    source = {"model": model, **{key: _plain(keywords[key]) for key in sources & keywords.keys()}}
+    rest = {key: value for key, value in keywords.items() if key not in sources}
+    options = _options(rest, ExportOptions, "export", what)
+    return RecipeRequest(
+        source=convert(_given(source), Source, what, fix=FIX),
+        options=options,
+    )
+
+
+def surgery_options(keywords: Mapping[str, Any], what: str = "the surgery") -> SurgeryOptions:
+    """Return what a surgery is asked for; see export_request."""
+    return _options(keywords, SurgeryOptions, "surgery", what)
+
+
+def read_request(path: Path) -> RecipeRequest:
+    """Return what a recipe asks for: the one inside an .onnx file, or a .json or .toml file.
+
+    A .toml or .json file that people write has the keywords of nfexport.export, and `model`:
+
+        model = "nfnet_f0"
+        opset = 11
+        fold_ws = true
+
+    Raises RecipeError if it cannot be read, OnnxFileError for an .onnx file that is damaged."""
+    if path.suffix.lower() == ".onnx":
+        facts = inspect(path)
+        if facts.recipe_error is not None:
+            raise facts.recipe_error
+        if facts.recipe is None:
+            raise RecipeError(f"'{path}' has no recipe inside", fix="pass a file that nfexport exported")
+        return RecipeRequest.of(facts.recipe)
+    text, what = read_text(path), f"'{path}'"
+    if path.suffix.lower() == ".toml":
+        raw = parse_toml(text, what)
+    elif path.suffix.lower() == ".json":
+        raw = parse_json(text, what)
+    else:
+        raise RecipeError(f"{what} is not a recipe", fix="pass a .toml, .json or .onnx file")
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{what} is not a table of options", fix=FIX)
+    if "format" in raw:
+        return RecipeRequest.of(Recipe.from_json(text))
+    keywords = {str(key).replace("-", "_"): value for key, value in raw.items()}
+    model = keywords.pop("model", None)
+    if not isinstance(model, str):
+        raise RecipeError(f"{what} does not name a model", fix='add a line such as: model = "nfnet_f0"')
+    operations = convert(keywords.pop("operations", []), tuple[Operation, ...], what, fix=FIX)
+    request = export_request(model, keywords, what)
+    return msgspec.structs.replace(request, operations=operations)
+
+
+def _options(keywords: Mapping[str, Any], kind: type[T], command: Command, what: str) -> T:
+    fields: set[str] = {field.name for field in msgspec.structs.fields(kind)} - {"passes"}
+    offered: dict[str, Option] = pass_keywords.options(command)
+    converting: set[str] = _format_options() if kind is ExportOptions else set()
+    own: dict[str, Any] = {}
+    passes: dict[str, Any] = dict(keywords.get("passes") or {})
+    for key, value in keywords.items():
+        if key == "passes" or value is None:
+            continue
+        if key in fields:
+            own[key] = _plain(value)
+        elif key in offered:
+            passes[key] = value
+        elif key in converting:
+            own["to_options"] = {**own.get("to_options", {}), key: _plain(value)}
+        else:
+            raise pass_keywords.unknown(key, (*fields, *offered), what)
+    for key, value in passes.items():
+        if key not in offered:
+            raise pass_keywords.unknown(key, offered, what)
+        passes[key] = pass_keywords.validated(offered[key], _plain(value))
+    # a flag that is off, or an empty list, asks for nothing
+    passes = {key: value for key, value in passes.items() if value not in (False, (), {}) or _is_switch(offered[key])}
+    for name, params in own.get("extra_passes", {}).items():
+        registry.get(name).from_params(params)
+    found = convert({**own, "passes": passes}, kind, what, fix=FIX)
+    # one form in a recipe: an option at its default is left out, whether it was given or not
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    return kind(**{name: value for name, value in msgspec.structs.asdict(found).items() if value != defaults[name]})
+
+
+def _format_options() -> set[str]:
+    return {option.keyword for name in formats.names() for option in formats.get(name).options}
+
+
+def _is_switch(option: Any) -> bool:
+    return bool(option.kind == "switch")
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as msgspec reads it: paths as strings, sequences as lists."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return value

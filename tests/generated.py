@@ -1,0 +1,127 @@
+"""Write the files that are made from what options and passes declare, or say which of them are out of date.
+
+    python -m tests.generated [--write]
+
+src/nfexport/workflows/keywords.py    types of the keyword arguments of export and surgery
+docs/passes/README.md                 the table of passes (between its two marks)
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from nfexport import formats
+from nfexport.passes import catalogue, keywords, registry
+from nfexport.recipe.export_options import ExportOptions, Source, SurgeryOptions
+from nfexport.recipe.option import Command, Option
+
+ROOT = Path(__file__).parents[1]
+KEYWORDS = ROOT / "src" / "nfexport" / "workflows" / "keywords.py"
+TABLE = ROOT / "docs" / "passes" / "README.md"
+BEGIN, END = "<!-- the table is made by python -m tests.generated --write -->", "<!-- end of the table -->"
+
+HEADER = '''"""Types of the keyword arguments of export and surgery, for type checkers.
+
+Made by `python -m tests.generated --write` from the fields of the options and the declarations of the passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+'''
+
+PLAIN = {
+    "flag": "bool",
+    "switch": "bool | None",
+    "integer": "int | None",
+    "number": "float | None",
+    "numbers": "Sequence[float] | None",
+    "text": "str | None",
+    "names": "Sequence[str]",
+    "pairs": "Mapping[str, str] | None",
+    "path": "str | Path | None",
+}
+
+
+def keyword_types() -> str:
+    """Return the text of keywords.py."""
+    text = HEADER
+    kinds: tuple[tuple[str, Command, tuple[type[msgspec.Struct], ...]], ...] = (
+        ("ExportKeywords", "export", (Source, ExportOptions)),
+        ("SurgeryKeywords", "surgery", (SurgeryOptions,)),
+    )
+    for name, command, structs in kinds:
+        rows = {
+            field: "str | Path | None" if field == "checkpoint" else _field_type(hint)
+            for kind in structs
+            for field, hint in typing.get_type_hints(kind).items()
+            if field not in ("model", "passes")
+        }
+        converting = [option for format_ in formats.names() for option in formats.get(format_).options]
+        for option in (*keywords.options(command).values(), *(converting if command == "export" else ())):
+            rows.setdefault(option.keyword, _option_type(option))
+        text += f'\n\nclass {name}(TypedDict, total=False):\n    """Keyword arguments of nfexport.{command}."""\n\n'
+        text += "".join(f"    {field}: {kind}\n" for field, kind in rows.items())
+    return text
+
+
+def table() -> str:
+    """Return the text of docs/passes/README.md, with the table as it has to be."""
+    text = TABLE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    built_in = [cls for cls in registry.all_passes() if registry.is_built_in(cls)]
+    return f"{before}{BEGIN}\n\n{catalogue.markdown(built_in)}\n{END}{after}"
+
+
+def _field_type(hint: Any) -> str:
+    """Return a type as a caller may pass it: sequences for tuples, a path for the name of a file."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        words = ", ".join(f'"{word}"' for word in arguments)
+        return f"Literal[{words}]"
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_field_type, arguments))
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return f"Sequence[{_field_type(arguments[0])}]"
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_field_type, arguments))}]"
+    return {type(None): "None", Any: "Any"}.get(hint) or str(hint.__name__)
+
+
+def _option_type(option: Option) -> str:
+    if option.kind == "choice":
+        kind = f"Literal[{', '.join(f'{word!r}' for word in option.choices)}]".replace("'", '"')
+        return f"Sequence[{kind}]" if option.multiple else f"{kind} | None"
+    if option.kind == "size":
+        words = f" | Literal[{', '.join(f'{word!r}' for word in option.choices)}]".replace("'", '"')
+        return f"int | tuple[int, int]{words if option.choices else ''} | None"
+    return PLAIN[option.kind]
+
+
+def main() -> int:
+    """Write the files, or say which are out of date."""
+    wrong = [path for path, text in ((KEYWORDS, keyword_types()), (TABLE, table())) if not _is(path, text)]
+    if "--write" in sys.argv[1:]:
+        KEYWORDS.write_text(keyword_types(), encoding="utf-8")
+        TABLE.write_text(table(), encoding="utf-8")
+        return 0
+    for path in wrong:
+        print(f"{path.relative_to(ROOT)} is out of date; run: python -m tests.generated --write")
+    return 1 if wrong else 0
+
+
+def _is(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
