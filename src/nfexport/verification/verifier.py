@@ -87,14 +87,7 @@ def verify_in_runtimes(
     runtime or provider that is not there, ValueError if the module is in training mode."""
     say = progress or (lambda _: None)
     rule = tolerance or under_test.tolerance
-    sessions: list[Session] = []
-    for runtime in runtimes:
-        say(f"loading into {runtime}")
-        session = open_session(model, runtime=runtime, providers=providers)
-        check_interface(
-            session, under_test.input_name, [output.name for output in under_test.outputs], source_of(model)
-        )
-        sessions.append(session)
+    sessions = [_opened(model, runtime, providers, under_test, say) for runtime in runtimes]
     weights = None
     if under_test.weights_kept and tolerance is None:
         from nfexport.verification.weight_check import check_weights  # torch, which only a comparison needs
@@ -121,6 +114,16 @@ def verify_in_runtimes(
         )
         for session, found in zip(sessions, results, strict=True)
     )
+
+
+def _opened(
+    model: Model, runtime: str, providers: Sequence[str], under_test: ModelUnderTest, say: Callable[[str], None]
+) -> Session:
+    """Load the file into a runtime, and hold its inputs and outputs to what is claimed."""
+    say(f"loading into {runtime}")
+    session = open_session(model, runtime=runtime, providers=providers)
+    check_interface(session, under_test.input_name, [output.name for output in under_test.outputs], source_of(model))
+    return session
 
 
 def cases_for(under_test: ModelUnderTest, seed: int) -> list[InputCase]:

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nfexport import formats
 from nfexport.graph.atomic_files import staged_files
 from nfexport.progress import Stages
 from nfexport.recipe.export_options import ExportOptions
 from nfexport.recipe.recipe import Recipe
+from nfexport.workflows.results import ConvertedResult
 from nfexport.workflows.subjects import converted_subject
 from nfexport.workflows.verify import demand, verify_file
 
 if TYPE_CHECKING:
     from nfexport.sources import LoadedModel
     from nfexport.verification import ModelUnderTest
-    from nfexport.verification.verification_report import VerificationReport
 
 ONNX = "onnx"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ConvertedResult:
-    """An exported file in another format: its files, the first of which stands for it.
-
-    size is that of all files in bytes. verification is None if it was not asked for, or no runtime reads the
-    format."""
-
-    format: str
-    title: str
-    files: tuple[Path, ...]
-    options: dict[str, Any]
-    size: int
-    verification: VerificationReport | None
-
-    @property
-    def path(self) -> Path:
-        """The file that stands for the others."""
-        return self.files[0]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values for JSON; size in bytes, of all files together."""
-        return {
-            "format": self.format,
-            "path": str(self.path),
-            "files": [str(path) for path in self.files],
-            "options": self.options,
-            "size": self.size,
-            "verification": None if self.verification is None else self.verification.to_dict(),
-        }
 
 
 def check(options: ExportOptions) -> None:

@@ -18,7 +18,37 @@ if TYPE_CHECKING:
     from nfexport.verification.diagnosis.diagnosis import Diagnosis
     from nfexport.verification.self_test import SelfTest
     from nfexport.verification.verification_report import VerificationReport
-    from nfexport.workflows.other_format import ConvertedResult
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertedResult:
+    """An exported file in another format: its files, the first of which stands for it.
+
+    size is that of all files in bytes. verification is None if it was not asked for, or no runtime reads the
+    format."""
+
+    format: str
+    title: str
+    files: tuple[Path, ...]
+    options: dict[str, Any]
+    size: int
+    verification: VerificationReport | None
+
+    @property
+    def path(self) -> Path:
+        """The file that stands for the others."""
+        return self.files[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON; size in bytes, of all files together."""
+        return {
+            "format": self.format,
+            "path": str(self.path),
+            "files": [str(path) for path in self.files],
+            "options": self.options,
+            "size": self.size,
+            "verification": None if self.verification is None else self.verification.to_dict(),
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,17 +103,10 @@ def surgery(
     the input beyond rounding."""
     from nfexport.graph.model_reader import read_model
 
-    try:
-        options = surgery_options(keywords)
-    except RecipeError as error:
-        if "has no option" in error.problem:
-            raise TypeError(f"surgery(): {error}") from error
-        raise
+    options = _checked(keywords)
     target = None if output is None else Path(output)
     if target is not None:
         check_target(target)
-    if (opset := options.passes.get("opset")) is not None:
-        check_opset(opset)
     stages = Stages(progress)
     with stages.stage("read"):
         model = read_model(source)
@@ -143,15 +136,44 @@ def surgery(
     with stages.stage("passes"):
         ledger = run_with_ledger(model, passes, stages.progress.step)
     operation = Operation(command="surgery", options=_recorded(options), steps=steps)
-    metadata = updated_metadata(record, operation, model.metadata_props, network if _has_own(options) else None)
+    own = network if options.mean is not None else None
+    metadata = updated_metadata(record, operation, model.metadata_props, own)
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     result = dataclasses.replace(result, ledger=tuple(ledger), recipe=read_record(metadata).recipe, path=target)
     if target is None:
         return _returned(model, source, result, compared)
+    return _written(model, target, result, compared, stages, external_data=options.external_data)
+
+
+def _checked(keywords: Mapping[str, Any]) -> SurgeryOptions:
+    """Return the options of a surgery.
+
+    Raises TypeError for a keyword that does not exist, RecipeError for a value that an option does not take."""
+    try:
+        options = surgery_options(keywords)
+    except RecipeError as error:
+        if "has no option" in error.problem:
+            raise TypeError(f"surgery(): {error}") from error
+        raise
+    if (opset := options.passes.get("opset")) is not None:
+        check_opset(opset)
+    return options
+
+
+def _written(
+    model: ir.Model,
+    target: Path,
+    result: SurgeryResult,
+    compared: _Comparing | None,
+    stages: Stages,
+    *,
+    external_data: bool | None,
+) -> SurgeryResult:
+    """Write the model, and return the result once it is checked, compared and has its name."""
     with staged_model(target) as partial:
         with stages.stage("write"):
-            write_model(model, partial, external_data=options.external_data)
+            write_model(model, partial, external_data=external_data)
             facts = dataclasses.replace(inspect(partial), path=target)
             _check(partial)
         report = compared.check(partial) if compared else None
@@ -177,10 +199,6 @@ def _check_not_int8(record: Record, options: SurgeryOptions) -> None:
             "the file is int8, and its recipe holds the digest of the graph that was quantised",
             fix="do it to the float file, and quantise the result",
         )
-
-
-def _has_own(options: SurgeryOptions) -> bool:
-    return options.mean is not None
 
 
 def _network(record: Record, options: SurgeryOptions) -> Preprocessing | None:

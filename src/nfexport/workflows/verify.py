@@ -66,17 +66,11 @@ def verify(
     InputError or MissingPackage for a runtime or provider that is not there."""
     path = Path(path)
     stages = Stages(progress)
-    converted = formats.of_file(path)
-    if converted is not None:
-        others = set(runtimes) - {*DEFAULT, converted.runtime}
-        if converted.runtime is None or named is not None or bisect or self_test or providers or others:
-            raise InputError(
-                f"'{path}' is {converted.title}, which {converted.runtime or 'no runtime of nfexport'} alone runs",
-                fix="verify the ONNX file that it was converted from, or leave the other options out",
-            )
-        runtimes = (converted.runtime,)
-    with stages.stage("read"):
-        claim = _read_onnx(path, named) if converted is None else _read_converted(path, converted)
+    claim = _read(path, named, stages)
+    if claim.format is not None:
+        if bisect or self_test or providers or set(runtimes) - {*DEFAULT, claim.format.runtime}:
+            raise _alone(path, claim.format)
+        runtimes = (str(claim.format.runtime),)
     loaded, subject = _claimed_model(claim, named, checkpoint, stages)
     if subject.precision == "int8" and (bisect or self_test):
         raise InputError(
@@ -117,6 +111,24 @@ def verify(
     return result
 
 
+def _read(path: Path, named: NamedModel | None, stages: Stages) -> _Claim:
+    """Return what a file of any format says that it is."""
+    with stages.stage("read"):
+        converted = formats.of_file(path)
+        if converted is None:
+            return _read_onnx(path, named)
+        if converted.runtime is None or named is not None:
+            raise _alone(path, converted)
+        return _read_converted(path, converted)
+
+
+def _alone(path: Path, converted: Format) -> InputError:
+    return InputError(
+        f"'{path}' is {converted.title}, which {converted.runtime or 'no runtime of nfexport'} alone runs",
+        fix="verify the ONNX file that it was converted from, or leave the other options out",
+    )
+
+
 def _claimed_model(
     claim: _Claim, named: NamedModel | None, checkpoint: str | Path | None, stages: Stages
 ) -> tuple[LoadedModel, ModelUnderTest]:
@@ -145,6 +157,7 @@ class _Claim:
 
     recipe: Recipe | None
     facts: FileFacts | None = None
+    format: Format | None = None
     stored_precision: str | None = None
 
     def disagreements(self, path: Path) -> tuple[str, ...]:
@@ -182,7 +195,7 @@ def _read_converted(path: Path, converted: Format) -> _Claim:
             f"'{path}' has no recipe, so there is no model to compare it with",
             fix=f"convert a file that has one: nfexport MODEL --to {converted.name}",
         )
-    return _Claim(recipe=recipe, stored_precision=converted.stored_precision(path))
+    return _Claim(recipe=recipe, format=converted, stored_precision=converted.stored_precision(path))
 
 
 def verify_file(
