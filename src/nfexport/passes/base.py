@@ -246,6 +246,8 @@ class Pass(_InPlacePass):
 
 @functools.cache
 def _on_onnx_ir(cls: type[Pass]) -> type[Pass]:
+    import onnx_ir as ir
+
     if ir.passes.InPlacePass in cls.__mro__:
         return cls
     named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
