@@ -91,8 +91,7 @@ def test_weights_stay_out_of_the_exporter(module: torch.nn.Module, monkeypatch: 
     export = torch.onnx.export
 
     def watched(given: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        for parameter in given.parameters():
-            seen.append((parameter.numel(), parameter.untyped_storage().nbytes() // parameter.element_size()))
+        seen.extend((p.numel(), p.untyped_storage().nbytes() // p.element_size()) for p in given.parameters())
         return export(given, *args, **kwargs)
 
     monkeypatch.setattr(torch.onnx, "export", watched)

@@ -86,7 +86,7 @@ class _Commands(click.Group):
 )
 @click.version_option(package_name="nfexport", prog_name="nfexport")
 def nfexport() -> None:
-    """From a timm name to an ONNX file that is small, fast, self-describing and verified.
+    r"""From a timm name to an ONNX file that is small, fast, self-describing and verified.
 
     \b
     nfexport nfnet_f0 --opset 11 --fold-ws     export, with seeded weights

@@ -61,12 +61,15 @@ class LiveProgress:
         self._status.stop()
 
     def start(self, stage: str) -> None:
+        """Show a stage."""
         self._status.update(_STAGES.get(stage, stage))
 
     def step(self, text: str) -> None:
+        """Show a step of the stage."""
         self._status.update(text)
 
     def finish(self, stage: str, seconds: float) -> None:
+        """Leave a line for a stage that is done."""
         self._console.print(f"[green]✓[/] {_STAGES.get(stage, stage):<28} [dim]{seconds:6.1f} s[/]")
 
 

@@ -40,6 +40,7 @@ def add_facts(table: Table, facts: FileFacts) -> None:
 
 
 def describe_labels(labels: str | tuple[str, ...] | None) -> str:
+    """Return the class names, or the first of them, for a report."""
     if isinstance(labels, tuple):
         few = ", ".join(labels[:3])
         return f"{few}, … ({len(labels)} in all)" if len(labels) > 3 else few

@@ -86,7 +86,7 @@ def _decode(content: bytes, path: Path) -> Array:
         if proto.data_location == onnx.TensorProto.EXTERNAL:
             raise ValueError("its values are in another file")
         array: Array = onnx.numpy_helper.to_array(proto)
-    except Exception as error:  # noqa: BLE001 (protobuf's DecodeError, whose module differs between its implementations)
+    except Exception as error:
         raise GoldenError(f"'{path}' does not hold a tensor ({printable(str(error))})", fix=MEND) from error
     return array
 

@@ -206,7 +206,7 @@ def _cast_like(node: ir.Node, arrays: list[Array | None]) -> list[Array | None]:
 
 
 def _batch_normalization(node: ir.Node, arrays: list[Array | None]) -> list[Array | None]:
-    """y = scale · (x − mean) / sqrt(var + eps) + bias, with batch statistics in the training form.
+    """Y = scale · (x − mean) / sqrt(var + eps) + bias, with batch statistics in the training form.
 
     Training form: more than one output up to opset 13, training_mode=1 from 14; the variance is biased.
     onnx's reference evaluator ignores the training form up to opset 13.

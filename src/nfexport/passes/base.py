@@ -45,6 +45,7 @@ else:
     _InPlacePass = object
 
     def dataclass_transform(**_: Any) -> Any:
+        """Stand for the marker that type checkers read."""
         return lambda cls: cls
 
 

@@ -100,7 +100,7 @@ def load_file(reference: str) -> type[Pass]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - a user's code may raise anything while it is imported
+    except Exception as error:
         del sys.modules[module_name]
         raise InputError(
             f"'{path}' cannot be imported ({type(error).__name__}: {error})", fix="mend the file"

@@ -45,6 +45,6 @@ def _loads(opset: int) -> bool:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception:  # any refusal is the answer
+    except Exception:  # noqa: BLE001 - any refusal is the answer
         return False
     return True

@@ -51,7 +51,7 @@ class MigraphxSession:
         try:
             program = self._program({name: list(array.shape) for name, array in arrays.items()})
             results = program.run({name: self._migraphx.argument(array) for name, array in arrays.items()})
-        except Exception as error:  # noqa: BLE001 (RuntimeError, mostly)
+        except Exception as error:
             raise RuntimeError(one_line(str(error))) from error
         # copied, as the next run writes into the same memory
         return {name: np.array(result) for name, result in zip(self.outputs, results, strict=True)}
@@ -83,7 +83,7 @@ def open_session(model: Model) -> Session:
     _, declared = read(model, reader=reader)
     try:
         return MigraphxSession(migraphx, model, declared)
-    except Exception as error:  # noqa: BLE001 (RuntimeError, mostly)
+    except Exception as error:
         raise refused(model, reader, one_line(str(error))) from error
 
 

@@ -46,7 +46,7 @@ class OnnxRuntimeSession:
         """See Session."""
         try:
             arrays = self._session.run(None, dict(feeds))
-        except Exception as error:  # noqa: BLE001 (its exceptions share no other base)
+        except Exception as error:
             raise RuntimeError(reason(error)) from error
         return dict(zip(self.outputs, arrays, strict=True))
 
@@ -73,7 +73,7 @@ def open_session(
     chosen = [(name, IN_FLOAT32[name]) if name in IN_FLOAT32 else name for name in wanted]
     try:
         session = ort.InferenceSession(argument, options, providers=chosen)
-    except Exception as error:  # noqa: BLE001 (as in run)
+    except Exception as error:
         raise OnnxFileError(
             f"ONNX Runtime {ort.__version__} refuses {source_of(model)}: {reason(error)}",
             fix="check that the file is complete, or update onnxruntime if the file is newer than it",

@@ -52,7 +52,7 @@ class OpenVinoSession:
                 raise RuntimeError(f"the input '{name}' is {self._dtypes[name]}, it is fed {array.dtype}")
         try:
             result = self._compiled(dict(feeds))
-        except Exception as error:  # noqa: BLE001 (RuntimeError, mostly)
+        except Exception as error:
             # what failed keeps the shapes that it failed on, and fails on others too
             self._compiled = self._compile()
             raise RuntimeError(reason(error)) from error
@@ -78,7 +78,7 @@ def open_session(model: Model, *, threads: int | None = None) -> Session:
     try:
         network = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
         session = OpenVinoSession(lambda: core.compile_model(network, "CPU", hints), version)
-    except Exception as error:  # noqa: BLE001 (RuntimeError, mostly)
+    except Exception as error:
         raise refused(model, f"OpenVINO {version}", reason(error)) from error
     return session
 

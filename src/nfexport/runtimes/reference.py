@@ -34,7 +34,7 @@ class ReferenceSession(DeclaredSession):
             # numpy warns where an operator overflows; the comparison says what is not finite
             with np.errstate(all="ignore"):
                 arrays: list[NDArray[Any]] = self._evaluator.run(None, dict(feeds))
-        except Exception as error:  # noqa: BLE001 (whatever numpy raises for operands that do not fit)
+        except Exception as error:
             raise RuntimeError(f"{one_line(str(error))} ({type(error).__name__})") from error
         return arrays
 
@@ -50,7 +50,7 @@ def open_session(model: Model) -> Session:
     proto, declared = read(model, reader=reader)
     try:
         evaluator = ReferenceEvaluator(proto)
-    except Exception as error:  # noqa: BLE001 (RuntimeError, AttributeError and KeyError, among others)
+    except Exception as error:
         raise refused(model, reader, one_line(str(error))) from error
     return ReferenceSession(evaluator, declared, onnx.__version__)
 

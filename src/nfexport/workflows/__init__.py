@@ -1,0 +1,1 @@
+"""The orchestrators, where stages meet: export, surgery, verify, rebuild, preset, golden."""

@@ -170,9 +170,11 @@ def _differences(path: Path, made: Path, old: Recipe, new: Recipe) -> tuple[str,
         found.append(
             f"weights: the state dict of the recipe is {old.weights.digest[:12]}…, here {new.weights.digest[:12]}…"
         )
-    for name in old.__struct_fields__:
-        if name not in ("versions", "weights") and getattr(old, name) != getattr(new, name):
-            found.append(f"recipe: '{name}' is {_short(getattr(old, name))}, rebuilt {_short(getattr(new, name))}")
+    found += [
+        f"recipe: '{name}' is {_short(getattr(old, name))}, rebuilt {_short(getattr(new, name))}"
+        for name in old.__struct_fields__
+        if name not in ("versions", "weights") and getattr(old, name) != getattr(new, name)
+    ]
     found += [f"graph: {change}" for change in diff(path, made).changes]
     return tuple(found) or ("bytes: the same graph is serialised differently",)
 

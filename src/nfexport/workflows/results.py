@@ -117,6 +117,7 @@ class VerifyResult:
 
     @property
     def exit_code(self) -> int:
+        """0 if the verification passed, else 1."""
         return EXIT_OK if self.passed else EXIT_VERIFICATION
 
     def to_dict(self) -> dict[str, Any]:

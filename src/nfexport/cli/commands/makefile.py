@@ -11,7 +11,7 @@ import nfexport
 
 @click.command(name="makefile", short_help="Print the path of the make rules for other repositories.")
 def command() -> int:
-    """Print the path of nfexport.mk: make rules that export, verify and check models in other repositories.
+    r"""Print the path of nfexport.mk: make rules that export, verify and check models in other repositories.
 
     \b
     include $(shell nfexport makefile)

@@ -64,7 +64,7 @@ class Simplify(Pass):
         try:
             simple, _ = onnxsim.simplify(proto)
             onnx.checker.check_model(simple, full_check=True)
-        except Exception as error:  # onnxsim raises whatever its C++ raises
+        except Exception as error:  # noqa: BLE001 - onnxsim raises whatever its C++ raises
             return self._not_kept(
                 model, f"onnxsim gave up: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}"
             )

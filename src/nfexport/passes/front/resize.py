@@ -92,7 +92,7 @@ class Resize(Pass):
         )
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Resize in place; the graph's input keeps its name and type, its height and width become those of"""
+        """Resize in place; the input keeps its name and type, its height and width become those of from_size."""
         head = find_head(model)
         height, width = head.shape[2], head.shape[3]
         if not isinstance(height, int) or not isinstance(width, int):

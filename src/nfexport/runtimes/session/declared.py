@@ -83,7 +83,7 @@ def read(model: Model, *, reader: str, weights: bool = True) -> tuple[onnx.Model
     Raises OnnxFileError if it cannot be read, or holds no graph."""
     try:
         proto = load(model, weights=weights)
-    except Exception as error:  # noqa: BLE001 (protobuf's DecodeError, OSError, and ValueError for external data)
+    except Exception as error:
         raise refused(model, reader, one_line(str(error))) from error
     if not proto.graph.output:
         raise refused(model, reader, "it holds no graph")

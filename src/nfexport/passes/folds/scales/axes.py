@@ -75,7 +75,7 @@ def _pooling(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
 
 
 def _reshape(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:
-    """A channel stays one axis if it has the same size and the same number of elements behind it."""
+    """Return where the channels are behind a Reshape; None if their axis is split or merged."""
     size, behind = into[axis], into[axis + 1 :]
     if size is None or None in behind:
         return None

@@ -37,10 +37,12 @@ class Factor:
 
     @property
     def is_one(self) -> bool:
+        """True if the factor changes nothing."""
         return self.axis is None and float(self.values) == 1.0
 
     @property
     def is_positive(self) -> bool:
+        """True if every number of the factor is above 0."""
         return bool((self.values > 0).all())
 
     def matches(self, other: Factor) -> bool:
@@ -52,6 +54,7 @@ class Factor:
         )
 
     def inverse(self) -> Factor:
+        """Return the factor that undoes this one."""
         return Factor(np.asarray(1.0 / self.values), self.axis)
 
     def times(self, other: Factor) -> Factor:

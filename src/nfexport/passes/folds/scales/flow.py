@@ -43,6 +43,7 @@ class Plan:
 
     @property
     def nodes(self) -> list[str]:
+        """The names of the nodes that take up the factor."""
         return list(dict.fromkeys(str(scaling.node.name) for scaling in self.scalings))
 
 

@@ -1,0 +1,1 @@
+"""What the passes in front of a network share."""

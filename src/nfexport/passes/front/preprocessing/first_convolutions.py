@@ -25,6 +25,7 @@ class Branch:
 
     @property
     def group(self) -> int:
+        """The number of groups of the convolution."""
         return self.conv.attributes.get_int("group", 1)
 
     @property

@@ -8,12 +8,14 @@ from nfexport.passes.interface.propagation.walk import BatchAxis, Rule, Walk
 
 
 def transpose(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Move the batch with its axis."""
     place, perm = first_batch_axis(walk, node), node.attributes.get_ints("perm", None)
     order = list(reversed(range(len(walk.dims(node))))) if perm is None else list(perm)
     return BatchAxis(order.index(place.axis), place.times)
 
 
 def unsqueeze(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Move the batch behind axes of one that are put before it."""
     place, axes = first_batch_axis(walk, node), walk.attributed(node, "axes", 1)
     if axes is None:
         walk.refuse(node, "adds axes that are not known")
@@ -23,6 +25,7 @@ def unsqueeze(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def squeeze(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Move the batch forward where axes of one before it go."""
     place, axes = first_batch_axis(walk, node), walk.attributed(node, "axes", 1)
     if axes is None:
         walk.refuse(node, "removes whatever axes have the size 1, the batch perhaps among them")
@@ -31,6 +34,7 @@ def squeeze(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def split(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Leave the batch where it is: another axis is split."""
     place = first_batch_axis(walk, node)
     keep_apart(walk, node, place, [node.attributes.get_int("axis", 0)])
     return place

@@ -35,6 +35,7 @@ def matmul(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def gemm(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Multiply two matrices: the batch is the rows of one of them."""
     left, right = walk.batch_axis(node, 0), walk.batch_axis(node, 1)
     rows = 1 if node.attributes.get_int("transA", 0) else 0
     columns = 0 if node.attributes.get_int("transB", 0) else 1
@@ -50,6 +51,7 @@ def gemm(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def einsum(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Follow the letter of the batch from the inputs to the output."""
     equation = node.attributes["equation"].as_string().replace(" ", "")
     terms, arrow, result = equation.partition("->")
     places = [walk.batch_axis(node, index) for index in range(len(node.inputs))]

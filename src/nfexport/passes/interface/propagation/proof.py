@@ -1,4 +1,4 @@
-"""Infer the shapes of a graph at several batch sizes: which outputs follow the batch, and do they still?"""
+"""Infer the shapes of a graph at several batch sizes, to see which outputs follow the batch."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from nfexport.passes.interface.propagation.walk import BatchAxis, Dim, Rule, Wal
 
 
 def reshape(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Find the batch again behind a Reshape, and rewrite the sizes in its target."""
     place, dims, content = walk.batch_axis(node, 0), walk.dims(node), walk.content(node, 1)
     if place is None or content is None:
         walk.refuse(node, "reshapes to sizes that are not known")
@@ -58,6 +59,7 @@ def reshape(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def flatten(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Keep the batch as the axis in front of the one that is flattened."""
     place, dims = first_batch_axis(walk, node), walk.dims(node)
     axis = node.attributes.get_int("axis", 1)
     axis = axis + len(dims) if axis < 0 else axis

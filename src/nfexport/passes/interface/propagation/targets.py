@@ -22,6 +22,7 @@ _ALL = 2**31 - 1
 
 
 def expand(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Follow the batch through an Expand, and rewrite the size in its target."""
     place, dims, content = walk.batch_axis(node, 0), walk.dims(node), walk.content(node, 1)
     factors = None if content is None else size_vectors.multiples(content, walk.batches)
     if content is None or factors is None:
@@ -46,6 +47,7 @@ def expand(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def tile(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Follow the batch through a Tile, and rewrite how often it repeats."""
     place, dims, content = walk.batch_axis(node, 0), walk.dims(node), walk.content(node, 1)
     factors = None if content is None else size_vectors.multiples(content, walk.batches)
     if content is None or factors is None:
@@ -61,6 +63,7 @@ def tile(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def constant_of_shape(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Rewrite the batch in the shape of a constant."""
     content = walk.content(node, 0)
     factors = None if content is None else size_vectors.multiples(content, walk.batches)
     following = [axis for axis, factor in enumerate(factors or []) if factor is not None]
@@ -70,6 +73,7 @@ def constant_of_shape(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def sliced(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Follow the batch through a Slice of other axes, or of the whole batch."""
     place = first_batch_axis(walk, node)
     rank = len(walk.dims(node))
     starts, axes = walk.attributed(node, "starts", 1), walk.attributed(node, "axes", 3)
@@ -109,6 +113,7 @@ def sliced(walk: Walk, node: ir.Node) -> BatchAxis:
 
 
 def resize(walk: Walk, node: ir.Node) -> BatchAxis:
+    """Follow the batch through a Resize of other axes, and rewrite its size."""
     place, rank = walk.batch_axis(node, 0), len(walk.dims(node))
     if place is None or any(walk.batch_axis(node, index) is not None for index in range(1, len(node.inputs))):
         walk.refuse(node, "resizes the batch by sizes that depend on a picture")

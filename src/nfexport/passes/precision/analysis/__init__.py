@@ -1,0 +1,1 @@
+"""What lowering the precision has to know of a graph."""

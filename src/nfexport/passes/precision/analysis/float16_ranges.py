@@ -48,7 +48,7 @@ def overflowing(model: ir.Model) -> frozenset[str]:
     try:
         session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         values = session.run([f"{name}/max" for name in names], feeds)
-    except Exception:  # a graph that this runtime cannot run tells nothing of its ranges
+    except Exception:  # noqa: BLE001 - a graph that this runtime cannot run tells nothing of its ranges
         return frozenset()
     limit = LARGEST / MARGIN
     # NaN is beyond every range

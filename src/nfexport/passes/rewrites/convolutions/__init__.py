@@ -1,0 +1,1 @@
+"""What rewrites of convolutions share."""
