@@ -423,9 +423,7 @@ def test_a_dynamic_batch_that_is_folded_into_another_axis_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [0, -1, True, "eight", 2.0])
 def test_what_is_no_batch_is_refused(size: Any) -> None:
-    with pytest.raises(
-        PassError, match=f"a batch of {size} is no batch; pass dynamic, or a size from 1 up, to --batch"
-    ):
+    with pytest.raises(PassError, match=f"the batch size must be at least 1, not {size}; pass --batch dynamic"):
         ChangeBatch(size=size).apply(parse(TWO))
 
 

@@ -8,6 +8,8 @@ Refused, by name: a node that the target has no form for, and what cannot be rea
 functions). All or nothing: every node has its new form before the graph is touched.
 Ensures that each node of the default domain fits its schema at the target opset, in attributes, number of
 inputs and element types. Idempotent.
+
+The rules are imported when a graph is converted, as a help page reads the declarations alone.
 """
 
 from __future__ import annotations
@@ -22,14 +24,11 @@ from nfexport.errors import PassError
 from nfexport.graph.libraries import ir, onnx
 from nfexport.graph.recognisers import is_default_domain
 from nfexport.passes.base import Bundle, Pass, Request, Stage
-from nfexport.passes.opset.rules import RULES
-from nfexport.passes.opset.rules.facts import ValueFacts, fill_in
-from nfexport.passes.opset.rules.replacement import Replacement, replace_all
-from nfexport.passes.opset.rules.rewrite_site import RewriteSite
-from nfexport.passes.opset.rules.schemas import CannotCarry, newest, since
 from nfexport.recipe.option import Option
 
 if TYPE_CHECKING:
+    from nfexport.passes.opset.rules.facts import ValueFacts
+    from nfexport.passes.opset.rules.replacement import Replacement
     from nfexport.passes.result import PassOutcome
 
 OLDEST = 9
@@ -70,6 +69,10 @@ class ConvertOpset(Pass):
 
     def call(self, model: ir.Model) -> PassOutcome:
         """Carry the model to the opset in place, and set the smallest IR version that fits."""
+        from nfexport.passes.opset.rules.facts import fill_in
+        from nfexport.passes.opset.rules.replacement import replace_all
+        from nfexport.passes.opset.rules.schemas import newest
+
         if not OLDEST <= self.opset <= newest():
             raise PassError(
                 f"opset {self.opset} is outside {OLDEST}..{newest()}", fix=f"choose one from {OLDEST} to {newest()}"
@@ -105,6 +108,8 @@ class ConvertOpset(Pass):
 
 
 def _source_opset(model: ir.Model) -> int:
+    from nfexport.passes.opset.rules.schemas import newest
+
     imports = model.graph.opset_imports
     source = imports.get("", imports.get("ai.onnx"))
     if source is None:
@@ -124,6 +129,9 @@ def _source_opset(model: ir.Model) -> int:
 
 def _plan(model: ir.Model, nodes: Sequence[ir.Node], source: int, target: int) -> list[Replacement]:
     """Sketch the new form of every node that has one; raise PassError if there is a node without."""
+    from nfexport.passes.opset.rules.facts import ValueFacts
+    from nfexport.passes.opset.rules.schemas import CannotCarry
+
     facts = ValueFacts(model)
     replacements: list[Replacement] = []
     refused: list[tuple[ir.Node, str]] = []
@@ -148,6 +156,11 @@ def _plan(model: ir.Model, nodes: Sequence[ir.Node], source: int, target: int) -
 
 def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replacement | None:
     """Sketch the new form of a node; None if it is the old one. Raises CannotCarry."""
+    from nfexport.passes.opset.rules import RULES
+    from nfexport.passes.opset.rules.replacement import Replacement
+    from nfexport.passes.opset.rules.rewrite_site import RewriteSite
+    from nfexport.passes.opset.rules.schemas import since
+
     if since(node.op_type, source) == since(node.op_type, target) is not None:
         return None
     site = RewriteSite(node, facts, source=source, target=target)
@@ -158,6 +171,8 @@ def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replac
 
 def _nearest(nodes: Sequence[ir.Node], facts: ValueFacts, source: int, target: int) -> str:
     """Name the nearest opset to which every node can be carried; the higher one of two."""
+    from nfexport.passes.opset.rules.schemas import CannotCarry, newest
+
     others = sorted((o for o in range(OLDEST, newest() + 1) if o != target), key=lambda o: (abs(o - target), -o))
     for opset in others:
         try:
