@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -71,9 +72,10 @@ def test_several_runtimes_each_give_a_report(exported: Path, capsys: pytest.Capt
 def test_pytorch_computes_each_batch_once_for_all_runtimes(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nfexport.verification import torch_reference as reference
 
-    original, calls = reference.evaluate, []
+    original = reference.evaluate
+    calls: list[int] = []
 
-    def counting(*arguments, **keywords):
+    def counting(*arguments: Any, **keywords: Any) -> reference.Reference:
         calls.append(arguments[1].exact.shape[0])
         return original(*arguments, **keywords)
 
@@ -200,7 +202,9 @@ def test_a_recipe_that_was_changed_or_is_newer_is_one_sentence(
 
         return change
 
-    digest = nfexport.inspect(exported).recipe.digest
+    recipe = nfexport.inspect(exported).recipe
+    assert recipe is not None
+    digest = recipe.digest
     for change, words in (
         (edit(RECIPE_KEY, '"seed":0', '"seed":1'), "was changed after the export; export the model again"),
         (edit(DIGEST_KEY, digest[:8], "00000000"), "was changed after the export; export the model again"),

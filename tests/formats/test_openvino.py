@@ -13,7 +13,7 @@ import nfexport
 from nfexport.errors import InputError, OnnxFileError, RecipeError, VerificationFailed
 from nfexport.formats import openvino
 from nfexport.inspection import openvino_ir
-from nfexport.recipe.metadata import read_recipe
+from nfexport.passes.recorded import read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> nfexport.ExportResult:
 
 
 def test_graph_and_weights_are_stored_next_to_the_file(exported: nfexport.ExportResult) -> None:
-    ir = exported.openvino
+    ir = exported.converted
     assert ir is not None
     assert sorted(path.name for path in exported.path.parent.iterdir()) == ["net.bin", "net.onnx", "net.xml"]
-    assert ir.size == ir.path.stat().st_size + ir.weights.stat().st_size
+    assert ir.size == sum(path.stat().st_size for path in ir.files)
     assert ir.verification is not None
     assert ir.verification.passed
     assert ir.verification.runtime == "openvino"
@@ -69,9 +69,9 @@ def test_half_precision_halves_the_weights_and_is_judged_as_float16(
     assert openvino_ir.weights_precision(half) == "fp16"
     assert openvino_ir.weights_precision(exported.path.with_suffix(".xml")) == "fp32"
     assert half.with_suffix(".bin").stat().st_size < 0.51 * exported.path.with_suffix(".bin").stat().st_size
-    assert result.openvino is not None
-    assert result.openvino.verification is not None
-    assert "float16" in result.openvino.verification.summary()
+    assert result.converted is not None
+    assert result.converted.verification is not None
+    assert "float16" in result.converted.verification.summary()
     assert nfexport.verify(half).passed
 
 

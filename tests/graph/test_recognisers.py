@@ -28,7 +28,7 @@ def both(op_type: str, inputs: list[str], outputs: list[str], domain: str = "", 
     ],
 )
 def test_the_training_form_of_a_batch_normalization(
-    outputs: list[str], attributes: dict[str, int], training: bool
+    outputs: list[str], attributes: dict[str, Any], training: bool
 ) -> None:
     for node in both("BatchNormalization", ["x", "s", "b", "m", "v"], outputs, **attributes):
         assert recognisers.is_training_batch_normalization(node) is training

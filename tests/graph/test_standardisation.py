@@ -25,7 +25,7 @@ REQUEST = TraceRequest(
 LAYERS = ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
 
 
-def network(layer: str) -> torch.nn.Module:
+def network(layer: str) -> torch.nn.Sequential:
     """Three convolutions: with groups and a stride, large enough for stand-ins and several runs of rows."""
     kind = getattr(layers, layer)
     torch.manual_seed(0)
@@ -116,6 +116,7 @@ def test_a_weight_that_is_read_as_it_is_too_is_folded_from_the_graph() -> None:
             self.conv = network("ScaledStdConv2d")[0]
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert isinstance(self.conv.weight, torch.Tensor)
             y: torch.Tensor = self.conv(x) + self.conv.weight.sum()
             return y
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def changed(first: Path, folder: Path, change) -> Path:
+def changed(first: Path, folder: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
     proto = onnx.load(first)
     change(proto)
     path = folder / "b.onnx"
@@ -78,7 +79,9 @@ def _metadata(proto: onnx.ModelProto) -> None:
         (_metadata, "metadata", ""),
     ],
 )
-def test_each_difference_is_told(first: Path, tmp_path: Path, change, part: str, detail: str) -> None:
+def test_each_difference_is_told(
+    first: Path, tmp_path: Path, change: Callable[[onnx.ModelProto], None], part: str, detail: str
+) -> None:
     difference = nfexport.diff(first, changed(first, tmp_path, change))
     found = [entry for entry in difference.changes if entry.part == part]
     assert found

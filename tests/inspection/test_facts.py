@@ -53,7 +53,9 @@ def test_the_facts_are_strict_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "expected"), [(None, None), ((), ()), ((1, None, "h"), (1, "?", "h")), ((0, 2), (0, 2))]
 )
-def test_shapes_are_told_as_they_are_stated(shape, expected, tmp_path: Path) -> None:
+def test_shapes_are_told_as_they_are_stated(
+    shape: tuple[int | str | None, ...] | None, expected: tuple[int | str, ...] | None, tmp_path: Path
+) -> None:
     path = save(tmp_path / "a.onnx", model([node("Relu", "image", "out")], shape=shape))
     assert inspect(path).inputs[0].shape == expected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import onnx_ir as ir
 import onnxruntime
 
 Array = np.ndarray[Any, Any]
+Weight = Array | np.generic
 
 
-def parse(body: str, *, opset: int = 11, weights: dict[str, Array] | None = None) -> ir.Model:
+def parse(body: str, *, opset: int = 11, weights: Mapping[str, Weight] | None = None) -> ir.Model:
     """Return the graph in ONNX text, with these arrays as initializers."""
     proto = onnx.parser.parse_model(f'<ir_version: 6, opset_import: ["" : {opset}]>\n{body}')
     proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
     for name, array in (weights or {}).items():
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
     for index, node in enumerate(proto.graph.node):
         node.name = node.name or f"/{node.op_type}_{index}"
     return ir.from_proto(proto)
@@ -39,6 +41,13 @@ def run(model: ir.Model, feeds: dict[str, Array], *, optimise: bool = True) -> l
 def operators(model: ir.Model) -> list[str]:
     """Return the operator types in order."""
     return [node.op_type for node in model.graph]
+
+
+def stored(value: ir.Value | None) -> Array:
+    """Return the numbers of an initializer, which must have some."""
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:

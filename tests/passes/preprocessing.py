@@ -27,7 +27,7 @@ OLD_PAD_NODE = PAD_NODE.replace("Pad (x, pads)", "Pad <pads = [0, 0, 1, 1, 0, 0,
 PADS = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 0], np.int64)}
 
 
-def network(text: str, opset: int = 11, **more: Array) -> ir.Model:
+def network(text: str, opset: int = 11, /, **more: Array) -> ir.Model:
     """Return a toy network with the weights that its text names."""
     known = {**WEIGHTS, **PADS, **more}
     read = {name: array for name, array in known.items() if re.search(rf"[(,] ?{name}[,)]", text)}

@@ -264,7 +264,7 @@ def test_the_size_of_the_picture_may_be_open(name: str) -> None:
 
 
 # what mixes entries, or cannot be followed
-MIX: dict[str, tuple[str, str]] = {
+MIX: dict[str, str] = {
     "y = ReduceMean <axes = [0]> (x)": r"'/ReduceMean_0' \(ReduceMean\) works along the axis of the batch, and the",
     "y = ReduceSum (x)": r"\(ReduceSum\) works along the axis of the batch",
     "y = Softmax <axis = 0> (x)": r"\(Softmax\) works along the axis of the batch",

@@ -49,24 +49,26 @@ def interface(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
 @pytest.mark.parametrize("opset", [11, 13, 17, 18, newest_opset()])
 def test_the_part_between_two_tensors(opset: int) -> None:
     model = parse(CHAIN, opset=opset, weights=W)
-    report = Extract(inputs=["b"], outputs=["c"]).apply(model)
+    report = Extract(inputs=("b",), outputs=("c",)).apply(model)
     assert (operators(model), interface(model)) == (["Add"], (["b"], ["c"]))
     assert report.summary == "1 of 5 nodes stay, from b to c"
     b = normal(3, 4)
     np.testing.assert_array_equal(run(model, {"b": b})[0], b + W["w"])
-    assert [str(size) for size in model.graph.inputs[0].shape] == ["N", "4"]
+    shape = model.graph.inputs[0].shape
+    assert shape is not None
+    assert [str(size) for size in shape] == ["N", "4"]
 
 
 def test_without_inputs_those_that_are_needed_stay() -> None:
     model = parse(CHAIN, weights=W)
-    Extract(outputs=["a"]).apply(model)
+    Extract(outputs=("a",)).apply(model)
     assert (operators(model), interface(model)) == (["Relu"], (["x"], ["a"]))
     assert not model.graph.initializers
 
 
 def test_an_old_input_that_is_still_needed_stays_behind_the_new_one() -> None:
     model = parse(CHAIN, weights=W)
-    Extract(inputs=["a"]).apply(model)
+    Extract(inputs=("a",)).apply(model)
     assert interface(model) == (["a", "gain"], ["y", "z"])
     a, gain = normal(2, 4), normal(4, seed=3)
     y, z = run(model, {"a": a, "gain": gain})
@@ -77,7 +79,7 @@ def test_an_old_input_that_is_still_needed_stays_behind_the_new_one() -> None:
 def test_what_bodies_read_from_outside_stays() -> None:
     weights: dict[str, Array] = {"w": normal(2, seed=1)}
     model = parse(CAPTURED, weights=weights)
-    Extract(inputs=["start", "flip"], outputs=["y"]).apply(model)
+    Extract(inputs=("start", "flip"), outputs=("y",)).apply(model)
     assert interface(model) == (["start", "flip", "x"], ["y"])
     x, start = normal(2, seed=2), normal(2, seed=3)
     feeds: dict[str, Array] = {"x": x, "start": start}
@@ -87,7 +89,7 @@ def test_what_bodies_read_from_outside_stays() -> None:
 
 def test_a_tensor_that_only_a_body_reads_can_be_cut() -> None:
     model = parse(CAPTURED, weights={"w": normal(2, seed=1)})
-    Extract(inputs=["outer"]).apply(model)
+    Extract(inputs=("outer",)).apply(model)
     assert interface(model) == (["outer", "flip", "x"], ["y"])
     outer, x = normal(2, seed=2), normal(2, seed=3)
     y = run(model, {"outer": outer, "x": x, "flip": np.array(False)})[0]
@@ -102,7 +104,7 @@ def test_the_cutter_of_onnx_loses_what_a_body_reads() -> None:
     part = onnx.utils.Extractor(proto).extract_model(["trips", "go", "first", "x"], ["y"])
     lost = [node.op_type for node in part.graph.node] == ["Loop"]
     model = parse(LOOP, weights={"w": normal(2)})
-    Extract(inputs=["first"]).apply(model)
+    Extract(inputs=("first",)).apply(model)
     assert operators(model) == ["Mul", "Loop"]
     feeds = {"trips": np.array(3), "go": np.array(True), "first": normal(2, seed=1), "x": normal(2, seed=2)}
     expected = feeds["first"] + 3 * feeds["x"] * normal(2)
@@ -117,7 +119,7 @@ def test_one_output_of_a_node_is_cut_and_the_other_needed() -> None:
         y = Add (s, right)
     }"""
     model = parse(text)
-    Extract(inputs=["left"]).apply(model)
+    Extract(inputs=("left",)).apply(model)
     assert interface(model) == (["left", "x"], ["y"])
     left, x = normal(2), normal(4, seed=1)
     np.testing.assert_array_equal(run(model, {"left": left, "x": x})[0], np.maximum(left, 0) + x[2:])
@@ -125,7 +127,7 @@ def test_one_output_of_a_node_is_cut_and_the_other_needed() -> None:
 
 def test_an_input_may_lie_behind_another() -> None:
     model = parse(CHAIN, weights=W)
-    Extract(inputs=["c", "a"]).apply(model)
+    Extract(inputs=("c", "a")).apply(model)
     assert interface(model) == (["c", "a"], ["y", "z"])
     c, a = normal(2, 4), normal(2, 4, seed=1)
     np.testing.assert_array_equal(run(model, {"c": c, "a": a})[1], -a)
@@ -134,10 +136,10 @@ def test_an_input_may_lie_behind_another() -> None:
 def test_a_default_that_nobody_needs_goes_with_its_input() -> None:
     text = "g (float[4] x, float[4] w) => (float[4] y) { a = Relu (x)\n y = Add (a, w) }"
     model = parse(text, weights=W)
-    Extract(outputs=["a"]).apply(model)
+    Extract(outputs=("a",)).apply(model)
     assert (interface(model), list(model.graph.initializers)) == ((["x"], ["a"]), [])
     model = parse(text, weights=W)
-    Extract(inputs=["a"]).apply(model)
+    Extract(inputs=("a",)).apply(model)
     a = normal(4)
     np.testing.assert_array_equal(run(model, {"a": a})[0], a + W["w"])
 
@@ -147,27 +149,31 @@ def test_a_default_that_nobody_needs_goes_with_its_input() -> None:
     [
         (
             CHAIN,
-            {"inputs": ["bb"]},
+            {"inputs": ("bb",)},
             r"no tensor 'bb'; did you mean 'b'\?; name tensors .* with --extract-inputs: its outputs are y, z",
         ),
-        (CHAIN, {"outputs": ["q"]}, "the graph has no tensor 'q'; name tensors of the graph with --extract-outputs"),
-        (CHAIN, {"inputs": ["w"]}, "'w' is a constant, which the file holds, and cannot become an input"),
-        (CHAIN, {"outputs": ["w"]}, "the output 'w' is computed from no input"),
-        (CHAIN, {"outputs": ["x"]}, "the output 'x' is computed from no input"),
-        (CHAIN, {"inputs": ["c"], "outputs": ["c"]}, "'c' is named as input and as output, and nothing lies between"),
-        (CHAIN, {"inputs": ["z"]}, "'z' is named as input and as output, and nothing lies between"),
+        (CHAIN, {"outputs": ("q",)}, "the graph has no tensor 'q'; name tensors of the graph with --extract-outputs"),
+        (CHAIN, {"inputs": ("w",)}, "'w' is a constant, which the file holds, and cannot become an input"),
+        (CHAIN, {"outputs": ("w",)}, "the output 'w' is computed from no input"),
+        (CHAIN, {"outputs": ("x",)}, "the output 'x' is computed from no input"),
         (
             CHAIN,
-            {"inputs": ["b", "c"], "outputs": ["y"]},
+            {"inputs": ("c",), "outputs": ("c",)},
+            "'c' is named as input and as output, and nothing lies between",
+        ),
+        (CHAIN, {"inputs": ("z",)}, "'z' is named as input and as output, and nothing lies between"),
+        (
+            CHAIN,
+            {"inputs": ("b", "c"), "outputs": ("y",)},
             "no output needs the input 'b': the graph is cut at 'c' already",
         ),
-        (CHAIN, {"inputs": ["b"], "outputs": ["z"]}, "no output needs the input 'b'; leave it out"),
-        (CHAIN, {"inputs": ["b", "b"]}, "'b' is named twice; name it once with --extract-inputs"),
-        (CAPTURED, {"outputs": ["u"]}, "'u' lies inside the body of an If or Loop, which cannot be cut"),
+        (CHAIN, {"inputs": ("b",), "outputs": ("z",)}, "no output needs the input 'b'; leave it out"),
+        (CHAIN, {"inputs": ("b", "b")}, "'b' is named twice; name it once with --extract-inputs"),
+        (CAPTURED, {"outputs": ("u",)}, "'u' lies inside the body of an If or Loop, which cannot be cut"),
     ],
 )
 def test_what_is_no_part_is_refused_and_nothing_changes(
-    graph: str, request_: dict[str, list[str]], message: str
+    graph: str, request_: dict[str, tuple[str, ...]], message: str
 ) -> None:
     model = parse(graph, weights=W if graph is CHAIN else {"w": normal(2)})
     before = ir.to_proto(model).SerializeToString()
@@ -179,7 +185,7 @@ def test_what_is_no_part_is_refused_and_nothing_changes(
 def test_a_constant_that_is_computed_is_one_too() -> None:
     model = parse("g (float[4] x) => (float[4] y) { v = Neg (w)\n y = Add (x, v) }", weights=W)
     with pytest.raises(PassError, match="'v' is a constant, which the file holds"):
-        Extract(inputs=["v"]).apply(model)
+        Extract(inputs=("v",)).apply(model)
 
 
 def test_a_tensor_of_unknown_type_is_refused() -> None:
@@ -189,4 +195,4 @@ def test_a_tensor_of_unknown_type_is_refused() -> None:
     with pytest.raises(
         PassError, match=r"the element type of 'a' is not known, .* what 'vendor\.Relu' gives; name a tens"
     ):
-        Extract(inputs=["a"]).apply(ir.from_proto(proto))
+        Extract(inputs=("a",)).apply(ir.from_proto(proto))

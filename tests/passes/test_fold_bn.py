@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nfexport.passes.folds.fold_bn import FoldBatchNormalization
-from tests.passes.graphs import normal, operators, parse, run
+from tests.passes.graphs import normal, operators, parse, run, stored
 
 X = normal(2, 3, 8, 8, seed=2)
 STATISTICS = {
@@ -40,7 +40,7 @@ def test_it_folds_exactly(text: str) -> None:
 def test_eps_belongs_inside_the_root() -> None:
     model = parse(WITH_BIAS, weights={"w": normal(4, 3, 3, 3, seed=1), "b": normal(4, seed=3), **STATISTICS})
     FoldBatchNormalization().apply(model)
-    folded = model.graph[0].inputs[1].const_value.numpy()[3]
+    folded = stored(model.graph[0].inputs[1])[3]
     exact = normal(4, 3, 3, 3, seed=1)[3].astype(np.float64) * -2.0
     var = float(STATISTICS["var"][3])
     np.testing.assert_allclose(folded, exact / np.sqrt(var + 1e-3), rtol=2e-7)

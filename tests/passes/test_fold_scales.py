@@ -15,9 +15,7 @@ from nfexport.passes.folds import fold_scales
 from nfexport.passes.folds.fold_scales import FoldScales
 from nfexport.passes.report import PassReport
 from nfexport.workflows.export import export
-from tests.passes.graphs import normal, operators, parse, run
-
-Array = np.ndarray[Any, Any]
+from tests.passes.graphs import Array, Weight, normal, operators, parse, run
 
 # Sums over a fan-in of at most 54, in another order and with other factors rounded in: a few units of 6e-8.
 # The smallest wrong rule below is off by 1e-2.
@@ -28,10 +26,10 @@ WEIGHTS: dict[str, Array] = {
     "b": normal(4, seed=2),
     "v": normal(6, 4, 1, 1, seed=3, scale=0.5),
     "vb": normal(6, seed=4),
-    "two": np.float32(2.0),
-    "fifth": np.float32(0.2),
-    "minus": np.float32(-1.5),
-    "zero": np.float32(0.0),
+    "two": np.array(2.0, np.float32),
+    "fifth": np.array(0.2, np.float32),
+    "minus": np.array(-1.5, np.float32),
+    "zero": np.array(0.0, np.float32),
     "per4": np.array([0.5, 2.0, 3.0, 0.25], np.float32).reshape(1, 4, 1, 1),
     "per6": np.array([0.5, 2.0, 3.0, 0.25, 1.5, 0.1], np.float32).reshape(6, 1, 1),
     "signs6": np.array([0.5, -2.0, 3.0, 0.25, -1.5, 0.1], np.float32).reshape(6, 1, 1),
@@ -40,7 +38,7 @@ WEIGHTS: dict[str, Array] = {
 X = normal(2, 6, 8, 8, seed=9)
 
 
-def graph(body: str, *, outputs: str = "float[2,d0,d1,d2] y", **weights: Array) -> ir.Model:
+def graph(body: str, outputs: str = "float[2,d0,d1,d2] y", /, **weights: Weight) -> ir.Model:
     """Return the graph from x [2,6,8,8], with inferred shapes and the weights that it reads."""
     words = set(re.findall(r"\w+", body))
     known = {name: array for name, array in {**WEIGHTS, **weights}.items() if name in words}
@@ -179,7 +177,7 @@ def test_a_factor_folds_into_a_matrix(body: str) -> None:
     matrix = normal(6, 5, seed=8)
     model = graph(
         body,
-        outputs="float[2,5] y",
+        "float[2,5] y",
         m=matrix,
         mt=np.ascontiguousarray(matrix.T),
         mb=normal(5, seed=9),
@@ -378,7 +376,7 @@ def test_a_factor_stays_and_is_named(body: str, reason: str) -> None:
 
 
 def test_an_output_in_between_stays_what_it_is() -> None:
-    model = graph("c = Conv (x, w, b) y = Mul (c, two)", outputs="float[2,4,6,6] y, float[2,4,6,6] c")
+    model = graph("c = Conv (x, w, b) y = Mul (c, two)", "float[2,4,6,6] y, float[2,4,6,6] c")
     report = fold(model)
     assert report.left_alone == {"/Mul_1": "both its operand and its result are inputs or outputs of the graph"}
 
@@ -387,7 +385,7 @@ def test_an_output_beside_it_stays_what_it_is() -> None:
     report = fold(
         graph(
             "c = Conv (x, w, b) s = Mul (c, two) y = Tanh (s)",
-            outputs="float[2,4,6,6] y, float[2,4,6,6] c",
+            "float[2,4,6,6] y, float[2,4,6,6] c",
         )
     )
     assert report.left_alone == {
@@ -406,7 +404,7 @@ def test_an_output_beside_it_stays_what_it_is() -> None:
 )
 def test_a_weight_that_would_leave_its_type_stays(dtype: type, root: float, word: str) -> None:
     """In two steps, as the type does not hold the whole factor: the first goes, the second does not."""
-    half = np.asarray(root, dtype)
+    half: Array = np.asarray(root, dtype)
     model = parse(
         f"g ({'float' if dtype is np.float32 else 'float16'}[2,6,8,8] x) => "
         f"({'float' if dtype is np.float32 else 'float16'}[2,4,6,6] y) "
@@ -475,10 +473,14 @@ def wrong(body: str, name: str, index: int, numbers: Any) -> float:
     left = fold_scales.remaining(model)
     for node in list(model.graph):
         if node.name == left[-1]:
-            edit.replace_value(node.outputs[0], node.inputs[0])
+            operand = node.inputs[0]
+            assert operand is not None
+            edit.replace_value(node.outputs[0], operand)
             model.graph.remove(node, safe=True)
         elif node.name == name:
-            scaled = (edit.constant(node.inputs[index]).astype(np.float64) * numbers).astype(np.float32)
+            constant = edit.constant(node.inputs[index])
+            assert constant is not None
+            scaled = (constant.astype(np.float64) * numbers).astype(np.float32)
             node.replace_input_with(index, edit.add_initializer(model.graph, "scaled", scaled))
     edit.remove_dead(model)
     return difference(run(model, {"x": X}, optimise=False)[0], expected)

@@ -11,9 +11,7 @@ import pytest
 from nfexport.errors import PassError
 from nfexport.passes.folds import fold_ws
 from nfexport.passes.folds.fold_ws import FoldWeightStandardisation
-from tests.passes.graphs import normal, operators, parse, run
-
-Array = np.ndarray[Any, Any]
+from tests.passes.graphs import Array, Weight, normal, operators, parse, run, stored
 
 # std 0.01 is where eps matters: at 1.0 every formula agrees
 WEIGHT = normal(4, 3, 3, 3, seed=1, scale=0.01) + np.float32(0.004)
@@ -72,9 +70,7 @@ def training_form(text: str, opset: int) -> ir.Model:
 
 
 def folded_weight(model: ir.Model) -> Array:
-    tensor = model.graph[-1].inputs[1].const_value
-    assert tensor is not None
-    return np.asarray(tensor.numpy())
+    return np.asarray(stored(model.graph[-1].inputs[1]))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +169,7 @@ def test_a_training_form_batch_normalization_on_activations_is_not_touched() -> 
 
 
 def test_a_filter_without_variance_or_eps_is_refused_by_name() -> None:
-    weights = {"w": np.ones((4, 3, 3, 3), np.float32), "gain": GAIN, "eps": np.float32(0)}
+    weights: dict[str, Weight] = {"w": np.ones((4, 3, 3, 3), np.float32), "gain": GAIN, "eps": np.float32(0)}
     with pytest.raises(PassError, match=r"the standardised weight of node '/Conv_8' is not finite") as caught:
         FoldWeightStandardisation().apply(parse(SEPARATE_CALLS, weights=weights))
     assert "checkpoint" in caught.value.fix

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from nfexport.errors import PassError
 from nfexport.passes.interface.head import AddHead, TopK
 from nfexport.passes.opset.convert_opset import ConvertOpset
-from tests.passes.graphs import normal, operators, parse, run
+from tests.passes.graphs import Array, normal, operators, parse, run
 
 BODY = """
 g (float[batch, 4] x) => (float[batch, 6] z)
@@ -17,13 +20,14 @@ g (float[batch, 4] x) => (float[batch, 6] z)
 X, W = normal(3, 4), normal(4, 6, seed=1)
 
 
-def model(opset: int = 11):
+def model(opset: int = 11) -> ir.Model:
     return parse(BODY, opset=opset, weights={"w": W})
 
 
-def softmax(z):
-    e = np.exp(z.astype(np.float64) - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+def softmax(z: Array) -> Array:
+    e: Array = np.exp(z.astype(np.float64) - z.max(axis=1, keepdims=True))
+    probs: Array = e / e.sum(axis=1, keepdims=True)
+    return probs
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 18])
@@ -62,7 +66,7 @@ def test_it_survives_the_way_to_opset_9() -> None:
         ({"topk": TopK(k=7, values="v", indices="i")}, "there are 6 classes, fewer than the best 7"),
     ],
 )
-def test_what_cannot_be_is_refused(params: dict, message: str) -> None:
+def test_what_cannot_be_is_refused(params: dict[str, Any], message: str) -> None:
     graph = model()
     with pytest.raises(PassError) as caught:
         AddHead(**params).apply(graph)

@@ -31,6 +31,7 @@ def test_the_same_pixels_give_the_same_numbers(dtype: str, layout: str, opset: i
     assert report.changed == len(added)
     assert report.facts["nodes"] == [f"/preprocessing/{operator}" for operator in added]
     assert (entry.name, entry.dtype) == ("x", ir.DataType.from_numpy(np.dtype(dtype)))
+    assert entry.shape is not None
     assert [str(size) for size in entry.shape] == (["N", "3", "9", "8"] if layout == "nchw" else ["N", "9", "8", "3"])
     picture = (X if layout == "nchw" else NHWC).astype(dtype)
     # whole numbers up to 255 are exact in all three types; a layout may change the order of a sum of 27
@@ -49,7 +50,9 @@ def test_a_float16_network_can_take_float32() -> None:
 def test_sizes_without_a_number_stay_so() -> None:
     model = network(PADDED.replace("N,3,9,8", "N,3,H,W"))
     InputForm(dtype="uint8", layout="nhwc").apply(model)
-    assert [str(size) for size in model.graph.inputs[0].shape] == ["N", "H", "W", "3"]
+    shape = model.graph.inputs[0].shape
+    assert shape is not None
+    assert [str(size) for size in shape] == ["N", "H", "W", "3"]
     assert error(outcome(model, NHWC), WHOLE) < 1e-6
 
 

@@ -10,7 +10,7 @@ from nfexport.errors import PassError
 from nfexport.passes.front.normalize import Normalize
 from nfexport.passes.opset.convert_opset import ConvertOpset
 from nfexport.recipe.opsets import newest_opset
-from tests.passes.graphs import Array, normal, operators, parse
+from tests.passes.graphs import Array, normal, operators, parse, stored
 from tests.passes.preprocessing import (
     MEAN,
     OLD_PAD_NODE,
@@ -55,9 +55,9 @@ def test_as_nodes_it_is_the_textbook_formula_bit_by_bit() -> None:
 def test_the_range_multiplies_both_and_is_rounded_once() -> None:
     model = network(PADDED)
     Normalize(mean=MEAN, std=STD, value_range=255).apply(model)
-    constants = [model.graph.initializers[f"/preprocessing/{what}"].const_value.numpy() for what in ("mean", "std")]
-    np.testing.assert_array_equal(constants[0].ravel(), np.float32([123.675, 116.28, 103.53]))
-    np.testing.assert_array_equal(constants[1].ravel(), np.float32([58.395, 57.12, 57.375]))
+    constants = [stored(model.graph.initializers[f"/preprocessing/{what}"]) for what in ("mean", "std")]
+    np.testing.assert_array_equal(constants[0].ravel(), np.array([123.675, 116.28, 103.53], np.float32))
+    np.testing.assert_array_equal(constants[1].ravel(), np.array([58.395, 57.12, 57.375], np.float32))
     assert error(outcome(model, X), expected(PADDED)) < EXACT
 
 
@@ -124,7 +124,7 @@ def border(output: Array) -> Array:
 def test_every_pixel_of_the_border_is_right_and_a_plain_bias_is_not(mean: tuple[float, ...]) -> None:
     unpadded = network(UNPADDED)
     Normalize(mean=mean, std=STD, value_range=255, fold=True).apply(unpadded)
-    naive = network(PADDED, **{name: unpadded.graph.initializers[name].const_value.numpy() for name in ("w", "b")})
+    naive = network(PADDED, **{name: stored(unpadded.graph.initializers[name]) for name in ("w", "b")})
     model = network(PADDED)
     Normalize(mean=mean, std=STD, value_range=255, fold=True).apply(model)
     for picture in (X, np.zeros_like(X), np.full_like(X, 255)):
@@ -145,7 +145,7 @@ def test_a_pad_with_a_constant_of_its_own_keeps_its_meaning_or_is_refused() -> N
     report = Normalize(mean=SHARED, std=SHARED, value_range=255, fold=True).apply(model)
     assert report.facts["form"] == "padding"
     # −1 in units of the normalised picture is a black pixel
-    assert float(model.graph[0].inputs[2].const_value.numpy()) == 0
+    assert float(stored(model.graph[0].inputs[2])) == 0
     assert error(outcome(model, X), expected(text, SHARED, SHARED, value=value)) < EXACT
     with pytest.raises(PassError, match="would differ from channel to channel; pass --normalize without 'fold'"):
         Normalize(mean=SHARED, std=STD, value_range=255, fold=True).apply(network(text, value=value))

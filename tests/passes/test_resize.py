@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 from PIL import Image
 
@@ -10,7 +13,7 @@ from nfexport.errors import PassError
 from nfexport.passes.front.preprocessing import resampling
 from nfexport.passes.front.resize import Resize
 from nfexport.sources.timm.torchvision_operators import import_timm
-from tests.passes.graphs import operators, parse, run
+from tests.passes.graphs import Array, operators, parse, run
 
 BODY = "g (float[batch, 3, 32, 32] x) => (float[batch, 3, 32, 32] y) { y = Identity(x) }"
 SIZES = [(45, 61), (61, 45), (50, 50), (20, 24), (97, 64)]
@@ -24,15 +27,16 @@ TRANSFORMS = [
 ]
 
 
-def photograph(height: int, width: int) -> np.ndarray:
+def photograph(height: int, width: int) -> Array:
     """Return [height, width, 3] uint8 with edges, flat parts and grain."""
     dice = np.random.default_rng(height * 1000 + width)
     y, x = np.mgrid[:height, :width]
     base = 127 + 80 * np.sin(x / 7.0)[..., None] + 60 * ((y // 9 + x // 11) % 2)[..., None] - 30
-    return np.clip(base + dice.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+    noisy: Array = base + dice.normal(0, 12, (height, width, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def by_timm(picture: np.ndarray, interpolation: str, mode: str, crop_pct: float) -> np.ndarray:
+def by_timm(picture: Array, interpolation: str, mode: str, crop_pct: float) -> Array:
     """Return timm's own transform, [3, 32, 32] in 0..255."""
     import_timm()
     from timm.data import create_transform
@@ -40,7 +44,8 @@ def by_timm(picture: np.ndarray, interpolation: str, mode: str, crop_pct: float)
     transform = create_transform(
         32, interpolation=interpolation, crop_pct=crop_pct, crop_mode=mode, mean=(0, 0, 0), std=(1, 1, 1)
     )
-    return np.rint(transform(Image.fromarray(picture)).numpy() * 255)
+    cropped: Array = np.rint(transform(Image.fromarray(picture)).numpy() * 255)
+    return cropped
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -86,11 +91,19 @@ def test_the_order_of_the_axes_is_pillows(interpolation: str) -> None:
     assert told_apart == 6
 
 
-def graph_of(opset: int, size: tuple[int, int] | None, transform: tuple[str, str, float], **options):
+def graph_of(
+    opset: int, size: tuple[int, int] | None, transform: tuple[str, str, float], value_range: float = 255
+) -> ir.Model:
     model = parse(BODY, opset=opset)
     interpolation, mode, crop_pct = transform
-    size_and_opset = {"from_size": size, "opset": opset, **options}
-    Resize(crop_pct=crop_pct, crop_mode=mode, interpolation=interpolation, **size_and_opset).apply(model)
+    Resize(
+        crop_pct=crop_pct,
+        crop_mode=mode,
+        interpolation=interpolation,
+        value_range=value_range,
+        from_size=size,
+        opset=opset,
+    ).apply(model)
     return model
 
 
@@ -139,9 +152,15 @@ def test_pixels_in_0_to_1_are_scaled() -> None:
         ({"opset": 17}, "cannot be resized at opset 17: Resize learned it at 18; pass --opset 18"),
     ],
 )
-def test_what_is_not_exact_is_refused(options: dict, message: str) -> None:
+def test_what_is_not_exact_is_refused(options: dict[str, Any], message: str) -> None:
     model = parse(BODY, opset=17)
-    params = {"crop_pct": 0.9, "crop_mode": "center", "interpolation": "bicubic", "opset": 18, **options}
+    params: dict[str, Any] = {
+        "crop_pct": 0.9,
+        "crop_mode": "center",
+        "interpolation": "bicubic",
+        "opset": 18,
+        **options,
+    }
     with pytest.raises(PassError) as caught:
         Resize(**params).apply(model)
     assert message in str(caught.value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def test_more_nodes_for_the_runtime_are_refused(monkeypatch: pytest.MonkeyPatch)
 def test_without_onnxsim_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def refuse(name: str, *args, **kwargs):
+    def refuse(name: str, *args: Any, **kwargs: Any) -> ModuleType:
         if name == "onnxsim":
             raise ImportError("No module named 'onnxsim'")
         return real(name, *args, **kwargs)

@@ -68,7 +68,7 @@ def test_the_networks_part_follows_from_the_callers(front: dict[str, Any]) -> No
 
 
 def test_a_swap_is_a_node_behind_nodes_and_folded_otherwise() -> None:
-    def fold(**options: object) -> object:
+    def fold(**options: Any) -> object:
         steps = front_steps(NETWORK, channels="bgr", **options)
         return next(step for step in steps if step.name == "channels").params["fold"]
 

@@ -51,7 +51,7 @@ def test_names_of_classes_come_back_too() -> None:
 def test_the_json_is_canonical() -> None:
     text = RECIPE.to_json()
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
-    shuffled = dict(reversed(RECIPE.versions.items()))
+    shuffled = dict(reversed(list(RECIPE.versions.items())))
     assert replace(RECIPE, versions=shuffled).digest == RECIPE.digest
 
 

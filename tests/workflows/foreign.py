@@ -17,6 +17,11 @@ EPS = 1e-3
 class Standardised(nn.Module):
     """A stem, a grouped, a shared and a transposed convolution, each of standardised weights, in one spelling."""
 
+    stem: nn.Parameter
+    grouped: nn.Parameter
+    shared: nn.Parameter
+    up: nn.Parameter
+
     def __init__(self, spelling: str) -> None:
         super().__init__()
         self.spelling = spelling
@@ -65,7 +70,7 @@ def by_torchscript(
         torch.onnx.export(
             module.eval(),
             (torch.zeros(2, 3, 16, 16),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes streams too
             dynamo=False,
             opset_version=opset,
             do_constant_folding=folding,

@@ -19,6 +19,7 @@ from nfexport.errors import EXIT_MISSING, OnnxFileError, RecipeError, Verificati
 from nfexport.passes.result import PassOutcome
 from nfexport.recipe.opsets import OLDEST_OPSET, newest_opset
 from nfexport.sources import ModelSpec, load
+from tests.passes.graphs import Array, stored
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,12 @@ def change(source: Path, target: Path, edit: object) -> Path:
     return target
 
 
-def weight(proto: onnx.ModelProto, name: str) -> np.ndarray:  # type: ignore[type-arg]
+def weight(proto: onnx.ModelProto, name: str) -> Array:
     tensor = next(t for t in proto.graph.initializer if t.name == name)
     return onnx.numpy_helper.to_array(tensor).copy()
 
 
-def set_weight(proto: onnx.ModelProto, name: str, array: np.ndarray) -> None:  # type: ignore[type-arg]
+def set_weight(proto: onnx.ModelProto, name: str, array: Array) -> None:
     tensor = next(t for t in proto.graph.initializer if t.name == name)
     tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float32), name))
 
@@ -146,9 +147,9 @@ def test_dynamo_has_its_weights_where_the_passes_refuse_torchscripts_graph(
 ) -> None:
     """Without a verification the first trace takes the weights of the model with it."""
     from nfexport.errors import PassError
+    from nfexport.passes.plan import run
     from nfexport.workflows import export as pipeline
 
-    run = pipeline.run
     calls = []
 
     def refuse_once(*args: Any) -> Any:
@@ -282,9 +283,9 @@ def test_a_file_that_fails_verification_never_gets_its_name(tmp_path: Path, monk
 
     def wrong(self: FoldBatchNormalization, model: ir.Model) -> PassOutcome:
         report = right(self, model)
-        for value in model.graph.initializers.values():  # type: ignore[attr-defined]
+        for value in model.graph.initializers.values():
             if value.name == "stages.0.0.conv1.weight":
-                value.const_value = ir.Tensor(value.const_value.numpy() * np.float32(1.01), name=value.name)
+                value.const_value = ir.Tensor(stored(value) * np.float32(1.01), name=value.name)
         return report
 
     monkeypatch.setattr(FoldBatchNormalization, "call", wrong)

@@ -22,6 +22,7 @@ def folded(proto: onnx.ModelProto) -> onnx.ModelProto:
     assert result.verification.passed
     entry = next(entry for entry in result.ledger if entry.name == "fold-ws")
     assert entry.left_alone == {}
+    assert isinstance(result.model, onnx.ModelProto)
     assert computed_weights(ir.from_proto(result.model)) == 0
     return result.model
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import pytest
@@ -14,19 +16,26 @@ from nfexport import NamedModel
 from nfexport.errors import OnnxFileError, RecipeError
 from nfexport.sources import ModelSpec, load
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from nfexport.workflows.keywords import ExportKeywords
+
 SIZE = 96
+Shape = Sequence[str | int]
 
 
-def export(path: Path, **options) -> Path:
+def export(path: Path, **options: Unpack[ExportKeywords]) -> Path:
     """Write test_nfnet without its recipe."""
-    nfexport.export("test_nfnet", path, fold_ws=True, image_size=SIZE, verify=False, **options)
+    keywords: ExportKeywords = {"fold_ws": True, "image_size": SIZE, **options}
+    nfexport.export("test_nfnet", path, verify=False, **keywords)
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, path)
     return path
 
 
-def verify(path: Path, **named) -> nfexport.VerifyResult:
+def verify(path: Path, **named: Any) -> nfexport.VerifyResult:
     return nfexport.verify(path, named=NamedModel(**{"name": "test_nfnet", **named}))
 
 
@@ -61,7 +70,9 @@ def test_weights_come_from_a_checkpoint(tmp_path: Path) -> None:
         ({"normalize": "nodes", "input_dtype": "uint8", "input_layout": "nhwc"}, {"normalize": True}),
     ],
 )
-def test_what_stands_in_front_is_named_as_at_export(options: dict, named: dict, tmp_path: Path) -> None:
+def test_what_stands_in_front_is_named_as_at_export(
+    options: ExportKeywords, named: dict[str, Any], tmp_path: Path
+) -> None:
     """And naming nothing fails: the file computes something else."""
     path = export(tmp_path / "m.onnx", **options)
     result = verify(path, **named)
@@ -76,7 +87,7 @@ def test_the_logits_are_found_among_several_outputs(tmp_path: Path) -> None:
     assert {case.output for case in result.report.cases} == {"logits"}
 
 
-def file(path: Path, *, inputs: dict[str, list], outputs: dict[str, list], dtype: int = TensorProto.FLOAT) -> Path:
+def file(path: Path, *, inputs: dict[str, Shape], outputs: dict[str, Shape], dtype: int = TensorProto.FLOAT) -> Path:
     graph = helper.make_graph(
         [helper.make_node("Identity", [next(iter(inputs))], [name]) for name in outputs],
         "g",
@@ -98,7 +109,7 @@ def file(path: Path, *, inputs: dict[str, list], outputs: dict[str, list], dtype
         ({"a": [1, 1, 96, 96]}, "takes pictures of 1 channels, test_nfnet of 3; name the model"),
     ],
 )
-def test_what_is_no_picture_of_the_model_is_refused(inputs: dict, words: str, tmp_path: Path) -> None:
+def test_what_is_no_picture_of_the_model_is_refused(inputs: dict[str, Shape], words: str, tmp_path: Path) -> None:
     path = file(tmp_path / "m.onnx", inputs=inputs, outputs={"y": [1, 1000]})
     with pytest.raises(OnnxFileError, match=words):
         verify(path)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nfexport.errors import InputError, OnnxFileError
 from nfexport.graph.header import skim
-from nfexport.inspection.cost import count_cost
+from nfexport.inspection.cost import Rule, count_cost
 from tests.inspection.cost.graphs import PICTURE, cost_of, floats, model, node, numbers
 from tests.inspection.files import network
 
@@ -73,7 +73,7 @@ def test_a_fixed_batch_is_the_files_own() -> None:
 
 
 @pytest.mark.parametrize("shape", [("n", 3, "h", "w"), ("n", 3, None, None), ("n", "h", "w", 3), (0, 3, -1, -1)])
-def test_a_symbolic_size_takes_the_one_that_is_asked_for(shape) -> None:
+def test_a_symbolic_size_takes_the_one_that_is_asked_for(shape: tuple[str | int | None, ...]) -> None:
     cost = cost_of(RELU, shape=shape, size=(4, 6))
     assert sorted(cost.inputs["image"]) == [1, 3, 4, 6]
     assert cost.flops == 2 * 3 * 4 * 6
@@ -124,7 +124,7 @@ def test_nodes_without_a_shape_are_reported_and_the_rest_is_counted() -> None:
 
 
 @pytest.mark.parametrize("rule", ["omz", "timm"])
-def test_operators_that_neither_rule_knows_are_reported(rule) -> None:
+def test_operators_that_neither_rule_knows_are_reported(rule: Rule) -> None:
     branch = helper.make_graph(
         [node("Conv", "image w", "y")], "b", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     )

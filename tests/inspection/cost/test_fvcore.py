@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,13 +14,14 @@ from onnx import numpy_helper
 from nfexport.inspection.cost import Cost, count_cost
 from nfexport.inspection.cost.fvcore import STANDARDISATION
 from tests.inspection.cost.graphs import PICTURE, cost_of, floats, model, node, numbers, only
+from tests.passes.graphs import Array
 
 WEIGHT = 4 * 3 * 3 * 3
 PRODUCT = 36 * WEIGHT
 
 
-def timm(*arguments, **options) -> Cost:
-    return cost_of(*arguments, rule="timm", **options)
+def timm(nodes: Sequence[onnx.NodeProto], initializers: Sequence[onnx.TensorProto] = (), **options: Any) -> Cost:
+    return cost_of(nodes, initializers, rule="timm", **options)
 
 
 def test_a_product_is_its_multiplications_and_no_bias() -> None:
@@ -102,13 +105,13 @@ def test_another_computed_weight_is_not_standardised() -> None:
     assert (only(cost).op, cost.parameters) == ("Conv", WEIGHT)
 
 
-def save(path: Path, weight: np.ndarray, *, external: bool = False) -> Path:
+def save(path: Path, weight: Array, *, external: bool = False) -> Path:
     proto = model([node("Conv", "image w", "out")], [numpy_helper.from_array(weight, "w")])
     onnx.save_model(proto, path, save_as_external_data=external, location="w.data", size_threshold=0)
     return path
 
 
-def standardised(*, gain: bool, dtype: type = np.float32) -> np.ndarray:
+def standardised(*, gain: bool, dtype: type = np.float32) -> Array:
     weight = np.random.default_rng(7).normal(0.1, 0.03, (16, 3, 3, 3))
     weight -= weight.mean(axis=(1, 2, 3), keepdims=True)
     weight /= np.sqrt(weight.var(axis=(1, 2, 3), keepdims=True) + 1e-8)
@@ -139,7 +142,7 @@ def test_a_folded_standardisation_is_known_by_its_filters(
         lambda w: w * 0,
     ],
 )
-def test_other_filters_are_not_taken_for_standardised(spoil, tmp_path: Path) -> None:
+def test_other_filters_are_not_taken_for_standardised(spoil: Callable[[Array], Array], tmp_path: Path) -> None:
     """A mean of 1e-5 of the largest; channels scaled apart, as by a folded normalisation; zeros."""
     weight = spoil(standardised(gain=True).astype(np.float64)).astype(np.float32)
     cost = count_cost(save(tmp_path / "m.onnx", weight), rule="timm")

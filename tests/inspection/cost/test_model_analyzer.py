@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -134,7 +135,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("curve", [ERF, CUBIC], ids=["erf", "tanh"])
-def test_a_gelu_counts_nothing_as_a_whole(curve: list, ending: str) -> None:
+def test_a_gelu_counts_nothing_as_a_whole(curve: list[onnx.NodeProto], ending: str) -> None:
     assert cost_of([*curve, *ENDINGS[ending]], GELU_CONSTANTS).flops == 0
 
 
@@ -191,7 +192,7 @@ PRODUCT = 2 * 4 * 64 * 3
 
 
 @pytest.mark.parametrize("scale", [numbers("c", 2), floats("c", 3, 1, 1)], ids=["one number", "one a channel"])
-def test_a_scale_in_front_of_a_convolution_is_folded_into_it(scale) -> None:
+def test_a_scale_in_front_of_a_convolution_is_folded_into_it(scale: onnx.TensorProto) -> None:
     cost = cost_of([node("Mul", "image c", "x"), CONV], [WEIGHT, scale])
     assert (cost.flops, cost.parameters) == (PRODUCT, 12)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import collections
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import openvino
 import pytest
 
 import nfexport
 from nfexport.inspection.cost import count_cost
+
+if TYPE_CHECKING:
+    from nfexport.workflows.keywords import ExportKeywords
 
 AN_ELEMENT = {"Add": 1, "Subtract": 1, "Multiply": 1, "Divide": 1, "Relu": 2, "Sigmoid": 3, "Swish": 5, "Softmax": 5}
 NOTHING = {"Parameter", "Constant", "Result", "Convert", "Reshape", "Concat", "Gather", "ReduceMean", "Gelu", "Pad"}
@@ -57,7 +61,7 @@ def operations_in_openvino(path: Path, folder: Path, shape: list[int]) -> int:
 )
 def test_operations_agree(architecture: str, size: int, tmp_path: Path) -> None:
     """Within 0.1 %: where they are not equal, OpenVINO moves one scalar more through its neighbours."""
-    options = {"fold_ws": True, "image_size": size, "outputs": ("probs",), "opset": 11}
+    options: ExportKeywords = {"fold_ws": True, "image_size": size, "outputs": ("probs",), "opset": 11}
     path = nfexport.export(architecture, tmp_path / "m.onnx", verify=False, **options).path
     assert count_cost(path).flops == pytest.approx(
         operations_in_openvino(path, tmp_path, [1, 3, size, size]), rel=1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +11,12 @@ import nfexport
 from nfexport.inspection.cost import Cost, count_cost
 from nfexport.sources.timm.torchvision_operators import import_timm
 
-OMZ_NFNET_F0 = {
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from nfexport.workflows.keywords import ExportKeywords
+
+OMZ_NFNET_F0: ExportKeywords = {
     "fold_ws": True,
     "normalize": "nodes",
     "channels": "bgr",
@@ -31,7 +37,7 @@ def published(cost: Cost) -> tuple[float, float]:
     return round(cost.macs / 1e9, 2), millions(cost.activations)
 
 
-def export(architecture: str, folder: Path, **options) -> Path:
+def export(architecture: str, folder: Path, **options: Unpack[ExportKeywords]) -> Path:
     return nfexport.export(architecture, folder / "m.onnx", verify=False, **options).path
 
 
