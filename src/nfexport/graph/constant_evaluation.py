@@ -173,10 +173,8 @@ def _widen(array: Array) -> Array:
 
 
 def _static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    if value is None or value.shape is None:
-        return None
-    dims = [dim for dim in value.shape if isinstance(dim, int)]
-    return tuple(dims) if len(dims) == len(value.shape) else None
+    shape = None if value is None else value.shape
+    return shape.numpy() if shape is not None and shape.is_static() else None
 
 
 def _identity(node: ir.Node, arrays: list[Array | None]) -> list[Array | None]:

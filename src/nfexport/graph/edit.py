@@ -105,6 +105,17 @@ def nodes_with_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, bool]]:
         yield node, node.graph is graph
 
 
+def subgraphs(node: ir.Node) -> list[ir.Graph]:
+    """Return the bodies of an If, Loop or Scan."""
+    found: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            found.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            found.extend(attribute.as_graphs())
+    return found
+
+
 def release(value: ir.Value | None) -> None:
     """Remove what nothing reads any more, from a value of the graph upwards: nodes with all that they alone read,
     and initializers, whose memory is free at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import onnx
+from nfexport.graph.libraries import onnx
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

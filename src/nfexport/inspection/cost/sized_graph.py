@@ -6,13 +6,11 @@ import math
 from collections.abc import Iterator, Mapping
 
 import onnx
-import onnx.inliner
 import onnx.numpy_helper
-import onnx.shape_inference
 
-from nfexport.errors import InputError
 from nfexport.graph.proto_graphs import stored_constants
-from nfexport.graph.recognisers import DEFAULT_DOMAIN, computes_constant, is_operator
+from nfexport.graph.recognisers import computes_constant, is_operator
+from nfexport.graph.shape_inference import infer_file_shapes
 from nfexport.graph.tensors import dtype_name, is_floating
 
 Node = onnx.NodeProto
@@ -29,7 +27,7 @@ class SizedGraph:
     the first inference. Local functions are inlined first. Raises InputError if onnx refuses the model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        graph = _with_shapes(model).graph
+        graph = infer_file_shapes(model).graph
         self.stored: Mapping[str, onnx.TensorProto] = stored_constants(graph)
         self.nodes: tuple[Node, ...] = tuple(graph.node)
         self._shapes: dict[str, Shape] = {}
@@ -151,34 +149,6 @@ class SizedGraph:
                 found[id(node)] = node
                 pending.extend(node.input)
         return list(found.values())
-
-
-def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    try:
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        _skip_identities(model.graph)
-        # onnx gives up on a file that forgets to import the domain of a custom operator
-        imported = {entry.domain for entry in model.opset_import}
-        for domain in sorted({node.domain for node in model.graph.node} - imported - DEFAULT_DOMAIN):
-            model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # what onnx raises differs between its versions
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"the shapes of the graph cannot be inferred ({reason})", fix="check the file with onnx.checker"
-        ) from error
-
-
-def _skip_identities(graph: onnx.GraphProto) -> None:
-    """Let the readers of a stored constant's Identity read the constant, whose values shape inference sees."""
-    names = {name: name for name in stored_constants(graph)}
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name in names:
-                node.input[index] = names[name]
-        if node.op_type == "Identity" and node.input[0] in names:
-            names[node.output[0]] = names[node.input[0]]
 
 
 def attribute(node: Node, name: str) -> onnx.AttributeProto | None:

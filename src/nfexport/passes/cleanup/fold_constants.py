@@ -15,8 +15,8 @@ from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
 from nfexport.graph.libraries import ir
 from nfexport.graph.recognisers import is_operator
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.base import Bundle, Pass, Stage
-from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.folds.fold_ws import CONVOLUTIONS
 
 if TYPE_CHECKING:

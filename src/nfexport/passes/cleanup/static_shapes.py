@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir, np, onnx
-from nfexport.graph.recognisers import is_default_domain, is_operator
+from nfexport.graph.recognisers import is_operator
+from nfexport.graph.shape_inference import infer_outputs, input_symbols
 from nfexport.graph.symbolic_shape import Dim, Element, elements_of
 from nfexport.passes.base import Bundle, Pass, Stage
 
@@ -53,13 +54,7 @@ class _Walk:
     def __init__(self, model: ir.Model) -> None:
         self._graph = model.graph
         self._opset = model.opset_imports.get("", 1)
-        # names that shape inference invents ('unk__0') are used anew in each run: trust the inputs' alone
-        self._symbols = {
-            dim.value
-            for value in model.graph.inputs
-            for dim in value.shape or ()
-            if isinstance(dim, ir.SymbolicDim) and dim.value is not None
-        }
+        self._symbols = input_symbols(model.graph)
         self._news: set[ir.Value] = set()
         self.changed = 0
 
@@ -174,35 +169,10 @@ class _Walk:
 
     def _infer(self, node: ir.Node) -> None:
         """Infer one node's output shapes from those of its inputs, by onnx's own rules."""
-        if not is_default_domain(node) or any(
-            attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()
-        ):
-            return
-        types, data = {}, {}
-        for value in node.inputs:
-            if value is None or value.type is None:
-                continue
-            proto = onnx.ValueInfoProto()
-            ir.serde.serialize_value_into(proto, value)
-            types[str(value.name)] = proto.type
-            array = edit.constant(value) if value.dtype == ir.DataType.INT64 else None
-            if array is not None:
-                data[str(value.name)] = onnx.numpy_helper.from_array(array)
-        try:
-            inferred = onnx.shape_inference.infer_node_outputs(
-                onnx.defs.get_schema(node.op_type, self._opset, ""),
-                ir.serde.serialize_node(node),
-                types,
-                data,
-                opset_imports=[onnx.helper.make_opsetid("", self._opset)],
-            )
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, KeyError):
-            return
+        inferred = infer_outputs(node, self._opset)
         for output in node.outputs:
-            if (proto_type := inferred.get(str(output.name))) is None:
-                continue
-            if proto_type.tensor_type.HasField("shape"):
-                self._take(output, proto_type.tensor_type.shape)
+            if (shape := inferred.get(str(output.name))) is not None:
+                self._take(output, shape)
 
     def _take(self, value: ir.Value, shape: onnx.TensorShapeProto) -> None:
         old = value.shape

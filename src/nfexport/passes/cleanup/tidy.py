@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nfexport import process
 from nfexport.graph import edit
 from nfexport.graph.libraries import common_passes, ir
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.base import Bundle, Pass, Stage
 
 if TYPE_CHECKING:
@@ -33,23 +33,3 @@ class Tidy(Pass):
         infer_shapes(model)
         removed = before - len(model.graph)
         return self.done(model, changed=removed, summary=f"{removed} idle nodes removed")
-
-
-def infer_shapes(model: ir.Model) -> None:
-    """Infer every shape in place, from what the inputs and the constants tell."""
-    symbols = {
-        dim.value for value in model.graph.inputs for dim in value.shape or () if isinstance(dim, ir.SymbolicDim)
-    }
-    for node in model.graph:
-        for output in node.outputs:
-            if output.shape is not None and not output.is_graph_output():
-                output.shape = ir.Shape([_known(dim, symbols) for dim in output.shape])
-    # a graph on which inference fails is left as it is, and the checker says why in its own words
-    with process.quiet_loggers("onnx_ir"):
-        common_passes.ShapeInferencePass()(model)
-
-
-def _known(dim: int | ir.SymbolicDim, symbols: set[str | None]) -> int | str | None:
-    if isinstance(dim, int):
-        return dim
-    return dim.value if dim.value in symbols else None

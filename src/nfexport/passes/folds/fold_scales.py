@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.recognisers import is_operator
+from nfexport.graph.value_facts import dims
 from nfexport.passes.base import Bundle, Changes, Pass, Stage
-from nfexport.passes.folds.scales.axes import dims
 from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.flow import Plan, Search
 from nfexport.passes.folds.scales.formulas import formula_products

@@ -18,8 +18,8 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import common_passes, ir
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.base import Changes, Pass, Request, Stage
-from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.interface.rename import nearest
 from nfexport.recipe.option import Option
 
@@ -172,20 +172,10 @@ def _reached(ends: Iterable[ir.Value], stops: set[ir.Value]) -> set[ir.Value]:
 def _read(node: ir.Node) -> list[ir.Value]:
     """Return what a node reads of its own graph, by its inputs and in its bodies."""
     read = [value for value in node.inputs if value is not None]
-    for body in _bodies(node):
+    for body in edit.subgraphs(node):
         for inner in ir.traversal.RecursiveGraphIterator(body):
             read.extend(value for value in inner.inputs if value is not None)
     return [value for value in read if value.graph is node.graph]
-
-
-def _bodies(node: ir.Node) -> list[ir.Graph]:
-    found: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            found.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            found.extend(attribute.as_graphs())
-    return found
 
 
 def _typed(model: ir.Model, values: Sequence[ir.Value]) -> dict[str, tuple[ir.TypeProtocol, ir.Shape | None]]:

@@ -23,11 +23,11 @@ import msgspec
 from nfexport.errors import PassError
 from nfexport.graph.libraries import ir, onnx
 from nfexport.graph.recognisers import is_default_domain
+from nfexport.graph.value_facts import ValueFacts, fill_in
 from nfexport.passes.base import Bundle, Pass, Request, Stage
 from nfexport.recipe.option import Option
 
 if TYPE_CHECKING:
-    from nfexport.passes.opset.rules.facts import ValueFacts
     from nfexport.passes.opset.rules.replacement import Replacement
     from nfexport.passes.result import PassOutcome
 
@@ -69,7 +69,6 @@ class ConvertOpset(Pass):
 
     def call(self, model: ir.Model) -> PassOutcome:
         """Carry the model to the opset in place, and set the smallest IR version that fits."""
-        from nfexport.passes.opset.rules.facts import fill_in
         from nfexport.passes.opset.rules.replacement import replace_all
         from nfexport.passes.opset.rules.schemas import newest
 
@@ -129,7 +128,6 @@ def _source_opset(model: ir.Model) -> int:
 
 def _plan(model: ir.Model, nodes: Sequence[ir.Node], source: int, target: int) -> list[Replacement]:
     """Sketch the new form of every node that has one; raise PassError if there is a node without."""
-    from nfexport.passes.opset.rules.facts import ValueFacts
     from nfexport.passes.opset.rules.schemas import CannotCarry
 
     facts = ValueFacts(model)

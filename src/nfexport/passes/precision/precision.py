@@ -19,8 +19,8 @@ from nfexport.graph import edit
 from nfexport.graph.constants import free_name, relative_error
 from nfexport.graph.libraries import Array, ir, np, onnx
 from nfexport.graph.recognisers import is_default_domain
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.base import Changes, Pass, Request, Stage
-from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.precision.analysis.float16_ranges import LARGEST, overflowing
 from nfexport.recipe.option import Option
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
+from nfexport.graph.value_facts import Dims, dims
 
 LINEAR = frozenset(
     {
@@ -35,12 +36,6 @@ def data_outputs(node: ir.Node) -> list[ir.Value]:
     return list(node.outputs) if node.op_type == "Split" else list(node.outputs[:1])
 
 
-def dims(value: ir.Value) -> tuple[int | None, ...] | None:
-    """Return the dimensions, None for each that is symbolic; None if the rank is unknown."""
-    shape = value.const_value.shape if value.const_value is not None else value.shape
-    return None if shape is None else tuple(d if isinstance(d, int) else None for d in shape)
-
-
 def output_axis(node: ir.Node, source: ir.Value, axis: int) -> int | None:
     """Return the axis of the output along which a factor along this axis of the input lies, None if none."""
     into, out = dims(source), dims(node.outputs[0])
@@ -56,9 +51,6 @@ def input_axis(node: ir.Node, source: ir.Value, axis: int) -> int | None:
         if output_axis(node, source, candidate) == axis:
             return candidate
     return None
-
-
-Dims = tuple[int | None, ...]
 
 
 def _same(node: ir.Node, into: Dims, out: Dims, axis: int) -> int | None:

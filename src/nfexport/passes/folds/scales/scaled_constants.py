@@ -16,7 +16,7 @@ from typing import Any
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
-from nfexport.passes.folds.scales.axes import dims
+from nfexport.graph.value_facts import dims
 from nfexport.passes.folds.scales.factor import Factor, Refusal
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

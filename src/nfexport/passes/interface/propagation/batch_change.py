@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nfexport.errors import PassError
 from nfexport.graph.libraries import common_passes, ir
-from nfexport.passes.cleanup.tidy import infer_shapes
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.interface.propagation.proof import followers_of, infer_all
 from nfexport.passes.interface.propagation.rules import RULES
 from nfexport.passes.interface.propagation.walk import AGAIN, DYNAMIC, BatchAxis, Walk

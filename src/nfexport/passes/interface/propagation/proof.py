@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from nfexport.errors import PassError
 from nfexport.graph.libraries import ir
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.cleanup.fold_constants import FoldConstants
-from nfexport.passes.cleanup.tidy import infer_shapes
 from nfexport.passes.interface.propagation.walk import AGAIN
 
 
@@ -27,7 +27,7 @@ def infer_all(model: ir.Model) -> None:
 
 
 def _is_known(value: ir.Value) -> bool:
-    return not value.name or (value.shape is not None and all(isinstance(dim, int) for dim in value.shape))
+    return not value.name or (value.shape is not None and value.shape.is_static())
 
 
 def followers_of(model: ir.Model, entries: Sequence[ir.Value], old: str) -> list[ir.Value]:

@@ -180,11 +180,5 @@ class Walk:
 
 
 def _captured(node: ir.Node) -> list[ir.Value]:
-    bodies: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            bodies.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            bodies.extend(attribute.as_graphs())
-    inner = (node for body in bodies for node in ir.traversal.RecursiveGraphIterator(body))
+    inner = (node for body in edit.subgraphs(node) for node in ir.traversal.RecursiveGraphIterator(body))
     return [value for each in inner for value in each.inputs if value is not None and value.graph is node.graph]

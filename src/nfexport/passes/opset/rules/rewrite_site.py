@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from nfexport.graph.libraries import Array, ir, np
+from nfexport.graph.value_facts import ValueFacts
 from nfexport.passes.opset.rules import unchanged
-from nfexport.passes.opset.rules.facts import ValueFacts
 from nfexport.passes.opset.rules.schemas import (
     CannotCarry,
     inferred_outputs,

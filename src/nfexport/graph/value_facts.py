@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from nfexport.graph.libraries import common_passes, ir
+
+Dims: TypeAlias = "tuple[int | None, ...]"
+"""Dimensions, None for each that is symbolic."""
+
+
+def dims(value: ir.Value) -> Dims | None:
+    """Return the dimensions that the file states, None for each that is symbolic; None if the rank is unknown."""
+    shape = value.const_value.shape if value.const_value is not None else value.shape
+    return None if shape is None else tuple(dim if isinstance(dim, int) else None for dim in shape)
 
 
 class ValueFacts:
@@ -26,15 +36,12 @@ class ValueFacts:
             return None if twin is None else _tensor_dtype(twin)
         return known
 
-    def dims(self, value: ir.Value) -> tuple[int | None, ...] | None:
+    def dims(self, value: ir.Value) -> Dims | None:
         """Return the dimensions, None for each that is symbolic; None if not even the rank is known."""
-        shape = value.const_value.shape if value.const_value is not None else value.shape
-        if shape is None:
-            twin = self._twin(value)
-            shape = None if twin is None else twin.shape
-        if shape is None:
-            return None
-        return tuple(d if isinstance(d, int) else None for d in shape)
+        found = dims(value)
+        if found is None and (twin := self._twin(value)) is not None:
+            return dims(twin)
+        return found
 
     def _twin(self, value: ir.Value) -> ir.Value | None:
         if self._inferred is None:
