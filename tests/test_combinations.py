@@ -97,7 +97,7 @@ def test_a_combination_of_many(seed: int, tmp_path: Path) -> None:
         ({"mean": (0.5, 0.5, 0.5)}, "--mean is for normalising, which nobody asked for; add --normalize"),
         ({"normalize": "nodes", "mean": (0.5, 0.5, 0.5)}, "--mean and --std belong together"),
         ({"input_range": 7}, "pixels cannot range from 0 to 7; pass --input-range 255 or 1"),
-        ({"input_dtype": "uint8", "input_range": 1}, "bytes between 0 and 1 are no picture"),
+        ({"input_dtype": "uint8", "input_range": 1}, "uint8 pixels cannot range from 0 to 1"),
         ({"resize": "any", "opset": 17}, "Resize learned it at 18; pass --opset 18, or a fixed size"),
         ({"resize": "any", "opset": 18, "dynamic_size": True}, "--dynamic-size and --resize both"),
         ({"outputs": ("probs", "logits"), "output_name": "x"}, "--output-name names one output, and there are 2"),

@@ -110,8 +110,8 @@ ROW_CONSTANT = """g (float[N,3,9,8] x) => (float[N,4,7,6] y) {
             {"w": normal(6, 1, 3, 3)},
             "the first convolution '/Conv_0' is grouped; swap the channels by a node",
         ),
-        (RELU, {}, r"node '/Relu_0' \(Relu\) reads the picture, and only a convolution can be folded into; swap the"),
-        (ROW_CONSTANT, {"m": normal(8)}, r"node '/Sub_0' \(Sub\) reads the picture"),
+        (RELU, {}, r"node '/Relu_0' \(Relu\) reads the image, and only a convolution can be folded into; swap the"),
+        (ROW_CONSTANT, {"m": normal(8)}, r"node '/Sub_0' \(Sub\) reads the image"),
         (
             PAD_NODE,
             {"pads": np.array([1, 0, 0, 0, 0, 0, 0, 0])},

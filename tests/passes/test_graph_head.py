@@ -1,4 +1,4 @@
-"""Where the picture enters a graph, and the graphs of which that cannot be said."""
+"""Where the image enters a graph, and the graphs of which that cannot be said."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ FORMED = """g (uint8[N,H,W,3] x) => (float[N,3,H,W] y) {
 
 def test_the_picture_lies_behind_what_changes_the_form_of_the_input() -> None:
     head = find_head(parse(FORMED))
-    assert (head.entry.name, head.picture.name, head.channels, head.dtype) == ("x", "t", 3, ir.DataType.FLOAT)
+    assert (head.entry.name, head.image.name, head.channels, head.dtype) == ("x", "t", 3, ir.DataType.FLOAT)
     assert [str(size) for size in head.shape] == ["N", "3", "H", "W"]
     assert [node.op_type for node in head.form] == ["Cast", "Transpose"]
 
 
 def test_without_it_the_input_is_the_picture() -> None:
     head = find_head(network(PADDED))
-    assert head.picture is head.entry
+    assert head.image is head.entry
     assert head.form == ()
 
 
 REFUSED = {
     "two inputs": (
         "g (float[1,3,4,4] a, float[1,3,4,4] b) => (float[1,3,4,4] y) { y = Add (a, b) }",
-        r"the graph has 2 inputs \('a', 'b'\), and preprocessing needs exactly one, the picture; leave the prepro",
+        r"the graph has 2 inputs \('a', 'b'\), and preprocessing needs exactly one, the image; leave the prepro",
     ),
     "no input": ("g () => (float[1] y) { y = Constant <value_floats = [1.0]> () }", "the graph has no input, and"),
     "rank 2": (
         "g (float[1,3] x) => (float[1,3] y) { y = Relu (x) }",
-        "input 'x' has rank 2, and a batch of pictures has rank 4",
+        "input 'x' has rank 2, and a batch of images has rank 4",
     ),
     "no rank": ("g (float x) => (float y) { y = Relu (x) }", "input 'x' has rank 0"),
     "integers": (

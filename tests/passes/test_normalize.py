@@ -144,7 +144,7 @@ def test_a_pad_with_a_constant_of_its_own_keeps_its_meaning_or_is_refused() -> N
     model = network(text, value=value)
     report = Normalize(mean=SHARED, std=SHARED, value_range=255, fold=True).apply(model)
     assert report.facts["form"] == "padding"
-    # −1 in units of the normalised picture is a black pixel
+    # −1 in units of the normalised image is a black pixel
     assert float(stored(model.graph[0].inputs[2])) == 0
     assert error(outcome(model, X), expected(text, SHARED, SHARED, value=value)) < EXACT
     with pytest.raises(PassError, match="would differ from channel to channel; pass --normalize without 'fold'"):
@@ -240,10 +240,10 @@ DYNAMIC_PAD = """g (float[N,3,9,8] x) => (float[N,4,?,?] y) {
     y = Conv (p, w, b)
 }"""
 UNFOLDABLE = {
-    "first node no Conv": (RELU, r"node '/Relu_0' \(Relu\) reads the picture.*; pass --normalize without 'fold'"),
+    "first node no Conv": (RELU, r"node '/Relu_0' \(Relu\) reads the image.*; pass --normalize without 'fold'"),
     "another reader": (
         ADDED,
-        r"node '/Relu_1' \(Relu\) reads the picture, and only a convolution can be folded into",
+        r"node '/Relu_1' \(Relu\) reads the image, and only a convolution can be folded into",
     ),
     "an output between": (PAD_OUT, "'p', which the first convolution reads, is an output of the graph too"),
     "computed weight": (COMPUTED, r"weight of the first convolution '/Conv_1' is not constant; pass --fold-ws, or"),

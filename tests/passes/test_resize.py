@@ -169,5 +169,5 @@ def test_what_is_not_exact_is_refused(options: dict[str, Any], message: str) -> 
 
 def test_applied_twice_it_is_refused() -> None:
     model = graph_of(18, None, TRANSFORMS[0])
-    with pytest.raises(PassError, match="takes pictures of more than one size already"):
+    with pytest.raises(PassError, match="takes images of more than one size already"):
         Resize(crop_pct=0.9, crop_mode="center", interpolation="bicubic").apply(model)

@@ -1,4 +1,4 @@
-"""Files that take pictures of other sizes, and networks that do not."""
+"""Files that accept images of other sizes, and networks that do not."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ IN_FRONT = ("normalize", "channels", "resize", "input-form")
 
 
 def front_steps(recipe: Recipe) -> tuple[PassStep, ...]:
-    """Return the steps that a picture goes through inside the file before the network, the last one first."""
+    """Return the steps that an image goes through inside the file before the network, the last one first."""
     return steps_in_front(recipe.steps)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nfexport.sources import LoadedModel
 
 MOST_CHANNELS = 4
-"""Of a picture: an axis that is longer is height or width."""
+"""Of an image: an axis that is longer is height or width."""
 
 LOGITS = ("logits", "output")
 """Names that tell the logits among several outputs of one shape."""
@@ -88,9 +88,9 @@ def converted_subject(subject: ModelUnderTest, precision: str) -> ModelUnderTest
 
 
 def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelUnderTest]:
-    """Build the model that the user names, for the pictures and classes of the file, and say what to compare.
+    """Build the model that the user names, for the images and classes of the file, and say what to compare.
 
-    The file has one input, a picture [batch, channels, height, width] or [batch, height, width, channels];
+    The file has one input, an image [batch, channels, height, width] or [batch, height, width, channels];
     of its outputs the logits are compared. A batch or a size that is symbolic is dynamic; the model then
     takes its own size.
     Raises OnnxFileError for another interface, and what nfexport.sources.load does."""
@@ -98,7 +98,7 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
 
     if named.checkpoint is not None and named.pretrained:
         raise RecipeError("--checkpoint and --pretrained both name weights", fix="pass one of them")
-    entry = _picture(facts)
+    entry = _image(facts)
     layout = _layout(entry)
     shape = entry.shape or ()
     batch, channels, height, width = shape if layout == "nchw" else (shape[0], shape[3], shape[1], shape[2])
@@ -116,7 +116,7 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
         raise RecipeError(f"'{facts.path}' cannot be {named.name}: {error.problem}", fix=_OTHER) from error
     if channels != loaded.in_channels and isinstance(channels, int):
         raise OnnxFileError(
-            f"'{facts.path}' takes pictures of {channels} channels, {named.name} of {loaded.in_channels}", fix=_OTHER
+            f"'{facts.path}' takes images of {channels} channels, {named.name} of {loaded.in_channels}", fix=_OTHER
         )
     network = _own_statistics(named, loaded)
     return loaded, ModelUnderTest(
@@ -133,15 +133,15 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
 _OTHER = "name the model that the file holds with --model"
 
 
-def _picture(facts: FileFacts) -> TensorFacts:
-    """Return the file's input, if it is one picture."""
+def _image(facts: FileFacts) -> TensorFacts:
+    """Return the file's input, if it is one image."""
     if len(facts.inputs) == 1:
         (entry,) = facts.inputs
         if entry.shape is not None and len(entry.shape) == 4 and entry.dtype in ("float32", "float16", "uint8"):
             return entry
     found = ", ".join(f"{entry.name} {entry.dtype} {list(entry.shape or ())}" for entry in facts.inputs) or "none"
     raise OnnxFileError(
-        f"'{facts.path}' has the inputs {found}, where a model of timm takes one picture",
+        f"'{facts.path}' has the inputs {found}, where a model of timm takes one image",
         fix="cut the file down with 'nfexport surgery', or compare it with recorded answers: "
         f"nfexport golden check '{facts.path}' --golden DIR",
     )

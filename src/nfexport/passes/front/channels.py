@@ -1,10 +1,10 @@
-"""Let the file take pictures in another order of channels than the network's own.
+"""Let the file take images in another order of channels than the network's own.
 
 As a node: Gather along axis 1 with the indices 2, 1, 0. `fold=True` gives every constant on the way to the
 first convolutions the file's order instead, so that no node is needed and no number changes:
 
 k stands for a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused where
-something else reads the picture, and for grouped convolutions, whose inputs cannot change places. Applied
+something else reads the image, and for grouped convolutions, whose inputs cannot change places. Applied
 twice it is undone: the recipe of a file knows its order.
 """
 
@@ -30,7 +30,7 @@ BGR = (2, 1, 0)
 
 
 class SwapChannels(Pass):
-    """Let the file take pictures in another order of channels than the network's own.
+    """Let the file take images in another order of channels than the network's own.
 
     Raises PassError, and leaves the model as it was, if there are not three channels or the fold is not exact."""
 
@@ -48,7 +48,7 @@ class SwapChannels(Pass):
     changes = Changes.INTERFACE
     already = "swaps the channels"
     formula = (
-        "order bgr:  x'[:, c] = x[:, 2 − c],  c = 0, 1, 2        in front of all else that happens to the picture\n"
+        "order bgr:  x'[:, c] = x[:, 2 − c],  c = 0, 1, 2        in front of all else that happens to the image\n"
         "Conv(k ∘ x', w) = Conv(k' ∘ x, w'),     w'[o,i] = w[o,2−i],     k'[i] = k[2−i]"
     )
 

@@ -1,4 +1,4 @@
-"""Let the file take pictures in another element type or layout than the network's own.
+"""Let the file take images in another element type or layout than the network's own.
 
 The graph's input changes its type and shape; symbolic sizes and its name stay. Casting comes first: no
 arithmetic may happen on uint8, and TensorRT allows a uint8 input to be read by a Cast alone. The Cast from
@@ -28,7 +28,7 @@ LAYOUTS = ("nchw", "nhwc")
 
 
 class InputForm(Pass):
-    """Let the file take pictures in another element type or layout than the network's own.
+    """Let the file take images in another element type or layout than the network's own.
 
     Raises PassError, and leaves the model as it was, if the input has another form already."""
 
@@ -78,7 +78,7 @@ class InputForm(Pass):
         if head.form:
             raise PassError(
                 f"input '{head.entry.name}' already goes through node '{head.form[0].name}' ({head.form[0].op_type})",
-                fix="start from the file in which the network takes the picture as it is",
+                fix="start from the file in which the network takes the image as it is",
             )
         nodes = []
         # what is put in front last is computed first

@@ -7,7 +7,7 @@ by the reciprocal: at r = 1 the result is that of torchvision's Normalize, bit b
 (normalize_fold has the algebra); at most one node stays in front.
 
 Computed in float64, rounded once. Refuses statistics that do not fit the input's channels, deviations that
-are not positive, and, for folding, a picture that something other than convolutions with constant weights
+are not positive, and, for folding, an image that something other than convolutions with constant weights
 reads. Applied twice it normalises twice: the recipe of a file knows whether it has been.
 """
 
@@ -153,7 +153,7 @@ def _statistics(
 
 
 def _constant(head: Head, what: str, exact: Array) -> Array:
-    """Return [1, C, 1, 1], each number rounded to the picture's type, none of them lost."""
+    """Return [1, C, 1, 1], each number rounded to the image's type, none of them lost."""
     rounded = [round_once(number, head.dtype, f"the {what} {float(number)}") for number in exact]
     return np.array(rounded).reshape(1, -1, 1, 1)
 

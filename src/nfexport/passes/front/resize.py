@@ -1,6 +1,6 @@
-"""Take pictures of another size, and resize and crop them in the graph as timm's evaluation transform does.
+"""Take images of another size, and resize and crop them in the graph as timm's evaluation transform does.
 
-R and C are Pillow's weights (resampling has the formula). For pictures of one fixed size they are two
+R and C are Pillow's weights (resampling has the formula). For images of one fixed size they are two
 constant matrices, cut to the rows and columns that the crop leaves, in Pillow's order of the axes: at every
 opset. For any size they are two Resize, the width first, with antialias=1, exclude_outside=1,
 cubic_coeff_a=−0.5, and the sizes are computed in whole numbers in the graph: from opset 18, where Resize
@@ -36,7 +36,7 @@ PREFIX = "/preprocessing/resize"
 
 
 class Resize(Pass):
-    """Take pictures of another size, and resize and crop them in the graph as timm's evaluation transform does.
+    """Take images of another size, and resize and crop them in the graph as timm's evaluation transform does.
 
     value_range is the largest value of a pixel, opset that of the finished graph (None: the present one).
     Raises PassError, and leaves the model as it was, if that cannot be done exactly as timm does it."""
@@ -96,11 +96,11 @@ class Resize(Pass):
         head = find_head(model)
         height, width = head.shape[2], head.shape[3]
         if not isinstance(height, int) or not isinstance(width, int):
-            raise PassError("the network takes pictures of more than one size already", fix="leave out --resize")
+            raise PassError("the network takes images of more than one size already", fix="leave out --resize")
         if head.form:
             raise PassError(
                 f"input '{head.entry.name}' already goes through node '{head.form[0].name}' ({head.form[0].op_type})",
-                fix="start from the file in which the network takes the picture as it is",
+                fix="start from the file in which the network takes the image as it is",
             )
         present = model.opset_imports.get("", 1)
         final = self.opset if self.opset is not None else present
@@ -108,7 +108,7 @@ class Resize(Pass):
         target = resampling.target_size(size, self.crop_pct, self.crop_mode)
         if self.from_size is None and final < ANTIALIAS_FROM:
             raise PassError(
-                f"pictures of any size cannot be resized at opset {final}: Resize learned it at {ANTIALIAS_FROM}",
+                f"images of any size cannot be resized at opset {final}: Resize learned it at {ANTIALIAS_FROM}",
                 fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
             )
         resampling.weights(2, 2, self.interpolation)  # refuses what is no filter, before anything is changed
@@ -116,8 +116,8 @@ class Resize(Pass):
             ConvertOpset(opset=ANTIALIAS_FROM).apply(model)
             head = find_head(model)
         build = _Builder(head)
-        readers = list(head.picture.uses())
-        value = head.picture
+        readers = list(head.image.uses())
+        value = head.image
         if self.value_range != BYTE:
             value = build.node("Mul", value, build.number(BYTE / self.value_range))
         if self.from_size is None:
@@ -138,7 +138,7 @@ class Resize(Pass):
         return self.done(
             model,
             changed=len(build.nodes),
-            summary=f"takes pictures of {what}, resized ({self.interpolation}) and cropped to {height}×{width}",
+            summary=f"takes images of {what}, resized ({self.interpolation}) and cropped to {height}×{width}",
             facts={
                 "form": "Resize" if self.from_size is None else "matrices",
                 "nodes": [str(n.name) for n in build.nodes],
@@ -147,7 +147,7 @@ class Resize(Pass):
 
 
 class _Builder:
-    """Adds nodes in front of the readers of the picture, in the order of their calls."""
+    """Adds nodes in front of the readers of the image, in the order of their calls."""
 
     def __init__(self, head: Head) -> None:
         self._head = head
@@ -157,7 +157,7 @@ class _Builder:
     def node(
         self, op_type: str, *inputs: ir.Value | None, dtype: ir.DataType | None = None, **attributes: Any
     ) -> ir.Value:
-        """Add a node with one output, of the picture's element type unless told otherwise."""
+        """Add a node with one output, of the image's element type unless told otherwise."""
         name = free_name(self._head.graph, f"{PREFIX}/{op_type}")
         node = ir.node(op_type, inputs, attributes, name=name)
         output = node.outputs[0]
@@ -213,11 +213,11 @@ def _any_size(
     crop_mode: str,
     interpolation: str,
 ) -> ir.Value:
-    picture = build.whole("Slice", build.whole("Shape", value), build.ints(2), build.ints(4))
+    image = build.whole("Slice", build.whole("Shape", value), build.ints(2), build.ints(4))
     if crop_mode == "center":
         # the shorter side becomes the target, the longer one follows: whole numbers, rounded down
-        shorter = build.whole("ReduceMin", picture, keepdims=1)
-        resized = build.whole("Div", build.whole("Mul", picture, build.ints(target[0])), shorter)
+        shorter = build.whole("ReduceMin", image, keepdims=1)
+        resized = build.whole("Div", build.whole("Mul", image, build.ints(target[0])), shorter)
     else:
         resized = build.ints(*target)
     attributes: dict[str, Any] = {
@@ -229,7 +229,7 @@ def _any_size(
     if interpolation == "bicubic":
         attributes["cubic_coeff_a"] = resampling.CUBIC
     ends = build.whole("Slice", build.whole("Shape", value), build.ints(0), build.ints(2))
-    height = build.whole("Slice", picture, build.ints(0), build.ints(1))
+    height = build.whole("Slice", image, build.ints(0), build.ints(1))
     wide = build.whole("Slice", resized, build.ints(1), build.ints(2))
     across = build.whole("Concat", ends, height, wide, axis=0)
     value = build.bytes(build.node("Resize", value, None, None, across, **attributes))

@@ -4,7 +4,7 @@ The batch is the first axis of the first input, and of every other input whose f
 name. A dynamic batch becomes a fixed one by writing its size: what the graph computes from it at run time goes
 on to do so. A fixed batch is followed through the graph (propagation.walk), and each constant that holds it is
 rewritten: targets of Reshape, Expand, Resize and Slice, and constants that are joined to it, such as a class
-token for each picture. Intermediate shapes are written anew.
+token for each image. Intermediate shapes are written anew.
 
 Refuses, naming the node: what mixes the entries of a batch (a sum, a sort or a normalisation over its axis),
 what is not known to keep them apart (custom operators, bodies of If and Loop), sizes that cannot be rewritten

@@ -1,7 +1,7 @@
 """Keep runtimes from fusing a Pad into the MaxPool behind it.
 
 ONNX Runtime (1.31.1, its optimiser Pad_Fusion, on by default) moves the padding into the pooling, where a
-padded cell counts as −∞ instead of 0: on an all −1 picture it yields −1 where 0 is right. Every BiT network
+padded cell counts as −∞ instead of 0: on an all −1 image it yields −1 where 0 is right. Every BiT network
 has the pair. The optimiser passes over a pooling with auto_pad = VALID, which means the same as no padding.
 
 Left alone, and named: a pooling that pads by itself too, for which VALID has another meaning. Idempotent.

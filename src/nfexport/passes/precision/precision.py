@@ -3,7 +3,7 @@
 Under 'fp16' inputs and outputs stay float32, and so does all in front of the first layer, where
 (x − mean) / std would lose what pixels tell. Float32, and named with the reason, stay nodes with constants
 that float16 cannot hold (|w| > 65504, or a tensor that rounding changes by more than 2⁻¹⁰ of its largest
-number), long sums, and what seeded pictures drive past an eighth of float16's range; so do Softmax, TopK and
+number), long sums, and what seeded images drive past an eighth of float16's range; so do Softmax, TopK and
 operators that ONNX does not define for float16. Applied twice it changes nothing more. Refused: 'fp16' for
 graphs with If or Loop.
 """

@@ -1,6 +1,6 @@
-"""Find the convolutions that a picture meets first, and what it meets before them.
+"""Find the convolutions that an image meets first, and what it meets before them.
 
-picture ─(Sub, Div, … per channel)▶ ─(Pad)▶ Conv, Conv, …
+image ─(Sub, Div, … per channel)▶ ─(Pad)▶ Conv, Conv, …
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PER_CHANNEL = ("Sub", "Add", "Div", "Mul")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Branch:
-    """A convolution that reads the picture, and the Pad before it, if there is one."""
+    """A convolution that reads the image, and the Pad before it, if there is one."""
 
     conv: ir.Node
     pad: ir.Node | None
@@ -37,7 +37,7 @@ class Branch:
 
     @property
     def channels_of_weight(self) -> Array:
-        """Say which channel of the picture each [o, i] of the weight reads, as an array [O, I/group]."""
+        """Say which channel of the image each [o, i] of the weight reads, as an array [O, I/group]."""
         outputs, inputs = self.weight.shape[:2]
         group_of_output = np.arange(outputs) // (outputs // self.group)
         channels: Array = group_of_output[:, None] * inputs + np.arange(inputs)
@@ -45,9 +45,9 @@ class Branch:
 
 
 def per_channel_nodes(head: Head) -> tuple[tuple[ir.Node, ...], ir.Value]:
-    """Return the Sub, Add, Div and Mul by constants per channel that follow the picture, and their result."""
+    """Return the Sub, Add, Div and Mul by constants per channel that follow the image, and their result."""
     nodes: list[ir.Node] = []
-    value = head.picture
+    value = head.image
     while (node := edit.sole_consumer(value)) is not None and is_operator(node, *PER_CHANNEL):
         if node.graph is not head.graph or not _is_per_channel(edit.constant(_other(node, value)), head.channels):
             break
@@ -77,10 +77,10 @@ def _readers(value: ir.Value, fix: str) -> list[ir.Node]:
     nodes = [node for node in dict.fromkeys(value.consumers()) if not is_operator(node, "Shape", "Size")]
     allowed = ("Conv",) if is_operator(value.producer(), "Pad") else ("Conv", "Pad")
     for node in nodes:
-        as_picture = [index for index, read in enumerate(node.inputs) if read is value] == [0]
-        if not is_operator(node, *allowed) or not as_picture or node.graph is not value.graph:
+        as_image = [index for index, read in enumerate(node.inputs) if read is value] == [0]
+        if not is_operator(node, *allowed) or not as_image or node.graph is not value.graph:
             raise PassError(
-                f"node '{node.name}' ({node.op_type}) reads the picture, and only a convolution can be folded into",
+                f"node '{node.name}' ({node.op_type}) reads the image, and only a convolution can be folded into",
                 fix=fix,
             )
     if value.is_graph_output():
@@ -97,7 +97,7 @@ def _check_convolution(branch: Branch, channels: int, fix: str) -> None:
         )
     if weight.ndim != 4 or weight.shape[1] * branch.group != channels:
         raise PassError(
-            f"the first convolution '{branch.conv.name}' does not read the picture's {channels} channels", fix=fix
+            f"the first convolution '{branch.conv.name}' does not read the image's {channels} channels", fix=fix
         )
 
 

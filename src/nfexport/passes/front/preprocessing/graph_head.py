@@ -1,8 +1,8 @@
-"""Find the head of a graph, where the picture enters it, and put nodes there.
+"""Find the head of a graph, where the image enters it, and put nodes there.
 
-    entry ─(Cast, Transpose to NCHW)▶ picture ▶ the network
+    entry ─(Cast, Transpose to NCHW)▶ image ▶ the network
 
-entry is the graph's input, picture the first value that is floating-point [batch, channels, height, width].
+entry is the graph's input, image the first value that is floating-point [batch, channels, height, width].
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ OUTSIDE = "leave the preprocessing to the caller of this file"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Head:
-    """Where a picture enters: form holds the Cast and Transpose between entry and picture."""
+    """Where an image enters: form holds the Cast and Transpose between entry and image."""
 
     graph: ir.Graph
     entry: ir.Value
     form: tuple[ir.Node, ...]
-    picture: ir.Value
+    image: ir.Value
     shape: tuple[int | ir.SymbolicDim, ...]
     channels: int
     dtype: ir.DataType
@@ -38,23 +38,23 @@ class Head:
 def find_head(model: ir.Model) -> Head:
     """Return the head of the graph.
 
-    Raises PassError if there is not exactly one input, if it is no batch of pictures with a fixed number of
+    Raises PassError if there is not exactly one input, if it is no batch of images with a fixed number of
     channels, or if a body of If or Loop reads it."""
     graph = model.graph
     entry = _only_input(graph)
     if entry.shape is None or len(entry.shape) != 4:
         rank = "no known rank" if entry.shape is None else f"rank {len(entry.shape)}"
-        raise PassError(f"input '{entry.name}' has {rank}, and a batch of pictures has rank 4", fix=OUTSIDE)
+        raise PassError(f"input '{entry.name}' has {rank}, and a batch of images has rank 4", fix=OUTSIDE)
     form: list[ir.Node] = []
-    picture, dtype, shape = entry, entry.dtype, tuple(entry.shape)
-    while (node := _form_node(picture, form)) is not None:
+    image, dtype, shape = entry, entry.dtype, tuple(entry.shape)
+    while (node := _form_node(image, form)) is not None:
         form.append(node)
         if node.op_type == "Cast":
             dtype = ir.DataType(node.attributes["to"].as_int())
         else:
             shape = tuple(shape[axis] for axis in NHWC_TO_NCHW)
-        picture = node.outputs[0]
-    _check_readers(graph, entry, picture)
+        image = node.outputs[0]
+    _check_readers(graph, entry, image)
     if dtype is None or not _is_float(dtype):
         raise PassError(f"input '{entry.name}' takes {dtype}, and the graph does not cast it to float", fix=OUTSIDE)
     channels = shape[1]
@@ -63,16 +63,16 @@ def find_head(model: ir.Model) -> Head:
             f"the channel axis of input '{entry.name}' has no fixed size", fix="give the input a fixed shape first"
         )
     return Head(
-        graph=graph, entry=entry, form=tuple(form), picture=picture, shape=shape, channels=channels, dtype=dtype
+        graph=graph, entry=entry, form=tuple(form), image=image, shape=shape, channels=channels, dtype=dtype
     )
 
 
 def put_in_front(
     head: Head, op_type: str, constants: Sequence[ir.Value] = (), attributes: dict[str, Any] | None = None
 ) -> ir.Node:
-    """Let everything that reads the picture read `op_type(picture, constants…)`, of the same shape and type."""
-    readers = list(head.picture.uses())
-    node = insert_behind(head, head.picture, op_type, constants, attributes)
+    """Let everything that reads the image read `op_type(image, constants…)`, of the same shape and type."""
+    readers = list(head.image.uses())
+    node = insert_behind(head, head.image, op_type, constants, attributes)
     node.outputs[0].shape = ir.Shape(head.shape)
     for reader in readers:
         reader.node.replace_input_with(reader.idx, node.outputs[0])
@@ -100,7 +100,7 @@ def _only_input(graph: ir.Graph) -> ir.Value:
     if len(inputs) != 1:
         names = ", ".join(f"'{value.name}'" for value in inputs)
         listed = f"{len(inputs)} inputs ({names})" if inputs else "no input"
-        raise PassError(f"the graph has {listed}, and preprocessing needs exactly one, the picture", fix=OUTSIDE)
+        raise PassError(f"the graph has {listed}, and preprocessing needs exactly one, the image", fix=OUTSIDE)
     return inputs[0]
 
 
@@ -115,15 +115,15 @@ def _form_node(value: ir.Value, before: Sequence[ir.Node]) -> ir.Node | None:
     return None
 
 
-def _check_readers(graph: ir.Graph, entry: ir.Value, picture: ir.Value) -> None:
-    for node in picture.consumers():
+def _check_readers(graph: ir.Graph, entry: ir.Value, image: ir.Value) -> None:
+    for node in image.consumers():
         if node.graph is not graph:
             raise PassError(
                 f"node '{node.name}', inside the body of an If or Loop, reads input '{entry.name}'", fix=OUTSIDE
             )
-    if not picture.uses():
+    if not image.uses():
         raise PassError(f"nothing reads input '{entry.name}'", fix=OUTSIDE)
-    if picture.is_graph_output():
+    if image.is_graph_output():
         raise PassError(f"input '{entry.name}' is an output of the graph too", fix="remove that output first")
 
 

@@ -3,16 +3,16 @@
     Conv((x − m)/s, w) + b  =  Conv(x − m, w') + b,       w'[o,i] = w[o,i] / s[i]
                             =  Conv(x, w') + b',          b'[o] = b[o] − Σ w'[o,i,·,·]·m[i]
 
-i runs over the picture's channels; in a grouped convolution the group of o picks them. The first line always
+i runs over the image's channels; in a grouped convolution the group of o picks them. The first line always
 holds. The second needs every cell that the convolution sees to be a pixel: a cell padded with c, in units of
-the normalised picture, is c·s[i] + m[i] in units of x. So the mean goes into the bias
+the normalised image, is c·s[i] + m[i] in units of x. So the mean goes into the bias
 
-    where nothing is padded, or a Pad repeats the picture's own pixels (reflect, edge),
+    where nothing is padded, or a Pad repeats the image's own pixels (reflect, edge),
     where all channels share c·s[i] + m[i], which becomes the constant of the Pad; a convolution's own zeros
     (c = 0) move into a new Pad, at most one,
 
 and otherwise stays one Sub in front, behind which a padded cell is c·s[i]: zero stays zero. A plain bias under
-zero padding is exact inside the picture and wrong at its border. With m = 0 there is nothing to subtract.
+zero padding is exact inside the image and wrong at its border. With m = 0 there is nothing to subtract.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Fold:
 def plan_fold(model: ir.Model, head: Head, shift: Array, scale: Array) -> Fold:
     """Work out the exact form; the model stays as it is. shift and scale are m and s, per channel, float64.
 
-    Raises PassError if the picture goes elsewhere than into convolutions, or if a constant over- or underflows."""
+    Raises PassError if the image goes elsewhere than into convolutions, or if a constant over- or underflows."""
     opset = model.opset_imports.get("", 1)
-    branches = first_convolutions(head, head.picture, fix=AS_NODES)
+    branches = first_convolutions(head, head.image, fix=AS_NODES)
     nothing = np.zeros_like(shift)
     for mean, kept in ((shift, nothing), (nothing, shift)):
         borders = [_border(branch, opset, mean, scale) for branch in branches]

@@ -1,4 +1,4 @@
-"""What a first convolution sees beyond the border of the picture: its own zeros, or what a Pad puts there."""
+"""What a first convolution sees beyond the border of the image: its own zeros, or what a Pad puts there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def explicit_pads(conv: ir.Node) -> tuple[int, ...] | None:
 
 
 def fill_value(pad: ir.Node, opset: int, *, fix: str) -> float | None:
-    """Return the constant that a Pad puts around the picture; None if it repeats the picture's own pixels.
+    """Return the constant that a Pad puts around the image; None if it repeats the image's own pixels.
 
     Raises PassError with this fix unless it is known to pad height and width alone."""
     amounts, axes, value = _parameters(pad, opset)
@@ -42,7 +42,7 @@ def fill_value(pad: ir.Node, opset: int, *, fix: str) -> float | None:
 
 
 def set_fill_value(graph: ir.Graph, pad: ir.Node, opset: int, value: Array) -> None:
-    """Let a Pad put another constant around the picture; value is a scalar of the picture's type."""
+    """Let a Pad put another constant around the image; value is a scalar of the image's type."""
     if opset < INPUTS_SINCE:
         pad.attributes["value"] = ir.AttrFloat32("value", float(value))
     else:

@@ -26,6 +26,6 @@ def pixel_range(request: Request) -> float:
         raise RecipeError(f"pixels cannot range from 0 to {asked:g}", fix="pass --input-range 255 or 1")
     if dtype == "uint8" and asked == 1:
         raise RecipeError(
-            "bytes in the range 0..1 hold no image", fix="pass --input-range 255, or another --input-dtype"
+            "uint8 pixels cannot range from 0 to 1", fix="pass --input-range 255, or another --input-dtype"
         )
     return float(asked or (BYTE if dtype == "uint8" else 1))

@@ -1,4 +1,4 @@
-"""How Pillow resizes a picture, in numpy: its weights, its rounding, and timm's sizes and crops around it.
+"""How Pillow resizes an image, in numpy: its weights, its rounding, and timm's sizes and crops around it.
 
 One axis after the other, each result rounded to a whole number in 0..255:
 
@@ -42,7 +42,7 @@ def weights(size: int, out: int, interpolation: str) -> Array:
     """Return the weights [out, size], float64. Raises PassError for an interpolation without a filter here."""
     if interpolation not in FILTERS:
         raise PassError(
-            f"pictures cannot be resized with '{interpolation}' in the graph",
+            f"images cannot be resized with '{interpolation}' in the graph",
             fix=f"leave out --resize: it knows {' and '.join(FILTERS)}",
         )
     function, support = FILTERS[interpolation]
@@ -80,20 +80,20 @@ def target_size(size: tuple[int, int], crop_pct: float, crop_mode: str) -> tuple
         raise PassError(f"the crop mode '{crop_mode}' is not done in the graph", fix="leave out --resize")
     if crop_mode == "center" and size[0] != size[1]:
         raise PassError(
-            f"pictures of {size[0]}×{size[1]} are no squares, and their crop is not done in the graph",
+            f"images of {size[0]}×{size[1]} are no squares, and their crop is not done in the graph",
             fix="leave out --resize, or pass a square --image-size",
         )
     if not 0 < crop_pct <= 1:
-        raise PassError(f"a crop of {crop_pct:g} of the picture is larger than it", fix="leave out --resize")
+        raise PassError(f"a crop of {crop_pct:g} of the image is larger than it", fix="leave out --resize")
     return math.floor(size[0] / crop_pct), math.floor(size[1] / crop_pct)
 
 
-def geometry(picture: tuple[int, int], size: tuple[int, int], crop_pct: float, crop_mode: str) -> Geometry:
-    """Return the sizes for a picture of (height, width), in whole numbers as torchvision computes them."""
+def geometry(image: tuple[int, int], size: tuple[int, int], crop_pct: float, crop_mode: str) -> Geometry:
+    """Return the sizes for an image of (height, width), in whole numbers as torchvision computes them."""
     target = target_size(size, crop_pct, crop_mode)
     if crop_mode == "center":
-        shorter = min(picture)
-        resized = (target[0] * picture[0] // shorter, target[0] * picture[1] // shorter)
+        shorter = min(image)
+        resized = (target[0] * image[0] // shorter, target[0] * image[1] // shorter)
     else:
         resized = target
     corner = (_half(resized[0] - size[0]), _half(resized[1] - size[1]))
@@ -105,19 +105,19 @@ def _half(spare: int) -> int:
     return round(spare / 2.0)
 
 
-def height_first(picture: tuple[int, int], resized: tuple[int, int]) -> bool:
+def height_first(image: tuple[int, int], resized: tuple[int, int]) -> bool:
     """Say whether Pillow, from 13 on, resizes the height before the width: if the height becomes smaller, and
     loses more than twice as many pixels as the width. Before 13 the width always came first.
 
     Found by comparing both orders with Pillow 13.0 on 2,396 random sizes that tell them apart: no exception."""
-    (height, width), (to_height, to_width) = picture, resized
+    (height, width), (to_height, to_width) = image, resized
     return to_height < height and height - to_height > 2 * (width - to_width)
 
 
-def matrices(picture: tuple[int, int], form: Geometry, interpolation: str) -> tuple[Array, Array]:
-    """Return the weights of the rows and columns that stay after the crop: [crop, picture] for each axis."""
+def matrices(image: tuple[int, int], form: Geometry, interpolation: str) -> tuple[Array, Array]:
+    """Return the weights of the rows and columns that stay after the crop: [crop, image] for each axis."""
     axes = []
-    for size, resized, corner, crop in zip(picture, form.resized, form.corner, form.crop, strict=True):
+    for size, resized, corner, crop in zip(image, form.resized, form.corner, form.crop, strict=True):
         axes.append(weights(size, resized, interpolation)[corner : corner + crop])
     return axes[0], axes[1]
 
@@ -128,7 +128,7 @@ def to_bytes(values: Array, nudge: float = 0.0) -> Array:
 
 
 def resample(
-    pictures: Array,
+    images: Array,
     size: tuple[int, int],
     *,
     crop_pct: float,
@@ -137,13 +137,13 @@ def resample(
     nudge: float = 0.0,
     width_first: bool = False,
 ) -> Array:
-    """Return timm's evaluation transform of pictures [batch, channels, height, width] in 0..255, in their type.
+    """Return timm's evaluation transform of images [batch, channels, height, width] in 0..255, in their type.
 
     nudge, in 0..255, is added before each rounding: it shows which pixels hang on the last digits. width_first
-    asks for that order, whatever Pillow does: the order of the graph for pictures of any size."""
-    picture = (pictures.shape[2], pictures.shape[3])
-    form = geometry(picture, size, crop_pct, crop_mode)
-    rows, columns = (weights.astype(pictures.dtype) for weights in matrices(picture, form, interpolation))
-    if not width_first and height_first(picture, form.resized):
-        return to_bytes(to_bytes(rows @ pictures, nudge) @ columns.T, nudge)
-    return to_bytes(rows @ to_bytes(pictures @ columns.T, nudge), nudge)
+    asks for that order, whatever Pillow does: the order of the graph for images of any size."""
+    image = (images.shape[2], images.shape[3])
+    form = geometry(image, size, crop_pct, crop_mode)
+    rows, columns = (weights.astype(images.dtype) for weights in matrices(image, form, interpolation))
+    if not width_first and height_first(image, form.resized):
+        return to_bytes(to_bytes(rows @ images, nudge) @ columns.T, nudge)
+    return to_bytes(rows @ to_bytes(images @ columns.T, nudge), nudge)

@@ -76,7 +76,7 @@ def _broadcast(walk: Walk, node: ir.Node, indices: Sequence[int]) -> BatchAxis:
     from_right, times = places.pop()
     place = BatchAxis(max(ranks.values()) - from_right, times)
     if times is None and len(found) > 1:
-        walk.refuse(node, "reads two values whose numbers of entries for each picture are not known")
+        walk.refuse(node, "reads two values whose numbers of entries for each image are not known")
     for index in ranks:
         if index not in found:
             _fit(walk, node, index, place, from_right=from_right)

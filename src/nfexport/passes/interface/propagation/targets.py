@@ -116,7 +116,7 @@ def resize(walk: Walk, node: ir.Node) -> BatchAxis:
     """Follow the batch through a Resize of other axes, and rewrite its size."""
     place, rank = walk.batch_axis(node, 0), len(walk.dims(node))
     if place is None or any(walk.batch_axis(node, index) is not None for index in range(1, len(node.inputs))):
-        walk.refuse(node, "resizes the batch by sizes that depend on a picture")
+        walk.refuse(node, "resizes the batch by sizes that depend on an image")
     if node.attributes.get_string("coordinate_transformation_mode") == "tf_crop_and_resize":
         walk.refuse(node, "crops while it resizes")
     axes = [axis % rank for axis in size_vectors.axes_of(node, ()) or range(rank)]

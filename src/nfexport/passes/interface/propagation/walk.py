@@ -1,6 +1,6 @@
 """Go through a graph of one batch size in order, and know where the batch lies in every value.
 
-    BatchAxis(axis, times)      axis of the value has times·batch entries, those of one picture next to each other
+    BatchAxis(axis, times)      axis of the value has times·batch entries, those of one image next to each other
 
 A value without a BatchAxis is the same for every batch. The rules (axes, targets) say for each operator where the
 batch of its result lies, and rewrite the sizes that it names. What no rule shows to treat the entries of a
@@ -31,7 +31,7 @@ _PROBES = (1009, 1013)
 
 @dataclasses.dataclass(frozen=True)
 class BatchAxis:
-    """Where the batch lies in a value; times is None if nobody knows how many entries a picture has there."""
+    """Where the batch lies in a value; times is None if nobody knows how many entries an image has there."""
 
     axis: int
     times: int | None = 1

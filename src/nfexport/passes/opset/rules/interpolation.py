@@ -1,4 +1,4 @@
-"""Resampling pictures.
+"""Resampling images.
 
 Resize        10: pixels by corner (asymmetric), nearest rounds down when enlarging; 11: all that is
               named; 13: roi and scales may be left out; 18: antialias, axes, aspect ratio; 19: one mode

@@ -1,6 +1,6 @@
-"""Which tensors come near the end of float16's range, by running the graph on seeded pictures.
+"""Which tensors come near the end of float16's range, by running the graph on seeded images.
 
-    m(t) = max |t|  over the pictures;  near the end: m(t) > 65504 / 8
+    m(t) = max |t|  over the images;  near the end: m(t) > 65504 / 8
 
 One session, with a ReduceMax over each float tensor's magnitude as further outputs.
 """
@@ -14,7 +14,7 @@ LARGEST = 65504.0
 """The largest finite float16."""
 
 MARGIN = 8.0
-"""Pictures of users may drive a layer further than seeded ones do."""
+"""Images of users may drive a layer further than seeded ones do."""
 
 UNKNOWN_SIZE = 64
 
@@ -24,7 +24,7 @@ MOST_BYTES = 2**31 - 2**24
 
 def overflowing(model: ir.Model) -> frozenset[str]:
     """Return the names of float32 tensors that come near float16's range; none if the graph cannot be run
-    on pictures of N(0, 1), because an input's shape or type is not known."""
+    on images of N(0, 1), because an input's shape or type is not known."""
     feeds: dict[str, Array] = {}
     for value in model.graph.inputs:
         if value.is_initializer():
