@@ -62,9 +62,7 @@ def find_head(model: ir.Model) -> Head:
         raise PassError(
             f"the channel axis of input '{entry.name}' has no fixed size", fix="give the input a fixed shape first"
         )
-    return Head(
-        graph=graph, entry=entry, form=tuple(form), image=image, shape=shape, channels=channels, dtype=dtype
-    )
+    return Head(graph=graph, entry=entry, form=tuple(form), image=image, shape=shape, channels=channels, dtype=dtype)
 
 
 def put_in_front(
