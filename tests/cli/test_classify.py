@@ -206,3 +206,11 @@ def test_a_name_that_is_no_utf8_is_printed_all_the_same(
     for form in (["--csv"], ["--json"], []):
         assert run(["classify", str(exported), "photos", "--embed", "e.parquet", *form]) == EXIT_OK
         assert "caf\\xe9.png" in capsys.readouterr().out.replace("\\\\", "\\")
+
+
+def test_help_lists_options_by_purpose_and_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["classify", "--help"]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+    headings = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Images", "Outputs", "Execution", "Reporting", "Other options"]
+    assert [line.split("  ")[1] for line in lines[lines.index("Other options:") + 1 :]] == ["-h, --help"]

@@ -54,7 +54,8 @@ def test_json_csv_and_the_image_say_the_same(
         (entry["index"], entry["images"], entry["top1"]) for entry in result["classes"]
     ]
     first = (tmp_path / "c.png").read_bytes()
-    assert Image.open(tmp_path / "c.png").size == (900, 800)
+    with Image.open(tmp_path / "c.png") as drawn:
+        assert drawn.size == (900, 800)
     run(["evaluate", str(model), str(answered.root), "-q", *files])
     assert (tmp_path / "c.png").read_bytes() == first
 
@@ -102,7 +103,7 @@ def test_the_claim_in_the_file_is_held_to(
         if code == 0:
             assert evaluation is not None
             assert evaluation.top1 == round(claim, 4)
-            assert (evaluation.pictures, evaluation.dataset) == (60, "ten kinds")
+            assert (evaluation.images, evaluation.dataset) == (60, "ten kinds")
         else:
             assert evaluation is None
             assert "expected 83.34 % ± 0.1" in (err := said(capsys)[1])

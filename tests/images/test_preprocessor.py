@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from nfexport.errors import ImageError, RecipeError
 from nfexport.images.decoder import decode
 from nfexport.images.preprocessor import Preprocessor, preprocessor_of
+from nfexport.recipe.export_options import ExportOptions, Source
 from nfexport.recipe.interface import callers_part
-from nfexport.recipe.recipe import PassStep, Preprocessing, Recipe, Weights
+from nfexport.recipe.recipe import CropMode, Interpolation, PassStep, Preprocessing, Recipe, Weights
 from nfexport.sources.timm.torchvision_operators import import_timm
 
 import_timm()
@@ -30,7 +31,7 @@ def drawn_image(height: int, width: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(array).convert(mode)
 
 
-def preprocessing(crop_pct: float, crop_mode: str, interpolation: str) -> Preprocessing:
+def preprocessing(crop_pct: float, crop_mode: CropMode, interpolation: Interpolation) -> Preprocessing:
     return Preprocessing(mean=MEAN, std=STD, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation)
 
 
@@ -124,6 +125,8 @@ def test_what_cannot_be_decoded_names_the_file_and_the_reason(
 
 def recipe(**changes: object) -> Recipe:
     base = Recipe(
+        source=Source(model="test_nfnet"),
+        options=ExportOptions(),
         architecture="test_nfnet",
         weights=Weights(kind="seeded", digest="0" * 64, seed=0),
         image_size=(64, 64),
@@ -139,7 +142,7 @@ def recipe(**changes: object) -> Recipe:
         labels=None,
         versions={},
     )
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def with_steps(pre: Preprocessing, *steps: PassStep) -> Recipe:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nfexport.cli.sections import option, together
 from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
@@ -24,45 +25,73 @@ POSITIVE = click.IntRange(min=1)
 
 def data_options(function: Function) -> Function:
     """Add which images are read; the command gets truth, truth_base, class_map, limit, batch, workers, resume."""
-    options = [
-        click.option("--truth", type=FILE, metavar="FILE", help="File that lists the class of each image."),
-        click.option("--truth-base", type=click.Choice(["0", "1"]), help="Number of the first class in --truth."),
-        click.option("--class-map", type=FILE, metavar="FILE", help="File that maps names of folders to classes."),
-        click.option("--limit", type=POSITIVE, help="Evaluate this many images, spread evenly over all."),
-        click.option("--batch", type=POSITIVE, help="Images per run. [default: 8, or the file's fixed batch size]"),
-        click.option("--workers", type=POSITIVE, help="Threads that read and run images. [default: cores]"),
-        click.option("--resume", type=FILE, metavar="FILE", help="Journal to continue, or to start."),
-    ]
-    return _all(options, function)
+    base = click.Choice(["0", "1"])
+    return together(
+        option("--truth", type=FILE, metavar="FILE", help="File with the class of each image.", section="Images"),
+        option("--truth-base", type=base, help="Number of the first class in --truth.", section="Images"),
+        option(
+            "--class-map",
+            type=FILE,
+            metavar="FILE",
+            help="File that maps folders to classes.",
+            section="Images",
+        ),
+        option("--limit", type=POSITIVE, help="Evaluate this many images, spread evenly over all.", section="Images"),
+        option(
+            "--batch",
+            type=POSITIVE,
+            help="Images per run.  [default: 8, or the file's fixed batch size]",
+            section="Execution",
+        ),
+        option(
+            "--workers",
+            type=POSITIVE,
+            help="Threads that read and run.  [default: cores]",
+            section="Execution",
+        ),
+        option("--resume", type=FILE, metavar="FILE", help="Journal to continue, or to start.", section="Execution"),
+    )(function)
 
 
 def accuracy_options(function: Function) -> Function:
     """Add which accuracy is expected; the command gets expect_top1, expect_top5, expect_claimed and within."""
-    options = [
-        click.option("--expect-top1", type=PER_CENT, metavar="PERCENT", help="Fail unless top-1 is this."),
-        click.option("--expect-top5", type=PER_CENT, metavar="PERCENT", help="Fail unless top-5 is this."),
-        click.option("--expect-claimed", is_flag=True, help="Fail unless they are as published, according to FILE."),
-        click.option("--within", type=click.FloatRange(min=0), help="Tolerance in percentage points. [default: 0.1]"),
-    ]
-    return _all(options, function)
+    points = click.FloatRange(min=0)
+    return together(
+        option(
+            "--expect-top1", type=PER_CENT, metavar="PERCENT", help="Fail unless top-1 is this.", section="Assertions"
+        ),
+        option(
+            "--expect-top5", type=PER_CENT, metavar="PERCENT", help="Fail unless top-5 is this.", section="Assertions"
+        ),
+        option(
+            "--expect-claimed",
+            is_flag=True,
+            help="Fail unless they are as published, according to FILE.",
+            section="Assertions",
+        ),
+        option("--within", type=points, help="Tolerance in percentage points.  [default: 0.1]", section="Assertions"),
+    )(function)
 
 
 def result_options(function: Function) -> Function:
     """Add what is written; the command gets per_class, csv, confusion, record and dataset."""
-    options = [
-        click.option("--per-class", is_flag=True, help="Show each class, and the class it is mistaken for most."),
-        click.option("--csv", type=FILE, metavar="FILE", help="Write the classes as CSV."),
-        click.option("--confusion", type=FILE, metavar="FILE", help="Write the confusion matrix as PNG."),
-        click.option("--record", is_flag=True, help="Write the accuracy to the metadata of FILE."),
-        click.option("--dataset", metavar="NAME", help="With --record: name of the data. [default: its folder's]"),
-    ]
-    return _all(options, function)
-
-
-def _all(options: Sequence[Callable[[Any], Any]], function: Function) -> Function:
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return together(
+        option(
+            "--per-class",
+            is_flag=True,
+            help="Show each class, and the class it is mistaken for most.",
+            section="Reporting",
+        ),
+        option("--csv", type=FILE, metavar="FILE", help="Write the classes as CSV.", section="Reporting"),
+        option("--confusion", type=FILE, metavar="FILE", help="Write the confusion matrix.", section="Reporting"),
+        option("--record", is_flag=True, help="Write the accuracy to the metadata of FILE.", section="Reporting"),
+        option(
+            "--dataset",
+            metavar="NAME",
+            help="With --record: name of the data.  [default: its folder's]",
+            section="Reporting",
+        ),
+    )(function)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,9 +150,9 @@ def check_targets(*, csv: Path | None, confusion: Path | None, record: Path | No
 
     from nfexport.graph.atomic_files import check_target
 
-    for target, option in ((csv, "--csv"), (confusion, "--confusion"), (record, "--record")):
+    for target, flag in ((csv, "--csv"), (confusion, "--confusion"), (record, "--record")):
         if target is not None:
-            check_target(target, option=option)
+            check_target(target, option=flag)
     if confusion is not None and importlib.util.find_spec("matplotlib") is None:
         raise MissingPackage(
             "--confusion needs matplotlib, which is not installed",

@@ -31,7 +31,8 @@ class SectionedCommand(click.Command):
         """Write the options, one heading after the other."""
         rows: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
+            # click from 8.5.1 has a record of each argument too
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None:
                 rows.setdefault(getattr(param, "section", OTHER), []).append(record)
         for section in (*SECTIONS, OTHER):
             if section in rows:

@@ -31,7 +31,7 @@ def running(function: Function) -> Function:
             metavar="NAME",
             multiple=True,
             help="Run the file in this runtime; repeat it for several.  [default: onnxruntime]",
-            section="Verification",
+            section="Execution",
         ),
         option(
             "--provider",
@@ -39,7 +39,7 @@ def running(function: Function) -> Function:
             metavar="NAME",
             multiple=True,
             help="Execution provider of ONNX Runtime, such as cuda; repeat it by preference.  [default: cpu]",
-            section="Verification",
+            section="Execution",
         ),
     )(function)
 

@@ -27,11 +27,13 @@ path     --labels FILE                                    pathlib.Path
 
 Section = Literal[
     "Source",
+    "Images",
     "Graph",
     "Preprocessing",
     "Outputs",
     "Precision",
     "Output file",
+    "Execution",
     "Verification",
     "Assertions",
     "Reporting",

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
 import nfexport
@@ -79,7 +80,7 @@ def test_each_form_agrees_with_timm(
 
 def test_that_test_can_fail(exported: Exported, photos: Path, timms: Callable[[Path], np.ndarray]) -> None:
     description = describe(inspect(exported("bgr")))
-    wrong = dataclasses.replace(description.preprocessor.preprocessing, channel_order="rgb")
+    wrong = replace(description.preprocessor.preprocessing, channel_order="rgb")
     preprocessor = dataclasses.replace(description.preprocessor, preprocessing=wrong)
     classifier = open_classifier(
         exported("bgr"), description=dataclasses.replace(description, preprocessor=preprocessor)

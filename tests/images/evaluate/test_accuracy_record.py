@@ -23,7 +23,7 @@ def test_an_entry_is_added_and_later_replaced(model: Path, tmp_path: Path) -> No
     file.chmod(0o640)
     before = nfexport.inspect(file)
     for top1 in (50.0, 51.25):
-        accuracy = Accuracy(top1=top1, top5=90.0, dataset="val", pictures=60, source="nfexport evaluate")
+        accuracy = Accuracy(top1=top1, top5=90.0, dataset="val", images=60, source="nfexport evaluate")
         record_accuracy(file, accuracy)
         after = nfexport.inspect(file)
         assert after.evaluation == accuracy

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nfexport.cli.options import reporting
+from nfexport.cli.sections import SectionedCommand, option
 from nfexport.cli.verify_options import check_providers
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, InputError
 from nfexport.runtimes import runtimes
@@ -22,34 +23,65 @@ if TYPE_CHECKING:
     from nfexport.progress import Progress
 
 
-@click.command(name="classify", short_help="Classify images with an ONNX file.")
+@click.command(name="classify", cls=SectionedCommand, short_help="Classify images with an ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@click.option("--stdin", is_flag=True, help="Read paths from standard input, one per line, as for '-'.")
-@click.option("--top", type=click.IntRange(min=1), help="Classes per image. [default: 5, or all if there are fewer]")
-@click.option(
+@option("--stdin", is_flag=True, help="Read paths from standard input, one per line, as for '-'.", section="Images")
+@option(
+    "--top",
+    type=click.IntRange(min=1),
+    help="Classes per image.  [default: 5, or all if there are fewer]",
+    section="Outputs",
+)
+@option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Class names, one per line or as JSON. [default: the recipe's]",
+    help="Class names, one per line or as JSON.  [default: the recipe's]",
+    section="Outputs",
 )
-@click.option(
-    "--batch", type=click.IntRange(min=1), help="Images per run. [default: the file's fixed batch size, or 1]"
+@option(
+    "--embed",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write embeddings: .npy or .parquet.",
+    section="Outputs",
 )
-@click.option(
-    "--runtime", default="onnxruntime", show_default=True, metavar="NAME", help=f"One of {', '.join(runtimes())}."
+@option(
+    "--save-features",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write feature maps: one .npz per image.",
+    section="Outputs",
 )
-@click.option(
+@option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Images per run.  [default: the file's fixed batch size, or 1]",
+    section="Execution",
+)
+@option(
+    "--runtime",
+    default="onnxruntime",
+    show_default=True,
+    metavar="NAME",
+    help=f"One of {', '.join(runtimes())}.",
+    section="Execution",
+)
+@option(
     "--provider",
     "providers",
     metavar="NAME",
     multiple=True,
-    help="Execution provider of ONNX Runtime, such as cuda; repeat it by preference. [default: cpu]",
+    help="Execution provider of ONNX Runtime, such as cuda; repeat it by preference.  [default: cpu]",
+    section="Execution",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: image, rank, class, label, probability.")
-@click.option("--embed", type=click.Path(path_type=Path), metavar="FILE", help="Write embeddings: .npy or .parquet.")
-@click.option(
-    "--save-features", type=click.Path(path_type=Path), metavar="DIR", help="Write feature maps: one .npz per image."
+@option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Print CSV: image, rank, class, label, probability.",
+    section="Reporting",
 )
 @reporting
 def command(file: Path, images: tuple[str, ...], **options: Any) -> int:

@@ -18,6 +18,7 @@ from nfexport.cli.evaluate_options import (
     result_options,
 )
 from nfexport.cli.options import reporting
+from nfexport.cli.sections import SectionedCommand, option
 from nfexport.cli.verify_options import check_providers, running
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 
@@ -28,14 +29,23 @@ if TYPE_CHECKING:
     from nfexport.progress import Progress
 
 
-@click.command(name="evaluate", short_help="Measure top-1 and top-5 accuracy of an ONNX file.")
+@click.command(name="evaluate", cls=SectionedCommand, short_help="Measure top-1 and top-5 accuracy of an ONNX file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @data_options
 @running
-@click.option("--against", type=click.Choice(["torch"]), help="Also run the model of the recipe in PyTorch.")
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="With --against: a file with the weights."
+@option(
+    "--against",
+    type=click.Choice(["torch"]),
+    help="Also run the model of the recipe in PyTorch.",
+    section="Verification",
+)
+@option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --against: a file with the weights.",
+    section="Verification",
 )
 @accuracy_options
 @result_options
