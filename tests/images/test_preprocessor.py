@@ -65,7 +65,7 @@ def ours(pre: Preprocessing, size: tuple[int, int], image: Image.Image) -> np.nd
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [(64, 64), (64, 48)])
-def test_equals_timms_transform(crop_mode: str, interpolation: str, size: tuple[int, int]) -> None:
+def test_equals_timms_transform(crop_mode: CropMode, interpolation: Interpolation, size: tuple[int, int]) -> None:
     for crop_pct in (0.875, 0.9, 1.0):
         for height, width in ((70, 93), (201, 57), (64, 64), (31, 40), (73, 72)):
             pre, image = preprocessing(crop_pct, crop_mode, interpolation), drawn_image(height, width)
