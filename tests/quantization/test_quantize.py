@@ -58,7 +58,7 @@ def test_the_recipe_says_how_it_was_made(quantised: nfexport.QuantizeResult) -> 
     (step,) = recipe.surgery
     assert step.name == "quantize"
     assert step.params["form"] == "int8"
-    assert step.params["calibration"] == {"source": "seeded", "pictures": 9, "seed": 0}
+    assert step.params["calibration"] == {"source": "seeded", "images": 9, "seed": 0}
     assert set(step.params["kept"]) == set(quantised.kept)
     assert step.params["error"] == pytest.approx(quantised.on_seeded.rms_max, rel=0.01)  # written with three digits
     assert step.params["bound"] == quantised.bound
@@ -96,10 +96,10 @@ def test_a_folder_of_images_and_names_of_layers(plain: Path, tmp_path: Path) -> 
     in_float = {name for name, dtype in weight_types(result.path).items() if dtype == onnx.TensorProto.FLOAT}
     assert in_float == {FIRST, LAST, *(name for name in weight_types(plain) if name.startswith("/stages.3"))}
     assert result.on_calibration.images == 3
-    assert result.calibration["pictures"] == 3
-    before = result.calibration["sha256"]
+    assert result.calibration.images == 3
+    before = result.calibration.sha256
     Image.fromarray(dice.integers(0, 256, (80, 90, 3), dtype=np.uint8)).save(folder / "1.png")
-    assert nfexport.quantize(plain, tmp_path / "b.onnx", calibrate=folder).calibration["sha256"] != before
+    assert nfexport.quantize(plain, tmp_path / "b.onnx", calibrate=folder).calibration.sha256 != before
 
 
 def test_what_is_refused(quantised: nfexport.QuantizeResult, plain: Path, tmp_path: Path) -> None:

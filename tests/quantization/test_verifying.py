@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from onnx import numpy_helper
 
 import nfexport
@@ -101,9 +101,12 @@ def test_a_larger_error_than_was_measured_fails(
     """By the outputs alone: the recipe is given the digest of the damaged graph."""
     model = onnx.load(quantised.path)
     scaled("/final_conv/Conv_output_0_scale", factor)(model)
-    (step,) = quantised.recipe.surgery
+    (operation,) = quantised.recipe.operations
+    (step,) = operation.steps
     forged = PassStep(name=step.name, params={**step.params, "graph_sha256": graph_digest(model)})
-    onnx.helper.set_model_props(model, write_recipe(dataclasses.replace(quantised.recipe, surgery=(forged,))))
+    onnx.helper.set_model_props(
+        model, write_recipe(replace(quantised.recipe, operations=(replace(operation, steps=(forged,)),)))
+    )
     onnx.save(model, tmp_path / "bad.onnx")
     result = nfexport.verify(tmp_path / "bad.onnx")
     assert result.disagreements == ()

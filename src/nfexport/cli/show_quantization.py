@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
+
+from nfexport.cli.facts_table import facts_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nfexport.cli.console import Console
     from nfexport.quantization.agreement import Agreement
     from nfexport.quantization.quantize_result import QuantizeResult
@@ -15,9 +18,7 @@ if TYPE_CHECKING:
 
 def show_quantization(result: QuantizeResult, console: Console) -> None:
     """Print the int8 file, the layers that stay in float, and the distance from the float file."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = facts_table()
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
     table.add_row("model", result.recipe.model_name)
     add_quantization(table, result, verbose=console.verbose)
@@ -44,9 +45,9 @@ def add_quantization(table: Table, result: QuantizeResult, *, verbose: bool) -> 
 
 def _images(result: QuantizeResult) -> str:
     given = result.calibration
-    if given["source"] == "seeded":
-        return f"on {given['pictures']} seeded images; a folder of real ones gives better ranges"
-    return f"on {given['pictures']} images of a folder"
+    if given.source == "seeded":
+        return f"on {given.images} seeded images; a folder of real ones gives better ranges"
+    return f"on {given.images} images of a folder"
 
 
 def _agreement(found: Agreement) -> str:

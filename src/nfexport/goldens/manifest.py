@@ -14,22 +14,19 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from nfexport.errors import GoldenError
+from nfexport.errors import GoldenError, RecipeError
 from nfexport.goldens.layout import MANIFEST
 from nfexport.goldens.vocabulary import (
     DataFile,
     DataFolder,
-    Digest,
     DType,
     FileName,
     Limit,
-    Natural,
-    Pixels,
-    Positive,
     Text,
     printable,
 )
 from nfexport.recipe.recipe import PassStep, Preprocessing
+from nfexport.recipe.validation import Digest, Natural, Pixels, Positive, check_strings
 
 GOLDEN_FORMAT: Literal[1] = 1
 """Version of the manifest's layout; raised when a reader of the old layout would misread the new one."""
@@ -192,7 +189,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     f"'{source}' has format {found}, this nfexport reads {GOLDEN_FORMAT}",
                     fix=f"update nfexport, or {AGAIN}",
                 )
+            check_strings(raw.get("recipe"), "its recipe")
             return msgspec.convert(raw, cls)
+        except RecipeError as error:
+            raise GoldenError(f"'{source}' cannot be trusted: {error.problem}", fix=AGAIN) from error
         except msgspec.ValidationError as error:
             raise GoldenError(
                 f"'{source}' does not have the fields of format {GOLDEN_FORMAT} ({_reason(error)})", fix=AGAIN

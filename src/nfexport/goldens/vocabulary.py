@@ -25,12 +25,6 @@ FileName = Annotated[str, msgspec.Meta(pattern=rf"^(?!\.\.?$)[^/\\{CONTROL}]+$",
 DataFolder = Annotated[str, msgspec.Meta(pattern=r"^test_data_set_[0-9]{1,6}$")]
 DataFile = Annotated[str, msgspec.Meta(pattern=r"^(input|output)_[0-9]{1,6}\.pb$")]
 DType = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_ ]{0,30}$")]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-"""A sha256 in hexadecimal digits."""
-
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-Positive = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
-Pixels = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 Limit = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 """The largest error that is allowed, absolute."""
 

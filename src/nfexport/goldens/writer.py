@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from nfexport import __version__
 from nfexport.errors import OnnxFileError, OutputError
 from nfexport.goldens import layout
 from nfexport.goldens.data_sets import digest, to_pb
@@ -20,6 +18,7 @@ from nfexport.goldens.fingerprint import Fingerprint
 from nfexport.goldens.manifest import DataSet, Manifest, Reference, Tensor
 from nfexport.goldens.recorded import Recorded, RecordedBatch
 from nfexport.graph.atomic_files import check_target, staged_folder, write_files
+from nfexport.recipe.versions import version
 
 Array = NDArray[Any]
 SMALL = 5_000_000
@@ -108,7 +107,7 @@ def write_golden(
         tolerance=recorded.tolerance,
         data_sets=data_sets,
         subject=recorded.subject,
-        versions={**_versions(recorded.reference), "nfexport": __version__},
+        versions=_versions(recorded.reference),
     )
     files[layout.MANIFEST] = manifest.to_json().encode()
     if with_model:
@@ -152,6 +151,5 @@ def _put(files: dict[str, bytes], path: str, name: str, array: Array) -> str:
 
 
 def _versions(reference: Reference) -> dict[str, str]:
-    # 2.13.0+cpu computes the same as 2.13.0
-    names = ("numpy", "onnx", "onnxruntime", *(("timm", "torch") if reference == "pytorch" else ()))
-    return {name: importlib.metadata.version(name).partition("+")[0] for name in names}
+    names = ("nfexport", "numpy", "onnx", "onnxruntime", *(("timm", "torch") if reference == "pytorch" else ()))
+    return {name: version(name) for name in names}

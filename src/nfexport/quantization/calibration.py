@@ -16,6 +16,7 @@ from nfexport.errors import InputError
 from nfexport.images.files import find_images
 from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import front_steps, network_preprocessing
+from nfexport.recipe.quantize_step import CalibrationRecord
 from nfexport.recipe.recipe import Recipe
 from nfexport.verification.file_preprocessing import FilePreprocessing
 from nfexport.verification.input_cases import ORDER, draw
@@ -44,14 +45,14 @@ class Calibration:
         """The number of images."""
         return len(self.paths) or self.seeded
 
-    def params(self) -> dict[str, Any]:
+    def record(self) -> CalibrationRecord:
         """Return what the recipe records: the number of images, and the seed or the sha256 of the files' contents."""
         if not self.paths:
-            return {"source": "seeded", "pictures": self.seeded, "seed": self.seed}
+            return CalibrationRecord(source="seeded", images=self.seeded, seed=self.seed)
         total = hashlib.sha256()
         for path in self.paths:
             total.update(hashlib.sha256(path.read_bytes()).digest())
-        return {"source": "folder", "pictures": len(self.paths), "sha256": total.hexdigest()}
+        return CalibrationRecord(source="folder", images=len(self.paths), sha256=total.hexdigest())
 
     def batches(self) -> Iterator[Array]:
         """Yield tensors for the input of the file, of its fixed batch size or of one image each.

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from nfexport.errors import OnnxFileError, OutputError, PassError, RecipeError
@@ -81,7 +82,7 @@ def quantize_file(source: Path, target: Path, asked: Int8, *, progress: Progress
         recipe = check_file(source, facts, asked)
         model = onnx.load(source)
         images = make_calibration(recipe, asked.calibrate, seed=asked.seed)
-        params = images.params()
+        record = images.record()
         kept = kept_in_float(model.graph, asked.keep_float)
     with stages.stage("quantize"), _folder_beside(target) as folder:
         quantised, noises = _quantise(model, kept, images, asked, folder, stages)
@@ -96,7 +97,7 @@ def quantize_file(source: Path, target: Path, asked: Int8, *, progress: Progress
         params={
             "form": "int8",
             "method": asked.method,
-            "calibration": params,
+            "calibration": to_builtins(record),
             "keep_float": list(asked.keep_float),
             "keep_worst": asked.keep_worst,
             "kept": list(kept),
@@ -120,7 +121,7 @@ def quantize_file(source: Path, target: Path, asked: Int8, *, progress: Progress
         int8_products=len([node for node in found if node.name in noises and node.name not in kept]),
         kept=kept,
         noise=noises,
-        calibration=params,
+        calibration=record,
         method=asked.method,
         on_calibration=on_calibration,
         on_seeded=on_seeded,

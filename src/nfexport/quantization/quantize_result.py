@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nfexport.inspection import FileFacts
 from nfexport.quantization.agreement import Agreement
+from nfexport.recipe.quantize_step import CalibrationRecord
 from nfexport.recipe.recipe import Recipe
 
 
@@ -29,7 +32,7 @@ class QuantizeResult:
     int8_products: int
     kept: Mapping[str, str]
     noise: Mapping[str, float]
-    calibration: Mapping[str, Any]
+    calibration: CalibrationRecord
     method: str
     on_calibration: Agreement
     on_seeded: Agreement
@@ -53,7 +56,7 @@ class QuantizeResult:
             "int8_products": self.int8_products,
             "kept": dict(self.kept),
             "noise": dict(self.noise),
-            "calibration": dict(self.calibration),
+            "calibration": msgspec.to_builtins(self.calibration),
             "method": self.method,
             "on_calibration": dataclasses.asdict(self.on_calibration),
             "on_seeded": dataclasses.asdict(self.on_seeded),

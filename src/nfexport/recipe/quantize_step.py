@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from nfexport.recipe.validation import Digest, Natural
+from nfexport.recipe.validation import Digest, Natural, Positive
 
 QUANTIZE = "quantize"
 """Its name among the steps of a recipe."""
 
 Error = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The calibration images of a file: their number, and the seed of seeded ones or the sha256 of those of a folder.
+
+    sha256 is the digest of the digests of the files' contents, in the order of their paths."""
+
+    source: Literal["seeded", "folder"]
+    images: Positive
+    seed: Natural | None = None
+    sha256: Digest | None = None
 
 
 class QuantizeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +33,7 @@ class QuantizeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     form: Literal["int8"]
     method: Literal["minmax", "entropy", "percentile"]
-    calibration: Mapping[str, Any]
+    calibration: CalibrationRecord
     keep_float: tuple[str, ...]
     keep_worst: Natural | None
     kept: tuple[str, ...]
