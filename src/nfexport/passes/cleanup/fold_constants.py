@@ -17,6 +17,7 @@ from nfexport.graph.libraries import ir
 from nfexport.graph.recognisers import is_operator
 from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.base import Bundle, Pass, Stage
+from nfexport.passes.cleanup.tidy import lift_constants
 from nfexport.passes.folds.fold_ws import CONVOLUTIONS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class FoldConstants(Pass):
         """Fold in place until nothing changes; each round knows the shapes that the last one made constant."""
         folded, rounds = 0, 0
         while True:
-            _lift_constants(model.graph)
+            lift_constants(model.graph)
             count = _fold_once(model)
             folded, rounds = folded + count, rounds + 1
             if not count:
@@ -112,20 +113,6 @@ def _standardised_weights(graph: ir.Graph) -> set[ir.Node]:
         nodes.add(node)
         pending.extend(value.producer() for value in node.inputs if value is not None)
     return nodes
-
-
-def _lift_constants(graph: ir.Graph) -> None:
-    """Turn Constant nodes into initializers, which external data and quantisers see."""
-    for node in list(graph):
-        if not is_operator(node, "Constant"):
-            continue
-        output = node.outputs[0]
-        array = edit.constant(output)
-        if array is None or array.dtype.kind not in "fiub" or output.is_graph_output():
-            continue
-        new = edit.add_initializer(graph, str(output.name), array)
-        edit.replace_value(output, new)
-        graph.remove(node, safe=True)
 
 
 def _is_double(value: ir.Value) -> bool:

@@ -64,7 +64,7 @@ class NameByModule(Pass):
 def _share_literals(graph: ir.Graph, parameters: Collection[str]) -> None:
     first: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
     for value in list(graph.initializers.values()):
-        if _is_parameter(value, parameters) or value.const_value is None or value.const_value.size > 1024:
+        if _is_named(value, parameters) or value.const_value is None or value.const_value.size > 1024:
             continue
         array = value.const_value.numpy()
         key = (str(array.dtype), array.shape, array.tobytes())
@@ -74,8 +74,9 @@ def _share_literals(graph: ir.Graph, parameters: Collection[str]) -> None:
             del graph.initializers[str(value.name)]
 
 
-def _is_parameter(value: ir.Value, parameters: Collection[str]) -> bool:
-    return str(value.name).removesuffix(TRANSPOSED) in parameters
+def _is_named(value: ir.Value, parameters: Collection[str]) -> bool:
+    """Say whether the name of an initializer stays: it is a parameter's, or that of an input with a default."""
+    return value.is_graph_input() or str(value.name).removesuffix(TRANSPOSED) in parameters
 
 
 def _in_order_of_use(graph: ir.Graph) -> list[ir.Value]:
@@ -88,7 +89,7 @@ def _in_order_of_use(graph: ir.Graph) -> list[ir.Value]:
 
 def _initializer_name(value: ir.Value, parameters: Collection[str], position: dict[ir.Node, int], opset: int) -> str:
     uses = value.uses()
-    if _is_parameter(value, parameters) or not uses:
+    if _is_named(value, parameters) or not uses:
         return str(value.name)
     use = min(uses, key=lambda use: (position.get(use.node, 0), use.idx))
     return f"{use.node.name}/{_formal_name(use.node, use.idx, opset)}"
@@ -103,9 +104,10 @@ def _formal_name(node: ir.Node, index: int, opset: int) -> str:
 
 def _rename_initializers(graph: ir.Graph, names: dict[ir.Value, str]) -> None:
     graph.initializers.clear()
+    inputs = {value.name for value in graph.inputs}
     for value, wanted in names.items():
         name, number = wanted, 1
-        while name in graph.initializers:
+        while name in graph.initializers or (name in inputs and not value.is_graph_input()):
             name, number = f"{wanted}_{number}", number + 1
         value.name = name
         graph.register_initializer(value)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
+from nfexport.graph.constants import set_constant
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_operator, is_training_batch_normalization
 from nfexport.passes.base import Bundle, Pass, Stage
@@ -84,30 +85,18 @@ def _fold(graph: ir.Graph, node: ir.Node) -> None:
     assert source is not None
     conv = source.producer()
     assert conv is not None
-    weight = _float64(conv.inputs[1])
-    scale, shift, mean, var = (_float64(value) for value in node.inputs[1:5])
+    tensor, shift = edit.constant_tensor(conv.inputs[1]), node.inputs[2]
+    assert tensor is not None
+    assert shift is not None
+    weight, dtype = _float64(conv.inputs[1]), tensor.dtype.numpy()
+    scale, offset, mean, var = (_float64(value) for value in node.inputs[1:5])
     factor = scale / np.sqrt(var + node.attributes.get_float("epsilon", 1e-5))
     bias = np.zeros_like(mean) if _bias(conv) is None else _float64(_bias(conv))
-    _set_input(graph, conv, 1, weight * factor.reshape(-1, *([1] * (weight.ndim - 1))), None)
-    _set_input(graph, conv, 2, (bias - mean) * factor + shift, node.inputs[2])
+    exact = weight * factor.reshape(-1, *([1] * (weight.ndim - 1)))
+    set_constant(graph, conv, 1, exact.astype(dtype))
+    set_constant(graph, conv, 2, ((bias - mean) * factor + offset).astype(dtype), named=str(shift.name))
     edit.replace_value(node.outputs[0], source)
     graph.remove(node, safe=True)
-
-
-def _set_input(graph: ir.Graph, conv: ir.Node, index: int, exact: Array, named_after: ir.Value | None) -> None:
-    old = conv.inputs[index] if index < len(conv.inputs) else None
-    weight = conv.inputs[1]
-    assert weight is not None
-    assert weight.const_value is not None
-    dtype = weight.const_value.dtype.numpy()
-    named_after = old or named_after
-    assert named_after is not None
-    name = str(named_after.name)
-    if old is not None and len(old.uses()) == 1 and old.is_initializer():
-        del graph.initializers[name]
-    if index == len(conv.inputs):
-        conv.resize_inputs(index + 1)
-    conv.replace_input_with(index, edit.add_initializer(graph, name, exact.astype(dtype)))
 
 
 def _bias(conv: ir.Node) -> ir.Value | None:
