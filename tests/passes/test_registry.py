@@ -125,6 +125,24 @@ def test_a_name_that_no_pass_has_lists_those_that_there_are() -> None:
     assert "fold-bn" in str(raised.value)
 
 
+ORDER = (
+    *("tidy", "fold-constants", "drop-expand", "static-shapes"),
+    *("fold-ws", "fold-bn", "fold-constants", "fold-scales"),
+    *("merge-groups", "merge-affine", "pool-globally", "merge-pads", "multiply-gates"),
+    *("normalize", "channels", "resize", "input-form"),
+    *("head", "extract", "rename", "batch"),
+    *("guard-pooling", "convert-opset"),
+    "precision",
+    *("simplify", "name-by-module", "strip"),
+)
+"""The order that files of nfexport were always written in: another one would write other files."""
+
+
+def test_what_the_passes_say_of_each_other_gives_one_order() -> None:
+    assert tuple(name for name in registry.order() if name in registry.built_in()) == ORDER
+    assert set(ORDER) == set(registry.built_in())
+
+
 class _Earlier(Pass):
     """Run before all folds."""
 
