@@ -54,6 +54,17 @@ def set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, *, na
     return value
 
 
+def fixed_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return the tensor behind a constant that the caller of the file cannot replace; None for anything else: an
+    initializer that is an input of the graph too is only that input's default."""
+    return None if value is None or value.is_graph_input() else edit.constant_tensor(value)
+
+
+def stored_bytes(graph: ir.Graph) -> int:
+    """Return how many bytes the initializers of a graph take."""
+    return sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
+
+
 def free_name(graph: ir.Graph, wanted: str) -> str:
     """Return wanted, or wanted with the first free number: no node, value or input has it."""
     taken = {*graph.initializers, *(value.name for value in graph.inputs)}

@@ -70,17 +70,12 @@ def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 def replace_value(old: ir.Value, new: ir.Value) -> None:
     """Let every consumer of old, and the graph's outputs, read new instead; an output keeps its name."""
-    graph = old.graph
-    if graph is not None and old.is_graph_output():
-        name = old.name
-        for index, output in enumerate(graph.outputs):
-            if output is old:
-                graph.outputs[index] = new
-        old.name = None
-        new.name = name
+    name, is_output = old.name, old.is_graph_output()
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    if is_output:
+        old.name, new.name = None, name
         new.shape = new.shape or old.shape
         new.type = new.type or old.type
-    old.replace_all_uses_with(new)
 
 
 def put_in_place(new: ir.Value, node: ir.Node) -> None:

@@ -9,12 +9,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnx_ir as ir
-
 from nfexport.errors import OutputError
 from nfexport.graph.atomic_files import moved_aside, temporary_folder
+from nfexport.graph.libraries import ir, np, onnx
 from nfexport.graph.wire_format import GRAPH, INITIALIZER, RAW_DATA, length_delimited
 from nfexport.recipe.metadata import EXTERNAL_KEY, ExternalRecord, write_external_record
 
@@ -57,6 +54,33 @@ def staged_model(target: Path) -> Iterator[Path]:
                 (partial / target.name).replace(target)
 
 
+@contextlib.contextmanager
+def without_large_weights(model: ir.Model) -> Iterator[Mapping[str, ir.TensorProtocol]]:
+    """Take the initializers of more than 1 KiB out of a graph for the length of a block, and yield their tensors."""
+    initializers = model.graph.initializers
+    values = list(initializers.values())
+    large = {
+        str(value.name): value.const_value
+        for value in values
+        if value.const_value is not None
+        and value.const_value.dtype != ir.DataType.STRING
+        and value.const_value.nbytes > _INLINE_BYTES
+    }
+    try:
+        initializers.clear()
+        for value in values:
+            if value.name in large:
+                value.const_value = None  # or it would be written as a value_info of that type
+            else:
+                initializers.add(value)
+        yield large
+    finally:
+        initializers.clear()
+        for value in values:
+            value.const_value = large.get(str(value.name), value.const_value)
+            initializers.add(value)
+
+
 def write_model(model: ir.Model, path: Path, *, external_data: bool | None = None) -> None:
     """Write the model as an ONNX file, streaming large tensors from where they lie; nothing is copied.
 
@@ -67,14 +91,8 @@ def write_model(model: ir.Model, path: Path, *, external_data: bool | None = Non
     fields.
 
     Raises OutputError past protobuf's limit, if external_data is False."""
-    large = {
-        name: value.const_value
-        for name, value in model.graph.initializers.items()
-        if value.const_value is not None
-        and value.const_value.dtype != ir.DataType.STRING
-        and value.const_value.nbytes > _INLINE_BYTES
-    }
-    proto = _serialise_without(model, large)
+    with without_large_weights(model) as large:
+        proto = _serialise(model)
     graph = proto.graph.SerializeToString(deterministic=True)
     proto.ClearField("graph")
     headers = {name: _tensor_header(name, tensor) for name, tensor in large.items()}
@@ -123,24 +141,13 @@ def _write_data(tensors: Mapping[str, ir.TensorProtocol], path: Path) -> tuple[E
     return ExternalRecord(location=path.name, sha256=digest.hexdigest(), size=position), headers
 
 
-def _serialise_without(model: ir.Model, large: dict[str, ir.TensorProtocol]) -> onnx.ModelProto:
-    initializers = model.graph.initializers
-    values = {name: initializers[name] for name in large}
-    try:
-        for value in values.values():
-            value.const_value = None
-        for name in large:
-            del initializers[name]
-        proto = ir.to_proto(model)
-        # an initializer says its own type and shape
-        shapes = [info for info in proto.graph.value_info if info.name not in initializers]
-        del proto.graph.value_info[:]
-        proto.graph.value_info.extend(shapes)
-        return proto
-    finally:
-        for name, value in values.items():
-            value.const_value = large[name]
-            model.graph.register_initializer(value)
+def _serialise(model: ir.Model) -> onnx.ModelProto:
+    proto = ir.to_proto(model)
+    # an initializer states its own type and shape
+    shapes = [info for info in proto.graph.value_info if info.name not in model.graph.initializers]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(shapes)
+    return proto
 
 
 def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nfexport.errors import MissingPackage
-from nfexport.graph.constants import free_name
+from nfexport.graph.constants import free_name, stored_bytes
 from nfexport.graph.libraries import common_passes, ir, onnx
 from nfexport.passes.base import Changes, Pass, Stage
 from nfexport.recipe.option import Option
@@ -55,10 +55,7 @@ class Simplify(Pass):
                 f"--simplify needs the package onnxsim, which cannot be imported ({error})",
                 fix="pip install 'nfexport[simplify]'",
             ) from error
-        if (
-            sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-            > LARGEST
-        ):
+        if stored_bytes(model.graph) > LARGEST:
             return self._not_kept(model, "onnxsim takes no model past 2 GiB")
         proto = ir.to_proto(model)
         try:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from nfexport.graph.libraries import ir
+from nfexport.graph.model_writer import without_large_weights
 from nfexport.passes.base import Pass, Stage
 from nfexport.recipe.option import Option
 
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 OWN = "nfexport."
 DEBUGGING = "pkg."
 """Start of the keys under which exporters note where a thing comes from."""
-
-_INLINE_BYTES = 1024
-"""Tensors above this size are weights, which the report leaves out of its count."""
-
 
 _Part: TypeAlias = "ir.Model | ir.Graph | ir.Function | ir.Node | ir.Value | ir.Attr | ir.TensorProtocol"
 """Everything that may carry a doc string."""
@@ -117,21 +114,6 @@ def _clear_doc_string(part: _Part) -> None:
 
 def _size(model: ir.Model) -> int:
     """Return the bytes of the serialised model without its weights."""
-    graph = model.graph
-    values = list(graph.initializers.values())
-    weights = {value: value.const_value for value in values if value.const_value is not None}
-    try:
-        graph.initializers.clear()
-        for value, tensor in weights.items():
-            value.const_value = None if tensor.nbytes > _INLINE_BYTES else tensor
-            if value.const_value is not None:
-                graph.initializers.add(value)
+    with without_large_weights(model) as large:
         size: int = ir.to_proto(model).ByteSize()
-    finally:
-        graph.initializers.clear()
-        for value in values:
-            value.const_value = weights.get(value)
-            graph.initializers.add(value)
-    return size + sum(
-        len((tensor.doc_string or "").encode()) for tensor in weights.values() if tensor.nbytes > _INLINE_BYTES
-    )
+    return size + sum(len((tensor.doc_string or "").encode()) for tensor in large.values())

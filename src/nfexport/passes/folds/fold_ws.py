@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.constant_evaluation import ConstantEvaluator
-from nfexport.graph.constants import relative_error
+from nfexport.graph.constants import relative_error, stored_bytes
 from nfexport.graph.libraries import ir, np
 from nfexport.graph.meta_keys import STANDARDISED
 from nfexport.graph.recognisers import is_operator, is_training_batch_normalization, label
@@ -52,7 +52,7 @@ class FoldWeightStandardisation(Pass):
     def call(self, model: ir.Model) -> PassOutcome:
         """Fold in place and report how many convolutions were folded."""
         graph = model.graph
-        bytes_before = _initializer_bytes(graph) + _bytes_of_gains(model)
+        bytes_before = stored_bytes(graph) + _bytes_of_gains(model)
         folded: dict[ir.Value, ir.Value] = {}
         names: dict[ir.Value, str] = {}
         errors: list[float] = []
@@ -92,7 +92,7 @@ class FoldWeightStandardisation(Pass):
                 "tensors": [str(value.name) for value in (*written, *folded.values())],
                 "largest_weight_error": max(errors, default=None),
                 "weight_bytes_before": bytes_before,
-                "weight_bytes_after": _initializer_bytes(graph),
+                "weight_bytes_after": stored_bytes(graph),
             },
             left_alone=left_alone,
         )
@@ -236,10 +236,6 @@ def _ensure(graph: ir.Graph, evaluator: ConstantEvaluator) -> None:
             f"{len(left)} convolutions still compute their weight, the first is '{left[0]}'",
             fix="report the file: this is a fault of nfexport",
         )
-
-
-def _initializer_bytes(graph: ir.Graph) -> int:
-    return sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
 
 
 def _summary(folded: int, left: int) -> str:

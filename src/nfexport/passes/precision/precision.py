@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
-from nfexport.graph.constants import free_name, relative_error
+from nfexport.graph.constants import fixed_tensor, free_name, relative_error, stored_bytes
 from nfexport.graph.libraries import Array, ir, np, onnx
 from nfexport.graph.recognisers import is_default_domain
 from nfexport.graph.shape_inference import infer_shapes
@@ -80,9 +80,9 @@ class LowerPrecision(Pass):
         """Lower the precision in place; inputs and outputs keep their types."""
         if self.form not in ("fp16", "fp16-weights"):
             raise PassError(f"'{self.form}' is not a precision", fix="pass --precision fp16 or fp16-weights")
-        before = _bytes(model)
+        before = stored_bytes(model.graph)
         left_alone = _store_half(model) if self.form == "fp16-weights" else _compute_half(model)
-        after = _bytes(model)
+        after = stored_bytes(model.graph)
         return self.done(
             model,
             changed=int(after != before),
@@ -178,9 +178,9 @@ class _Casts:
     def half(self, value: ir.Value) -> ir.Value:
         """Return the value in float16: a constant is rounded, anything else cast."""
         key = (value, ir.DataType.FLOAT16)
-        if key not in self._made and (array := edit.constant(value)) is not None and not value.is_graph_input():
+        if key not in self._made and (tensor := fixed_tensor(value)) is not None:
             name = free_name(self._graph, f"{value.name}/fp16")
-            self._made[key] = edit.add_initializer(self._graph, name, array.astype(np.float16))
+            self._made[key] = edit.add_initializer(self._graph, name, tensor.numpy().astype(np.float16))
         return self._made.get(key) or self._cast(value, ir.DataType.FLOAT16)
 
     def single(self, value: ir.Value) -> ir.Value:
@@ -290,7 +290,3 @@ def _summed(node: ir.Node) -> int:
     if node.op_type in ("InstanceNormalization", "LayerNormalization"):
         return sizes[0]
     return sizes[0] // max(sizes[1], 1)
-
-
-def _bytes(model: ir.Model) -> int:
-    return sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
+from nfexport.graph.constants import fixed_tensor
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_operator, label
 from nfexport.passes.base import Bundle, Changes, Pass, Stage
@@ -103,7 +104,8 @@ def _behind(normalisation: ir.Node) -> tuple[ir.Value, ir.Node | None, ir.Node |
 def _constant(node: ir.Node, operand: ir.Value) -> Array | None:
     """Return the constant that a node joins with its operand."""
     other = node.inputs[1] if node.inputs[0] is operand else node.inputs[0]
-    return None if other is None or other.is_graph_input() else edit.constant(other)
+    tensor = fixed_tensor(other)
+    return None if tensor is None else tensor.numpy()
 
 
 def _channels(x: ir.Value) -> int | None:

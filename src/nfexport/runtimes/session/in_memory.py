@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from nfexport.errors import OutputError
 from nfexport.graph import model_writer
+from nfexport.graph.constants import stored_bytes
 from nfexport.graph.proto_graphs import initializers
 from nfexport.graph.tensors import byte_count
 from nfexport.runtimes import onnxruntime
@@ -30,7 +31,7 @@ def is_large(model: ir.Model | onnx.ModelProto) -> bool:
     if isinstance(model, onnx.ModelProto):
         size = sum(map(byte_count, initializers(model.graph)))
     else:
-        size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+        size = stored_bytes(model.graph)
     return size > model_writer.PROTOBUF_LIMIT - MARGIN
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nfexport.graph import edit
+from nfexport.graph import constants, edit
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.value_facts import dims
 from nfexport.passes.folds.scales.factor import Factor, Refusal
@@ -42,11 +42,9 @@ def fixed(value: ir.Value | None) -> Array | None:
 
 def fixed_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     """Return such a constant for its shape, without computing its numbers."""
-    if value is None or not edit.is_literal(value) or value.is_graph_input():
+    if value is None or (value.const_value is None and value.dtype is None):
         return None
-    if value.const_value is None and value.dtype is None:
-        return None
-    tensor = edit.constant_tensor(value)
+    tensor = constants.fixed_tensor(value)
     return tensor if tensor is not None and _is_numpy_float(tensor.dtype) else None
 
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from nfexport.graph.constants import fixed_tensor
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.value_facts import ValueFacts
 from nfexport.passes.opset.rules import unchanged
@@ -88,7 +89,7 @@ class RewriteSite:
 
     def constant(self, value: ir.Value, what: str) -> Array:
         """Return the array behind a value; refuse if it is computed at run time or may be overridden."""
-        tensor = None if value.is_graph_input() else ir.convenience.get_const_tensor(value)
+        tensor = fixed_tensor(value)
         if tensor is None:
             self.refuse(f"its {what} is no constant")
         return tensor.numpy()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nfexport.graph.constants import fixed_tensor
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
 
@@ -69,7 +70,7 @@ def reshape(site: RewriteSite) -> SketchedValues:
     if wanted is None:
         site.refuse("it has no target shape")
     known = site.dims(site.node.outputs[0])
-    tensor = None if wanted.is_graph_input() else ir.convenience.get_const_tensor(wanted)
+    tensor = fixed_tensor(wanted)
     if (tensor is not None and 0 in tensor.numpy()) or (known is not None and 0 in known):
         site.refuse("it asks for a dimension of length 0 (allowzero), which came with opset 14")
     return site.keep({name: a for name, a in site.node.attributes.items() if name != "allowzero"})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nfexport.graph.constants import fixed_tensor
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.opset.rules.axes import with_axis
 from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
@@ -122,7 +123,7 @@ def gather(site: RewriteSite) -> SketchedValues:
     if site.target >= 11:
         return site.keep()
     x, indices = site.x(), site.input(1)
-    if indices is None or site.source < 11 or not _is_constant(indices):
+    if indices is None or site.source < 11 or fixed_tensor(indices) is None:
         return with_axis(site)
     values = site.constant(indices, "indices")
     if values.size == 0 or values.min() >= 0:
@@ -133,10 +134,6 @@ def gather(site: RewriteSite) -> SketchedValues:
     if length is None:
         site.refuse(f"its indices count from the end of axis {axis}, whose length is not fixed")
     return [site.emit("Gather", x, np.where(values < 0, values + length, values), axis=axis)]
-
-
-def _is_constant(value: ir.Value) -> bool:
-    return not value.is_graph_input() and ir.convenience.get_const_tensor(value) is not None
 
 
 def shape(site: RewriteSite) -> SketchedValues:

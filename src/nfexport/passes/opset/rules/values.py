@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nfexport.graph.constants import fixed_tensor
 from nfexport.graph.libraries import Array, ir, np
 from nfexport.passes.opset.rules.rewrite_site import RewriteSite, Rule, SketchedValue, Source
 from nfexport.passes.opset.rules.schemas import schema
@@ -42,7 +43,7 @@ def clip(site: RewriteSite) -> SketchedValues:
 
 def _as_float(value: ir.Value | None) -> float | None:
     """Return a constant that an attribute, which is a float32, can hold exactly."""
-    tensor = None if value is None or value.is_graph_input() else ir.convenience.get_const_tensor(value)
+    tensor = fixed_tensor(value)
     if tensor is None:
         return None
     number = float(tensor.numpy().item())

@@ -8,6 +8,7 @@ One session, with a ReduceMax over each float tensor's magnitude as further outp
 from __future__ import annotations
 
 from nfexport.errors import PassError
+from nfexport.graph.constants import stored_bytes
 from nfexport.graph.libraries import Array, ir, np, onnx
 
 LARGEST = 65504.0
@@ -64,7 +65,7 @@ def _with_probes(model: ir.Model) -> tuple[onnx.ModelProto, list[str]] | None:
     ]
     if not names:
         return None
-    if sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None) > MOST_BYTES:
+    if stored_bytes(model.graph) > MOST_BYTES:
         raise PassError(
             "past 2 GiB of weights nothing tells where float16 overflows: no runtime takes the graph from memory",
             fix="pass --precision fp16-weights",
