@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from huggingface_hub import ModelCard, ModelCardData
 from msgspec.structs import replace
 
@@ -21,7 +21,9 @@ from tests.cards.test_composition import ABOUT, facts_of
 def block_of(text: str) -> dict[str, Any]:
     assert text.startswith("---\n")
     block: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
-    assert ModelCard(text).data.to_dict() == ModelCardData(**dict(block)).to_dict()
+    read: Any = ModelCard(text).data
+    expected: Any = ModelCardData(**dict(block))
+    assert read.to_dict() == expected.to_dict()
     return block
 
 
@@ -46,7 +48,8 @@ def test_an_evaluation_becomes_a_metric_that_the_hub_reads(files: dict[str, Path
     text = render(describe(facts), "hf")
     (entry,) = block_of(text)["model-index"]
     assert entry["name"] == "nfnet-f0"
-    results = ModelCard(text).data.eval_results
+    data: Any = ModelCard(text).data
+    results = data.eval_results
     assert results is not None
     assert [(r.metric_type, r.metric_name, r.metric_value, r.dataset_type) for r in results] == [
         ("accuracy", "Top-1 accuracy (%)", 83.25, "imagenet-1k"),

@@ -13,7 +13,7 @@ import pytest
 
 import nfexport
 from nfexport.errors import PassError
-from nfexport.passes.cleanup import tidy
+from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.interface.batch import ChangeBatch
 from nfexport.passes.interface.propagation.proof import prove
 from nfexport.recipe.opsets import newest_opset
@@ -236,7 +236,7 @@ def carrying(name: str, size: int, height: str = "6") -> ir.Model:
         f"g (float[{size},4,{height},{height}] x) => (float[] y) {{ {text} }}", opset=opset, weights=weights
     )
     model.graph.outputs[0].shape = None
-    tidy.infer_shapes(model)
+    infer_shapes(model)
     output = model.graph.outputs[0]
     output.shape = output.shape or model.graph.inputs[0].shape
     return model

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 import safetensors.torch
+from msgspec.structs import replace
 
 from nfexport.errors import EXIT_INPUT, RecipeError
+from nfexport.recipe.export_options import ExportOptions, Source
 from nfexport.recipe.recipe import Output, Recipe, Weights
 from nfexport.sources import ModelSpec, load, load_from_recipe
 from nfexport.sources.timm.catalogue import find_standardised, known_standardised, list_architectures
@@ -72,6 +73,8 @@ def test_a_negative_number_of_classes_is_refused() -> None:
 def recipe_with(weights: Weights) -> Recipe:
     loaded = load(ModelSpec(name="test_nfnet"))
     return Recipe(
+        source=Source(model="test_nfnet"),
+        options=ExportOptions(),
         architecture="test_nfnet",
         weights=weights,
         image_size=loaded.image_size,
@@ -98,7 +101,7 @@ def test_other_weights_than_the_recipes_are_told_with_the_way_to_the_right_ones(
     seeded = load(ModelSpec(name="test_nfnet", seed=5))
     path = tmp_path / "c.safetensors"
     safetensors.torch.save_file(seeded.module.state_dict(), path)
-    elsewhere = dataclasses.replace(seeded.weights, digest="0" * 64)
+    elsewhere = replace(seeded.weights, digest="0" * 64)
     trained = Weights(kind="checkpoint", digest="0" * 64)
     for weights, checkpoint, fix in (
         (elsewhere, None, "install the versions that seeded them (nfexport 0.1.0, timm 1.0.31)"),
