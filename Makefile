@@ -20,8 +20,8 @@ export: $(VENV)/.ready        ## the main job: nfnet_f0 to ONNX, opset 11, folde
 test: $(VENV)/.ready          ## the test suite, on JOBS processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
-coverage: $(VENV)/.ready      ## the test suite, with the share of lines that it runs; fails below LEAST per cent
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report term:skip-covered --cov-fail-under $(LEAST) $(PYTEST_FLAGS)
+coverage:        ## the test suite, with the share of lines that it runs; fails below LEAST per cent
+	$(MAKE) test PYTEST_FLAGS="--cov --cov-report term:skip-covered --cov-fail-under $(LEAST)"
 
 test-slow: $(VENV)/.ready     ## the tests on networks of real size, and the recorded graphs
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
