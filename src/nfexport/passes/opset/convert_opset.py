@@ -1,7 +1,7 @@
 """Lower or raise a graph to exactly one opset, operator by operator.
 
 An operator whose version is the same at both opsets stays as it is, and so does one whose new version left
-the meaning alone (opset_rules.unchanged has the table); the others have a rule each (opset_rules). Bodies
+the meaning alone (rules/unchanged.py has the table); the others have a rule each (rules/). Bodies
 of If, Loop and Scan are carried too. Operators of other domains have a version of their own and stay.
 
 Refused, by name: a node that the target has no form for, and what cannot be read at all (model-local
