@@ -26,7 +26,7 @@ def card(path: str | Path, style: str = "omz", *, evaluation: str | Path | None 
     style names a template ('omz' as in the Open Model Zoo, 'hf' as on the Hugging Face hub). evaluation is a
     file that `nfexport evaluate --json` printed, in place of the accuracy that the ONNX file carries.
     Raises InputError for another style or an evaluation of another file, OnnxFileError if the file cannot be
-    read, and MissingPackage without Jinja2."""
+    read, RecipeError if its recipe cannot, and MissingPackage without Jinja2."""
     check_style(style)
     return render(describe_file(Path(path), evaluation=evaluation), style)
 
@@ -34,6 +34,8 @@ def card(path: str | Path, style: str = "omz", *, evaluation: str | Path | None 
 def describe_file(path: Path, *, evaluation: str | Path | None = None) -> Card:
     """Return what the card of a file says, as a value. Raises what card does."""
     facts = inspect(path)
+    if facts.recipe_error is not None:
+        raise facts.recipe_error
     digest = None if facts.recipe is None else facts.recipe.digest
     measured = None if evaluation is None else read_accuracy(Path(evaluation), recipe_digest=digest)
     return describe(facts, evaluated=measured)
