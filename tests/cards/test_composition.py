@@ -127,7 +127,7 @@ def test_figures_are_counted_in_the_file(files: dict[str, Path]) -> None:
     single, double = (describe(nfexport.inspect(files[name])).specification for name in ("original", "odd"))
     assert single.flops is not None
     assert double.flops is not None
-    # 96×64 and a batch of 2: counted for one picture, of two thirds of the size
+    # 96×64 and a batch of 2: counted for one image, of two thirds of the size
     assert double.flops / single.flops == pytest.approx(2 / 3, rel=0.02)
 
 
@@ -139,7 +139,7 @@ def test_seeded_weights_have_no_accuracy(files: dict[str, Path]) -> None:
     assert "claims top-1 83.34% and top-5 96.56% on ImageNet-1k. This file does not hold them." in text
 
 
-def test_a_claim_names_its_source_and_a_measurement_its_pictures(files: dict[str, Path]) -> None:
+def test_a_claim_names_its_source_and_a_measurement_its_images(files: dict[str, Path]) -> None:
     facts = facts_of(files["converted"], trained=True, about=ABOUT)
     text = section(render(describe(facts), "omz"), "Accuracy")
     assert "| Top 1  | 83.34% |\n| Top 5  | 96.56% |" in text
@@ -175,7 +175,7 @@ def test_without_about_timm_alone_is_cited_and_no_licence_named(files: dict[str,
     text = nfexport.card(files["original"])
     assert text.count("```bibtex") == 1
     assert "@misc{rw2019timm," in text
-    assert "does not tell under which licence" in text.split("## Legal Information\n")[1]
+    assert "does not state the licence" in text.split("## Legal Information\n")[1]
 
 
 @pytest.mark.parametrize("style", ["omz", "hf"])
@@ -183,9 +183,9 @@ def test_a_foreign_file_has_a_card_of_what_is_known(style: str, foreign: Path) -
     text = nfexport.card(foreign, style)
     assert "theirs" in text
     assert "name - `image`, type - `float32`, shape - `batch, 3, 8, 8`." in text
-    assert "How pictures become the input is unknown: the file carries no recipe of nfexport." in text
-    assert "What it means is unknown" in text
-    assert "Unknown, but for its producer, tests 1" in text
+    assert "How images become the input is unknown: the file carries no recipe of nfexport." in text
+    assert "Its meaning is unknown" in text
+    assert "Unknown, except for its producer, tests 1" in text
     assert "nfexport verify theirs.onnx --model NAME" in text
     assert "Mean values" not in text
     assert "bibtex" not in text
@@ -213,9 +213,9 @@ def test_labels_are_told_as_far_as_they_are_known(files: dict[str, Path]) -> Non
     facts = nfexport.inspect(files["original"])
     assert facts.recipe is not None
 
-    def said(recipe: Recipe, **fields: object) -> str | None:
+    def said(recipe: Recipe, **fields: Any) -> str | None:
         return describe(dataclasses.replace(facts, recipe=replace(recipe, **fields))).classes
 
     assert said(facts.recipe) == "ImageNet classes"
     assert said(facts.recipe, labels=("cat", "dog")) == "its 2 classes (cat, dog)"
-    assert said(facts.recipe, labels=None) == "1000 classes, whose names the file does not tell"
+    assert said(facts.recipe, labels=None) == "1000 classes, whose names the file does not give"

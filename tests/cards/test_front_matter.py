@@ -16,6 +16,7 @@ from nfexport.cards.composition import describe
 from nfexport.cards.document import render
 from nfexport.recipe.about import Accuracy
 from tests.cards.test_composition import ABOUT, facts_of
+from tests.cards.test_markdown import HOSTILE, told
 
 
 def block_of(text: str) -> dict[str, Any]:
@@ -81,3 +82,14 @@ def test_a_title_cannot_break_the_block(files: dict[str, Path]) -> None:
     block = block_of(render(describe(facts), "hf"))
     assert block["model-index"][0]["name"] == 'a: "b" # c'
     assert block["datasets"] == ["x:-[y"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_nothing_that_is_said_of_a_model_breaks_the_block(value: str, files: dict[str, Path]) -> None:
+    text = render(describe(told(nfexport.inspect(files["converted"]), value)), "hf")
+    block = block_of(text)
+    assert set(block) == {
+        *("tags", "library_name", "pipeline_tag", "license", "license_name", "datasets"),
+        "model-index",
+    }
+    assert all("\n" not in block[key] for key in ("license_name", "library_name"))

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 import nfexport
-from nfexport.cards.snippet import runs_of_pictures
+from nfexport.cards.snippet import runs_on_images
 from nfexport.images.preprocessor import preprocessor_of
 from nfexport.recipe.recipe import Recipe
 from nfexport.sources import ModelSpec, load
@@ -26,14 +27,14 @@ import_timm()
 OTHERS = ("torch", "timm", "torchvision", "nfexport", "onnx", "cv2")
 
 
-def picture(height: int, width: int, folder: Path) -> Image.Image:
-    """A picture with slopes, an edge and noise; what is in the file, decoded."""
+def write_image(height: int, width: int, folder: Path) -> Image.Image:
+    """Write an image with slopes, an edge and noise, and return what is in the file, decoded."""
     rng = np.random.default_rng(height + width)
     y, x = np.mgrid[0:height, 0:width]
     base = np.stack([y * 255 / height, x * 255 / width, (x > width / 3) * 200.0], axis=-1)
     array = np.clip(base + rng.normal(0, 12, base.shape), 0, 255).astype(np.uint8)
-    Image.fromarray(array).save(folder / "picture.jpg")
-    return Image.open(folder / "picture.jpg").convert("RGB")
+    Image.fromarray(array).save(folder / "image.jpg")
+    return Image.open(folder / "image.jpg").convert("RGB")
 
 
 def programs(card: str) -> list[str]:
@@ -52,7 +53,7 @@ def run_program(code: str, folder: Path, result: str) -> tuple[np.ndarray, str]:
 
 
 def expected(name: str, image: Image.Image) -> tuple[torch.nn.Module, torch.Tensor]:
-    """Return the model, and what timm's own evaluation transform makes of the picture."""
+    """Return the model, and what timm's own evaluation transform makes of the image."""
     from timm.data import create_transform
 
     options = FORMS[name]
@@ -77,7 +78,7 @@ def linked(file: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["original", "converted", "features", "odd"])
 def test_probabilities_are_those_of_pytorch(name: str, files: dict[str, Path], tmp_path: Path) -> None:
-    image = picture(123, 170, tmp_path)
+    image = write_image(123, 170, tmp_path)
     code = programs(nfexport.card(linked(files[name], tmp_path)))[0]
     given, printed = run_program(code, tmp_path, "probabilities")
     module, tensor = expected(name, image)
@@ -94,7 +95,7 @@ def test_probabilities_are_those_of_pytorch(name: str, files: dict[str, Path], t
 
 def test_a_file_that_resizes_gives_the_best_classes(files: dict[str, Path], tmp_path: Path) -> None:
     # 101 = ⌊96 / 0.95⌋: nothing is left to resize, where the graph may be a level of 255 off Pillow
-    image = picture(101, 140, tmp_path)
+    image = write_image(101, 140, tmp_path)
     (code,) = programs(nfexport.card(linked(files["pixels"], tmp_path)))
     given, printed = run_program(code, tmp_path, "given['topk_values']")
     module, tensor = expected("pixels", image)
@@ -108,7 +109,7 @@ def test_a_file_that_resizes_gives_the_best_classes(files: dict[str, Path], tmp_
 
 
 def test_feature_maps_and_embeddings_have_programs_of_their_own(files: dict[str, Path], tmp_path: Path) -> None:
-    image = picture(150, 100, tmp_path)
+    image = write_image(150, 100, tmp_path)
     _, maps, embeddings = programs(nfexport.card(linked(files["features"], tmp_path), "hf"))
     module, tensor = expected("features", image)
     with torch.inference_mode():
@@ -141,25 +142,25 @@ def test_every_preparation_is_written_out(
     """Against nfexport.images, which its own tests hold against timm."""
     recipe = changed(files["original"], size, crop_mode=crop_mode, crop_pct=crop_pct, interpolation="bilinear")
     form = preprocessor_of(recipe)
-    (run,), _ = runs_of_pictures(recipe, "m.onnx")
-    start = run.code.partition("session =")[0].replace("picture.jpg", str(tmp_path / "picture.jpg"))
+    (run,), _ = runs_on_images(recipe, "m.onnx")
+    start = run.code.partition("session =")[0].replace("image.jpg", str(tmp_path / "image.jpg"))
     for height, width in ((70, 93), (201, 57), (96, 96), (31, 40)):
-        image = picture(height, width, tmp_path)
+        image = write_image(height, width, tmp_path)
         found: dict[str, np.ndarray] = {}
         exec(start, found)
         # two float32 roundings of the same level
         np.testing.assert_allclose(found["tensor"], form.batch([form.pixels(image)]), atol=1e-6)
 
 
-def test_a_network_of_grey_pictures(files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_network_of_grey_images(files: dict[str, Path], tmp_path: Path) -> None:
     recipe = changed(files["original"], (96, 96), mean=(0.1307,), std=(0.3081,))
     recipe = replace(recipe, in_channels=1)
-    (run,), _ = runs_of_pictures(recipe, "m.onnx")
-    picture(120, 100, tmp_path)
+    (run,), _ = runs_on_images(recipe, "m.onnx")
+    write_image(120, 100, tmp_path)
     found: dict[str, np.ndarray] = {}
-    exec(run.code.partition("session =")[0].replace("picture.jpg", str(tmp_path / "picture.jpg")), found)
+    exec(run.code.partition("session =")[0].replace("image.jpg", str(tmp_path / "image.jpg")), found)
     form = preprocessor_of(recipe)
-    wanted = form.batch([form.read(tmp_path / "picture.jpg")])
+    wanted = form.batch([form.read(tmp_path / "image.jpg")])
     np.testing.assert_allclose(found["tensor"], wanted, atol=1e-6)  # two float32 roundings
     assert wanted.shape == (1, 1, 96, 96)
 
@@ -167,13 +168,13 @@ def test_a_network_of_grey_pictures(files: dict[str, Path], tmp_path: Path) -> N
 def test_what_pillow_cannot_feed_has_a_reason(files: dict[str, Path]) -> None:
     recipe = changed(files["original"], (96, 96))
     four = replace(recipe, in_channels=4)
-    assert runs_of_pictures(four, "m.onnx") == ((), "pictures have 1 or 3 channels, and the file takes 4")
-    _, reason = runs_of_pictures(changed(files["original"], (96, 96), dtype="uint8"), "m.onnx")
+    assert runs_on_images(four, "m.onnx") == ((), "images have 1 or 3 channels, and the file has 4")
+    _, reason = runs_on_images(changed(files["original"], (96, 96), dtype="uint8"), "m.onnx")
     assert reason is not None
-    assert "bytes that are to be normalised before" in reason
+    assert "uint8 cannot hold normalised values" in reason
 
 
-def changed(file: Path, size: tuple[int, int], **fields: object) -> Recipe:
+def changed(file: Path, size: tuple[int, int], **fields: Any) -> Recipe:
     recipe = nfexport.inspect(file).recipe
     assert recipe is not None
     preprocessing = replace(recipe.preprocessing, **fields)

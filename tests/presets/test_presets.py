@@ -185,3 +185,11 @@ def test_the_command_lists_shows_and_refuses(folder: Path, capsys: pytest.Captur
     assert all(part in shown for part in ("image [1, 3, 256, 256]", "123.675, 116.28, 103.53", "83.34 %"))
     assert run(["preset", "export", "nope"]) == 2
     assert "there is no preset 'nope'" in capsys.readouterr().err
+
+
+def test_brackets_in_a_preset_are_shown_as_they_are(folder: Path, capsys: pytest.CaptureFixture[Any]) -> None:
+    (folder / "mine.toml").write_text(OWN.replace('"mine"', '"[red]mine[/]"').replace('"chances"', '"[bold]chances"'))
+    assert run(["preset", "show", "mine", "--preset-dir", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "[red]mine[/]" in shown
+    assert "[bold]chances (probs)" in shown

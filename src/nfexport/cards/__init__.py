@@ -1,4 +1,4 @@
-"""Model cards: what a file is, takes, gives and where it comes from, in Markdown, from the file alone.
+"""Model cards: what a file is, its inputs and outputs, and where it comes from, in Markdown, from the file alone.
 
-FileFacts ─describing▶ Card ─rendering▶ Markdown            a style is one template of the folder 'templates'
+FileFacts ─composition▶ Card ─document▶ Markdown            a style is one template in the folder 'templates'
 """

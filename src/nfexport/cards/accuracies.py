@@ -15,8 +15,8 @@ FIX = "pass what 'nfexport evaluate FILE … --json' printed"
 def read_accuracy(path: Path, *, recipe_digest: str | None) -> Accuracy:
     """Return the accuracy in the first runtime of an evaluation; its data set is named by its folder.
 
-    recipe_digest is that of the file which the card is for, None if it has no recipe. Raises InputError if the
-    evaluation is missing, is none, or is that of another file."""
+    recipe_digest is that of the file that the card describes, None if it has no recipe. Raises InputError if the
+    evaluation is missing, not an evaluation, or that of another file."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -35,7 +35,7 @@ def read_accuracy(path: Path, *, recipe_digest: str | None) -> Accuracy:
         )
         measured = raw["recipe_sha256"]
     except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise InputError(f"the evaluation '{path}' holds no accuracy in per cent", fix=FIX) from error
+        raise InputError(f"the evaluation '{path}' has no accuracy in per cent", fix=FIX) from error
     if measured != recipe_digest:
         raise InputError(
             f"the evaluation '{path}' is that of a file with another recipe",
@@ -45,7 +45,7 @@ def read_accuracy(path: Path, *, recipe_digest: str | None) -> Accuracy:
 
 
 def _share(value: Any) -> float:
-    """Return a share in per cent, rounded as a file keeps it. Raises ValueError if it is none."""
+    """Return a share in per cent, rounded as a file keeps it. Raises ValueError if it is not a share."""
     if isinstance(value, bool) or not 0 <= value <= 100:
         raise ValueError(value)
     return round(float(value), 4)

@@ -50,7 +50,7 @@ def _export_words(recipe: Recipe) -> list[str]:
         for name, item in declared(kind).items():
             if name not in ("outputs", "extra_passes") and values[name] != defaults[name]:
                 words += option_words(item, values[name])
-    if recipe.options.to != "onnx":
+    if recipe.options.to in formats.names():
         for item in formats.get(recipe.options.to).options:
             if item.keyword in recipe.options.to_options:
                 words += option_words(item, recipe.options.to_options[item.keyword])

@@ -1,4 +1,4 @@
-"""From the facts of a file to everything that its card says. What nobody told is left unknown, not guessed."""
+"""Compose everything that a card says from the facts of its file. What the file does not say is called unknown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from nfexport.cards.command_line import commands
 from nfexport.cards.contents import Card, Form, InputForm, Making, Run, Specification
 from nfexport.cards.costs import cost_of
 from nfexport.cards.input_forms import input_forms, preparation, tensor
+from nfexport.cards.markdown import Markdown, code
 from nfexport.cards.output_entries import classes, output_entries
-from nfexport.cards.snippet import run_of_arrays, runs_of_pictures
+from nfexport.cards.snippet import run_on_zeros, runs_on_images
 from nfexport.inspection import FileFacts, TensorFacts
 from nfexport.recipe.about import About, Accuracy
 from nfexport.recipe.recipe import SCORES, Recipe
@@ -23,11 +24,11 @@ TIMM = """@misc{rw2019timm,
   doi = {10.5281/zenodo.4414861},
   howpublished = {\\url{https://github.com/huggingface/pytorch-image-models}}
 }"""
-"""What timm asks to be cited with; the network's own paper is known only to who says it in About."""
+"""What timm asks to be cited with; the paper of the network itself is known only from About."""
 
 
 def describe(facts: FileFacts, *, evaluated: Accuracy | None = None) -> Card:
-    """Return what a card says of the file.
+    """Return what a card says about the file.
 
     evaluated is a measured accuracy, in place of the one that the file carries."""
     recipe, entry, no_recipe = _recipe_and_input(facts)
@@ -37,15 +38,16 @@ def describe(facts: FileFacts, *, evaluated: Accuracy | None = None) -> Card:
     runs: tuple[Run, ...]
     if recipe is not None and entry is not None:
         form, forms = input_forms(recipe, entry)
-        runs, no_run = runs_of_pictures(recipe, facts.path.name)
+        runs, no_run = runs_on_images(recipe, facts.path.name)
     else:
         own = tuple(_own_form(given) for given in facts.inputs)
         forms = own
-        runs, no_run = run_of_arrays(facts.inputs, facts.path.name)
+        runs, no_run = run_on_zeros(facts.inputs, facts.path.name)
     measured = evaluated or facts.evaluation
     trained = _trained(recipe)
     card_about = about or About(title=_title(recipe, facts))
     citations = card_about.citations or ((TIMM,) if recipe is not None else ())
+    name = _argument(facts.path.name)
     return Card(
         title=card_about.title,
         summary=card_about.summary or _summary(recipe),
@@ -63,9 +65,9 @@ def describe(facts: FileFacts, *, evaluated: Accuracy | None = None) -> Card:
         classes=None if recipe is None or not _classifies(recipe) else classes(recipe),
         runs=runs,
         no_run=no_run,
-        making=None if recipe is None else _making(recipe, facts.path.name, about),
+        making=None if recipe is None else _making(recipe, name, about),
         no_recipe=no_recipe,
-        verify_command=_verify(recipe, facts.path.name),
+        verify_command=_verify(recipe, name),
         licence=card_about.licence,
         dataset=card_about.dataset,
         origin=card_about.origin,
@@ -88,8 +90,13 @@ def _recipe_and_input(facts: FileFacts) -> tuple[Recipe | None, TensorFacts | No
         return None, None, f"the file does not have '{min(missing)}', which its recipe names"
     entry = next((entry for entry in facts.inputs if entry.name == recipe.input_name), None)
     if entry is None:
-        return None, None, f"'{recipe.input_name}', which its recipe names, is no input of the file"
+        return None, None, f"'{recipe.input_name}', which its recipe names, is not an input of the file"
     return recipe, entry, None
+
+
+def _argument(file_name: str) -> str:
+    """Return the name of a file as an argument, which no command takes for an option."""
+    return f"./{file_name}" if file_name.startswith("-") else file_name
 
 
 def _own_form(entry: TensorFacts) -> InputForm:
@@ -102,14 +109,14 @@ def _title(recipe: Recipe | None, facts: FileFacts) -> str:
 
 def _summary(recipe: Recipe | None) -> str:
     if recipe is None:
-        return "A model in ONNX. Nothing in the file tells what it was trained on, or for what."
+        return "A model in ONNX. The file does not say what it was trained on, or for what."
     what = "an image classification" if _classifies(recipe) else "an image feature extraction"
     weights = {
         "seeded": f"Its weights are seeded (seed {recipe.weights.seed}) and untrained: it recognises nothing.",
-        "pretrained": f"Its weights are those that timm publishes under the tag `{recipe.weights.tag}`.",
-        "checkpoint": "Its weights come from a checkpoint, of which the file tells no more than the digest.",
+        "pretrained": f"Its weights are those that timm publishes under the tag {code(recipe.weights.tag or '')}.",
+        "checkpoint": "Its weights come from a checkpoint, of which the file records only the digest.",
     }[recipe.weights.kind]
-    return f"The `{recipe.architecture}` architecture of timm as {what} model. {weights}"
+    return Markdown(f"The {code(recipe.architecture)} architecture of timm as {what} model. {weights}")
 
 
 def _trained(recipe: Recipe | None) -> bool | None:
@@ -123,21 +130,21 @@ def _classifies(recipe: Recipe) -> bool:
 
 def _specification(facts: FileFacts, recipe: Recipe | None) -> Specification:
     documents, timms = cost_of(facts.path, "omz"), cost_of(facts.path, "timm")
-    pictures = recipe.batch if recipe is not None and isinstance(recipe.batch, int) else 1
+    images = recipe.batch if recipe is not None and isinstance(recipe.batch, int) else 1
     by_torch = recipe is not None or facts.producer.lower().startswith("pytorch")
     types = {None: None, True: "Classification", False: "Feature extraction"}
     return Specification(
         type=types[None if recipe is None else _classifies(recipe)],
-        framework="PyTorch\\*" if by_torch else None,
+        framework="PyTorch*" if by_torch else None,
         producer=facts.producer,
         opset=", ".join(f"{domain} {v}" if domain else str(v) for domain, v in facts.opset_imports.items()),
         file_size=facts.total_size,
         image_size=None if recipe is None else recipe.image_size,
-        flops=None if documents is None else round(documents.flops / pictures),
+        flops=None if documents is None else round(documents.flops / images),
         parameters=None if documents is None else documents.parameters,
         timm_parameters=None if timms is None else timms.parameters,
-        timm_macs=None if timms is None else round(timms.macs / pictures),
-        timm_activations=None if timms is None else round(timms.activations / pictures),
+        timm_macs=None if timms is None else round(timms.macs / images),
+        timm_activations=None if timms is None else round(timms.activations / images),
     )
 
 
@@ -164,7 +171,7 @@ def _verify(recipe: Recipe | None, file_name: str) -> str:
 def _unknown(facts: FileFacts, recipe: Recipe | None, measured: Accuracy | None) -> tuple[str, ...]:
     about = facts.about
     missing = {
-        "how pictures become its input": recipe is None,
+        "how images become its input": recipe is None,
         "what its outputs mean": recipe is None,
         "its accuracy": measured is None
         and (about is None or about.claimed is None)

@@ -1,4 +1,4 @@
-"""What a card says, as values: computed once, printed by any style."""
+"""The contents of a card, as values: computed once, printed by any style."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Form = Literal["original", "converted", "own"]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Specification:
     """What a file is. flops and parameters are counted by the rule of the Open Model Zoo, timm_parameters, timm_macs
-    and timm_activations by timm's: for one picture, without a recipe for one inference with a batch of 1. None
+    and timm_activations by timm's: for one image, without a recipe for one inference with a batch of 1. None
     where they cannot be counted. file_size is in bytes, external data included."""
 
     type: str | None
@@ -43,10 +43,10 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputForm:
-    """A picture's way into one form of the model: y = (q − mean) / scale, for pixels q in 0..255.
+    """The input of one form of the model: y = (q − mean) / scale, for pixels q in 0..255.
 
     order is 'RGB', 'BGR' or, for one channel, 'grey'; mean and scale are per channel in that order, None where
-    pixels stay as they are. this_file marks the form that the described file has."""
+    pixels are used as they are. this_file marks the form that the described file has."""
 
     title: str
     tensor: Tensor
@@ -67,7 +67,7 @@ class OutputEntry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """A program that runs the file on a picture; title says what for."""
+    """A program that runs the file on an image; title says what for."""
 
     title: str
     code: str
@@ -87,11 +87,11 @@ class Making:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
-    """Everything that a card can say of a file.
+    """Everything that a card can say about a file.
 
-    model is timm's name; trained is None where nobody knows. form is that of the file, None without a recipe;
-    forms are the ways in, the documents' two first. preparation says in words how a picture gets its size.
-    unknown lists what the file does not tell."""
+    model is timm's name; trained is None where that is unknown. form is that of the file, None without a recipe;
+    forms are the inputs, the documents' two first. preparation says in words how an image gets its size.
+    unknown lists what the file does not say."""
 
     title: str
     summary: str

@@ -9,7 +9,7 @@ from nfexport.inspection.cost import Cost, Rule, count_cost
 
 
 def cost_of(path: Path, rule: Rule) -> Cost | None:
-    """Return the cost of one inference by this rule ('omz' or 'timm'), None where the graph does not tell."""
+    """Return the cost of one inference by this rule ('omz' or 'timm'), None where it cannot be counted."""
     try:
         return count_cost(path, rule=rule, batch=1)
     except NfexportError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nfexport.cards import markdown
 from nfexport.cards.accuracies import read_accuracy
 from nfexport.cards.composition import describe
 from nfexport.cards.contents import Card
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def card(path: str | Path, style: str = "omz", *, evaluation: str | Path | None = None) -> str:
-    """Return the model card of an ONNX file in Markdown, from what the file itself tells.
+    """Return the model card of an ONNX file in Markdown, from the file alone.
 
     style names a template ('omz' as in the Open Model Zoo, 'hf' as on the Hugging Face hub). evaluation is a
     file that `nfexport evaluate --json` printed, in place of the accuracy that the ONNX file carries.
@@ -42,9 +43,9 @@ def describe_file(path: Path, *, evaluation: str | Path | None = None) -> Card:
 
 
 def render(card: Card, style: str) -> str:
-    """Return the card in Markdown, with one line feed at its end. Raises MissingPackage without Jinja2."""
+    """Return the card in Markdown, with one line feed at the end. Raises MissingPackage without Jinja2."""
     template = _environment().get_template(f"{style}{SUFFIX}")
-    text = template.render(card=card, front_matter=lambda: front_matter(card))
+    text = template.render(card=card, front_matter=lambda: markdown.Markdown(front_matter(card)))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -61,10 +62,17 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown, and code in it
+        autoescape=False,  # that would be for HTML
+        finalize=markdown.printed,
     )
     environment.filters |= {
-        "code": code,
+        "markdown": markdown.Markdown,
+        "paragraphs": markdown.paragraphs,
+        "code": markdown.code,
+        "block": markdown.block,
+        "address": markdown.address,
+        "link_to": lambda url, label: markdown.link(label, url),
+        "licence": markdown.licence,
         "numbers": numbers,
         "millions": millions,
         "billions": billions,
@@ -74,15 +82,9 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def code(text: str) -> str:
-    """Return Markdown that shows the text as code, whatever its back-quotes."""
-    fence = "``" if "`" in text else "`"
-    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
-
-
-def numbers(values: Sequence[float]) -> str:
+def numbers(values: Sequence[float]) -> markdown.Markdown:
     """Return numbers as the documents have them: [123.675,116.28,103.53]."""
-    return f"[{','.join(f'{value:.6g}' for value in values)}]"
+    return markdown.Markdown(f"[{','.join(f'{value:.6g}' for value in values)}]")
 
 
 def millions(count: int | None, digits: int) -> str:
@@ -101,7 +103,7 @@ def percent(share: float | None) -> str:
 
 
 def where(accuracy: Accuracy) -> str:
-    """Say what an accuracy was measured on: ' on 360 images of ImageNet-1k'."""
+    """Return what an accuracy was measured on: ' on 360 images of ImageNet-1k'."""
     images = None if accuracy.images is None else f"{accuracy.images:,} images"
     found = " of ".join(filter(None, (images, accuracy.dataset)))
     return f" on {found}" if found else ""

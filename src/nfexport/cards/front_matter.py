@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nfexport.cards.contents import Card
+from nfexport.cards.markdown import clean
 from nfexport.recipe.about import Accuracy
 
 LICENCES = frozenset(
@@ -14,13 +15,13 @@ LICENCES = frozenset(
         *("afl-3.0", "artistic-2.0", "bsl-1.0", "ms-pl", "ncsa", "unlicense", "wtfpl"),
     }
 )
-"""SPDX identifiers that the hub knows, in small letters; other licences are 'other' with a name."""
+"""SPDX identifiers that the hub knows, in lower case; other licences are 'other' with a name."""
 
 
 def front_matter(card: Card) -> str:
     """Return the YAML between the two lines '---', without them.
 
-    A metric is written only for an accuracy that was measured of this file."""
+    A metric is written only for an accuracy that was measured with this file."""
     from huggingface_hub import EvalResult, ModelCardData
 
     task = "image-classification" if card.classes is not None else "image-feature-extraction"
@@ -28,16 +29,17 @@ def front_matter(card: Card) -> str:
     if card.model is not None:
         known |= {"pipeline_tag": task, "tags": [task, "timm", "onnx"]}
     if card.licence is not None:
-        known |= _licence(card.licence)
+        known |= _licence(one_line(card.licence))
     if card.dataset is not None:
-        known["datasets"] = [dataset_id(card.dataset)]
+        known["datasets"] = [dataset_id(one_line(card.dataset))]
     if card.evaluated is not None:
-        known["model_name"] = card.title
+        dataset = one_line(card.evaluated.dataset or "unknown")
+        known["model_name"] = one_line(card.title)
         known["eval_results"] = [
             EvalResult(
                 task_type="image-classification",
-                dataset_type=dataset_id(card.evaluated.dataset or "unknown"),
-                dataset_name=card.evaluated.dataset or "unknown",
+                dataset_type=dataset_id(dataset),
+                dataset_name=dataset,
                 metric_type="accuracy",
                 metric_name=name,
                 metric_value=value,
@@ -47,6 +49,11 @@ def front_matter(card: Card) -> str:
     order = ["license", "license_name", "tags", "datasets", "library_name", "pipeline_tag", "model-index"]
     text: str = ModelCardData(**known).to_yaml(line_break="\n", original_order=order)
     return text
+
+
+def one_line(text: str) -> str:
+    """Return a string from a file as one line that YAML can quote."""
+    return " ".join(clean(text).split())
 
 
 def dataset_id(name: str) -> str:

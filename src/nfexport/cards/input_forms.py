@@ -1,4 +1,4 @@
-"""The ways into a model: as the Open Model Zoo's documents have them, and as the file has it."""
+"""The inputs of a model: as the Open Model Zoo's documents describe them, and as the file has it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE = {"nchw": ("B", "C", "H", "W"), "nhwc": ("B", "H", "W", "C")}
 
 def input_forms(recipe: Recipe, entry: TensorFacts) -> tuple[Form, tuple[InputForm, ...]]:
     """Return which form the file has, and the forms: the original one (RGB, normalised outside), the converted
-    one (BGR in 0..255, all else inside), and the file's own if it is neither. entry is the file's input."""
+    one (BGR in 0..255, everything else inside), and the file's own if it is neither. entry is the file's input."""
     caller, network = recipe.preprocessing, network_preprocessing(recipe)
     converted = replace(
         network,
@@ -91,7 +91,7 @@ def scaled_size(recipe: Recipe) -> tuple[int, int]:
 
 
 def preparation(recipe: Recipe) -> str:
-    """Say in words how a picture gets its size, and who does it."""
+    """Return in words how an image gets its size, and whether the file does that."""
     network = network_preprocessing(recipe)
     size, scaled = recipe.image_size, scaled_size(recipe)
     box = f"{scaled[1]}×{scaled[0]} pixels (width × height)"
@@ -99,15 +99,15 @@ def preparation(recipe: Recipe) -> str:
         "center": f"so that the shorter side has {scaled[0]} pixels"
         if scaled[0] == scaled[1]
         else f"so that they just cover {box}",
-        "squash": f"to {box}, whatever their shape",
+        "squash": f"to {box}, whatever their aspect ratio",
         "border": f"so that they just fit into {box}",
     }.get(network.crop_mode)
     if resized is None:
-        return "Pictures are taken at the size that they have."
-    text = f"Pictures are resized {resized} ({network.interpolation}, as Pillow does it)"
+        return "Images are used at their own size."
+    text = f"Images are resized {resized} ({network.interpolation}, as Pillow does it)"
     if network.crop_mode == "border":
-        text += f", and filled up with the mean colour to {size[1]}×{size[0]}"
+        text += f", and padded with the mean colour to {size[1]}×{size[0]}"
     elif (network.crop_mode, scaled) != ("squash", size):
-        text += f", and the middle {size[1]}×{size[0]} is cut out"
+        text += f", and the central {size[1]}×{size[0]} is cropped"
     inside = recipe.preprocessing.crop_mode == "none" and network.crop_mode != "none"
-    return f"{text}: this file does it inside." if inside else f"{text}, before they enter the model."
+    return f"{text}: this file does that itself." if inside else f"{text}, before they enter the model."

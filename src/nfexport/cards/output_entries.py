@@ -1,4 +1,4 @@
-"""What a file gives, in the words of the Open Model Zoo's documents."""
+"""The outputs of a file, in the words of the Open Model Zoo's documents."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def output_entries(recipe: Recipe | None, given: Sequence[TensorFacts]) -> tuple
 
 
 def classes(recipe: Recipe) -> str:
-    """Say which classes a classifier tells apart."""
+    """Return which classes a classifier distinguishes."""
     labels = recipe.labels
     if isinstance(labels, str):
         return NAMES.get(labels, f"{labels} classes")
     if labels is None:
-        return f"{recipe.num_classes} classes, whose names the file does not tell"
+        return f"{recipe.num_classes} classes, whose names the file does not give"
     if len(labels) <= MANY_CLASSES:
         return f"its {len(labels)} classes ({', '.join(labels)})"
-    return f"its {len(labels)} classes, whose names its recipe holds"
+    return f"its {len(labels)} classes, whose names are in its recipe"
 
 
 def _unknown(entry: TensorFacts) -> OutputEntry:
-    return OutputEntry(tensor=tensor(entry), what="What it means is unknown", legend=())
+    return OutputEntry(tensor=tensor(entry), what="Its meaning is unknown", legend=())
 
 
 def _entry(recipe: Recipe, output: Output, entry: TensorFacts) -> OutputEntry:
@@ -70,12 +70,12 @@ def _meaning(
         case "features":
             return f"Feature map {output.level}", ("B", "C", "H", "W"), {}
         case "embedding":
-            return "Embedding, the pooled features in front of the classifier", ("B", "C"), {"C": "features"}
-    return "Embedding, the features before they are pooled", _letters_of_map(recipe, entry), {}
+            return "Embedding, the pooled features before the classifier", ("B", "C"), {"C": "features"}
+    return "Embedding, the features before pooling", _letters_of_map(recipe, entry), {}
 
 
 def _letters_of_map(recipe: Recipe, entry: TensorFacts) -> tuple[str, ...] | None:
-    """Return the layout of unpooled features where the shape of the picture tells it: networks of timm give
+    """Return the layout of unpooled features where the shape of the image determines it: networks of timm give
     maps with the channels first, maps with the channels last, or tokens."""
     shape = entry.shape or ()
     height, width = recipe.image_size

@@ -1,4 +1,4 @@
-"""Which styles there are: one template each, 'templates/STYLE.md.j2'. Standard library only."""
+"""The styles of cards: one template each, 'templates/STYLE.md.j2'. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def check_style(style: str) -> None:
     """Raise InputError if there is no such style."""
     if style not in available_styles():
         raise InputError(
-            f"there is no style of cards '{style}'", fix=f"pass --style with one of {', '.join(available_styles())}"
+            f"there is no card style '{style}'", fix=f"pass --style with one of {', '.join(available_styles())}"
         )

@@ -1,4 +1,4 @@
-"""Print what was written of a card, and what the file left unknown."""
+"""Print where a card was written, and what the file does not say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_card(card: Card, target: Path, console: Console) -> None:
-    """Print one line for the card, one for what it could not tell, and with -v how the file was made."""
+    """Print one line for the card, one for what it calls unknown, and with -v how the file was made."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")

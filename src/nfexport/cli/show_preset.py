@@ -1,4 +1,4 @@
-"""Presets, for people."""
+"""Print presets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nfexport.presets.consistency import default_names
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_presets(out: Console, presets: Sequence[Preset]) -> None:
-    """Print a line for each."""
+    """Print a table with one line for each preset."""
     table = Table(box=None, pad_edge=False, header_style="cyan")
     for column in ("preset", "model", "size", "opset", "input → output", "top-1"):
         table.add_column(column, no_wrap=column == "preset")
@@ -24,7 +25,8 @@ def show_presets(out: Console, presets: Sequence[Preset]) -> None:
         size = "×".join(map(str, preset.image_size))
         top1 = "" if preset.claimed is None else f"{preset.claimed.top1:g}"
         interface = f"{preset.input_name} → {', '.join(_outputs(preset))}"
-        table.add_row(preset.name, preset.model, size, str(preset.opset), interface, top1)
+        cells = (preset.name, preset.model, size, str(preset.opset), interface, top1)
+        table.add_row(*map(escape, cells))
     out.print(table)
 
 
@@ -33,14 +35,14 @@ def show_preset(out: Console, preset: Preset) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    pictures, weights = preset.pictures, preset.weights
+    images, weights = preset.pictures, preset.weights
     batch = "B" if preset.batch == "dynamic" else str(preset.batch)
     shape = f"[{batch}, 3, {preset.image_size[0]}, {preset.image_size[1]}]"
-    mean, scale = (", ".join(f"{number:g}" for number in numbers) for numbers in (pictures.mean, pictures.scale))
+    mean, scale = (", ".join(f"{number:g}" for number in numbers) for numbers in (images.mean, images.scale))
     tag = f"timm tag {weights.tag} (--pretrained)" if weights.tag else None
     file = f"{weights.file} (--checkpoint)" if weights.file else None
     rows = {
-        "preset": f"[bold]{preset.name}[/]  ({preset.path.name})",
+        "preset": f"{preset.name}  ({preset.path.name})",
         "title": preset.title,
         "about": " ".join(preset.summary.split()),
         "model": preset.model,
@@ -50,18 +52,18 @@ def show_preset(out: Console, preset: Preset) -> None:
         "converted": f"{preset.input_name} {shape}, BGR in 0..255, (pixel − mean) / scale inside",
         "mean": mean,
         "scale": scale,
-        "pictures": f"resized to {pictures.resize} ({pictures.crop_mode}, {pictures.interpolation}), cropped",
+        "images": f"resized to {images.resize} ({images.crop_mode}, {images.interpolation}), cropped",
         "outputs": ", ".join(f"{name} ({kind})" for name, kind in _outputs(preset).items()),
         "claimed": _accuracy(preset.claimed),
         "licence": preset.licence or "unknown",
     }
     for name, text in rows.items():
-        table.add_row(name, text.replace("[", "\\[") if name in ("original", "converted") else text)
+        table.add_row(name, escape(text))
     out.print(table)
 
 
 def _outputs(preset: Preset) -> dict[str, str]:
-    """Return what the outputs are, by their documented names."""
+    """Return the kinds of the outputs, by their documented names."""
     named: dict[str, str] = {
         preset.names.get(name, name): kind
         for kind in preset.outputs

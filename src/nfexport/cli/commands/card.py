@@ -18,13 +18,13 @@ from nfexport.cli.options import reporting
     type=click.Choice(available_styles()),
     default="omz",
     show_default=True,
-    help="As in the Open Model Zoo, or as on the Hugging Face hub.",
+    help="omz: as in the Open Model Zoo; hf: as on the Hugging Face hub.",
 )
 @click.option(
     "--evaluation",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What 'nfexport evaluate --json' printed, in place of the accuracy that the file carries.",
+    help="Output of 'nfexport evaluate --json', in place of the accuracy that the file carries.",
 )
 @reporting
 def command(
@@ -38,7 +38,7 @@ def command(
 ) -> int:
     """Write a Markdown model card of any ONNX file, from the file alone.
 
-    What the file does not tell is called unknown in the card.
+    The card says "unknown" where the file does not say.
     """
     from nfexport.cards.document import describe_file, render
     from nfexport.cli.console import Console, print_json
