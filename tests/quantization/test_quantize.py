@@ -133,7 +133,7 @@ def test_what_is_refused(quantised: nfexport.QuantizeResult, plain: Path, tmp_pa
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(OnnxFileError, match="has no recipe, so its preprocessing is unknown"):
         nfexport.quantize(tmp_path / "foreign.onnx", out, calibrate=1)
-    with pytest.raises(PassError, match=r"the file is int8, .* do it to the float file, and quantise the outcome"):
+    with pytest.raises(PassError, match=r"the file is int8, .* do it to the float file, and quantise the result"):
         nfexport.surgery(quantised.path, out, strip=True)
     with pytest.raises(RecipeError, match="needs opset 13 or later, not 11; pass --opset 13"):
         nfexport.export("test_nfnet", out, opset=11, quantize=nfexport.Int8(calibrate=1))
