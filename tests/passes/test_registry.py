@@ -143,6 +143,20 @@ def test_what_the_passes_say_of_each_other_gives_one_order() -> None:
     assert set(ORDER) == set(registry.built_in())
 
 
+@pytest.mark.parametrize("name", sorted(registry.built_in()))
+def test_what_a_pass_declares_is_complete(name: str) -> None:
+    cls = registry.get(name)
+    assert cls.name == name
+    assert cls.headline().endswith(".")
+    others = {*cls.after, *cls.before, *cls.again_after, *cls.brings, *cls.declines}
+    assert others <= set(registry.built_in())
+    assert {registry.get(other).stage for other in (*cls.after, *cls.before)} <= {cls.stage}
+    for option in cls.options:
+        assert option.help.endswith(".")
+        assert option.commands
+    assert cls.options or cls.implied_by
+
+
 class _Earlier(Pass):
     """Run before all folds."""
 

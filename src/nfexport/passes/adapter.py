@@ -89,7 +89,7 @@ def _run(inner: ir.passes.PassBase, model: ir.Model, params: Mapping[str, Any]) 
 
 
 def _take_over(model: ir.Model, other: ir.Model) -> None:
-    """Let a model be what a functional pass returned; whoever holds the model then has the new graph."""
+    """Put what a functional pass returned into the model that it was given, which its callers hold."""
     model.graph = other.graph
     for name in ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string"):
         setattr(model, name, getattr(other, name))

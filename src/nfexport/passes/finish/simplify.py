@@ -1,7 +1,7 @@
 """Let onnxsim simplify the graph, and keep what it does only where that is no loss.
 
 onnxsim takes patterns apart that runtimes fuse (of 52 Gelus in nfnet_f0, ONNX Runtime fuses 2 afterwards),
-which the last rule notices. Whether the numbers are right is shown by whoever runs this pass: nfexport
+which the last rule notices. Whether the numbers are right is left to the verification, which
 compares every file with its model or its source. Weights that onnxsim leaves as Constant nodes become
 initializers again. Without effect, and with the reason, where it is not kept. Needs the package onnxsim.
 """

@@ -208,7 +208,7 @@ def _operator(value: ir.Value) -> str:
 
 
 def _enter(graph: ir.Graph, value: ir.Value, known: dict[str, tuple[ir.TypeProtocol, ir.Shape | None]]) -> ir.Value:
-    """Return the input that takes the value's place and name; the value itself is read by nobody any more."""
+    """Return the input that takes the value's place and name; nothing reads the value itself any more."""
     if value.is_graph_input():
         return value
     name = str(value.name)

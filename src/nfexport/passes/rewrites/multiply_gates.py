@@ -117,7 +117,7 @@ class Columns:
         return pixel
 
     def _moved(self, pixel: ir.Value, reader: ir.Node) -> ir.Value | None:
-        """Compute a pixel from columns, if there are some for all that it is computed from, and nobody else
+        """Compute a pixel from columns, if there are some for all that it is computed from, and nothing else
         reads it."""
         node = pixel.producer()
         if not is_operator(node, *POINTWISE) or edit.sole_consumer(pixel) is None:

@@ -80,7 +80,7 @@ def put_in_front(
 def insert_behind(
     head: Head, value: ir.Value, op_type: str, constants: Sequence[ir.Value], attributes: dict[str, Any] | None = None
 ) -> ir.Node:
-    """Add `op_type(value, constants…)` behind the value, under /preprocessing; nobody reads it yet."""
+    """Add `op_type(value, constants…)` behind the value, under /preprocessing; nothing reads it yet."""
     name = free_name(head.graph, f"/preprocessing/{op_type}")
     node = ir.node(op_type, [value, *constants], attributes, name=name)
     node.outputs[0].name = free_name(head.graph, f"{name}_output_0")

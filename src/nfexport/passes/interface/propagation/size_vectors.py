@@ -1,6 +1,6 @@
 """Evaluate the small vectors that a graph computes sizes with, at several batch sizes at once.
 
-A content is one float64 array per batch size of the walk; NaN is a size that nobody knows. An element follows
+A content is one float64 array per batch size of the walk; NaN is an unknown size. An element follows
 the batch if it is k·batch for a whole k at each of them.
 """
 
@@ -46,7 +46,7 @@ def evaluate(node: ir.Node, arrays: Sequence[Array | None]) -> Array | None:
         with np.errstate(all="ignore"):
             return np.asarray(rule(node, arrays), dtype=np.float64)
     except (ValueError, IndexError, TypeError, AssertionError):
-        return None  # a size in it that nobody knows, or a form that shapes do not have
+        return None  # an unknown size in it, or a form that shapes do not have
 
 
 def axes_of(node: ir.Node, arrays: Sequence[Array | None], index: int = 1) -> list[int] | None:

@@ -31,7 +31,7 @@ _PROBES = (1009, 1013)
 
 @dataclasses.dataclass(frozen=True)
 class BatchAxis:
-    """Where the batch lies in a value; times is None if nobody knows how many entries an image has there."""
+    """Where the batch lies in a value; times is None if the number of entries for each image is unknown."""
 
     axis: int
     times: int | None = 1

@@ -1,4 +1,4 @@
-"""Give a value more channels that nobody looks at, together with all values that share its channels.
+"""Give a value more channels that nothing depends on, together with all values that share its channels.
 
     y = Conv₂(f(Conv₁(x)))  stays, if Conv₁ gets more filters and Conv₂ more columns, of zeros all
 
