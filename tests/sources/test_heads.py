@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from nfexport.errors import RecipeError
+from nfexport.recipe.export_options import Asked
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.model.heads import Asked, giving, plan_outputs
+from nfexport.sources.model.heads import giving, plan_outputs
 from nfexport.sources.timm.torchvision_operators import import_timm
 
 EVERYTHING: tuple[Asked, ...] = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")

@@ -55,6 +55,7 @@ class ToySource:
                 mean=(0.5, 0.5), std=(0.25, 0.25), crop_pct=1.0, crop_mode="center", interpolation="bilinear"
             ),
             labels=None,
+            packages=("pytest",),
         )
 
 
@@ -150,8 +151,10 @@ def test_a_model_of_another_packages_source_is_exported_and_verified(tmp_path: P
     assert result.verification is not None
     assert result.verification.passed
     assert result.recipe.architecture == "toy:3"
+    assert set(result.recipe.versions) == {"torch", "onnx", "nfexport", "pytest"}
     assert result.facts.inputs[0].shape == ("batch", 2, 16, 24)
     assert nfexport.verify(tmp_path / "toy.onnx").passed
+    assert nfexport.rebuild(tmp_path / "toy.onnx").reproduced
 
 
 def test_without_its_package_the_model_of_a_recipe_is_not_found(tmp_path: Path, installing: Installing) -> None:

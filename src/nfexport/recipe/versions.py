@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+from collections.abc import Sequence
 
-RECORDED = ("torch", "timm", "onnx", "nfexport")
-"""The packages whose version a recipe records."""
+RECORDED = ("torch", "onnx", "nfexport")
+"""The packages whose version every recipe records."""
 
 
-def recorded_versions() -> dict[str, str]:
-    """Return the version of each recorded package, without the name of its build: '2.13.0+cpu' and '2.13.0' trace
-    alike, and the build must not change the bytes."""
-    return {name: version(name) for name in RECORDED}
+def recorded_versions(packages: Sequence[str] = ()) -> dict[str, str]:
+    """Return the version of each recorded package, and of those that a model's source adds, without the name of its
+    build: '2.13.0+cpu' and '2.13.0' trace alike, and the build must not change the bytes."""
+    return {name: version(name) for name in (*RECORDED, *packages)}
 
 
 @functools.cache

@@ -273,7 +273,7 @@ class _Export:
             outputs=tuple(replace(output, name=names.get(output.name, output.name)) for output in planned.outputs),
             preprocessing=callers_part(loaded.preprocessing, steps_in_front(steps)),
             labels=loaded.labels,
-            versions=recorded_versions(),
+            versions=recorded_versions(loaded.packages),
             dynamic_size=self.options.dynamic_size,
         )
 

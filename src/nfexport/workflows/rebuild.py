@@ -22,7 +22,6 @@ from nfexport.passes.plan import origin_of
 from nfexport.progress import Progress
 from nfexport.recipe.recipe import Recipe
 from nfexport.recipe.request import RecipeRequest
-from nfexport.recipe.versions import recorded_versions
 from nfexport.workflows.export import export
 
 CHUNK = 1 << 20
@@ -157,7 +156,7 @@ def _differences(path: Path, made: Path, old: Recipe, new: Recipe) -> tuple[str,
     """Say what differs: the causes that the recipes tell first, then what the graphs show."""
     found = [
         f"version of {name}: the file was written with {old.versions.get(name)}, here is {version}"
-        for name, version in recorded_versions().items()
+        for name, version in new.versions.items()
         if old.versions.get(name) != version
     ]
     for step in old.steps:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from nfexport.errors import RecipeError
+from nfexport.recipe.export_options import Asked
 from nfexport.recipe.recipe import SCORES, Output
 
-Asked = Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]
 ISOTROPIC_LEVELS = 3
 """Feature maps of networks whose maps all have one size, such as ViT: the last three, as timm has it."""
 
