@@ -27,7 +27,7 @@ labels = ["cat", "dog", "owl"]
 input = "picture"
 probs = "chances"
 
-[pictures]
+[images]
 mean = [127.5, 102, 76.5]
 scale = [51, 63.75, 76.5]
 resize = 73
@@ -51,13 +51,13 @@ def test_the_four_documented_models_are_shipped() -> None:
 @pytest.mark.parametrize(("name", "resize"), [("nfnet-f0", 284), ("efficientnet-b0-pytorch", 256)])
 def test_the_share_of_the_crop_gives_the_documented_resize(name: str, resize: int) -> None:
     preset = find_preset(name)
-    share = preset.export_options("original")["network"]["crop_pct"]
+    share = preset.export_options("original")["crop_pct"]
     assert int(preset.image_size[0] / share) == resize
 
 
 def test_means_and_scales_are_those_of_timm_to_the_digit() -> None:
     for preset in list_presets():
-        network = preset.export_options("original")["network"]
+        network = preset.export_options("original")
         assert (network["mean"], network["std"]) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -132,12 +132,12 @@ def test_weights_that_timm_does_not_have_are_named() -> None:
         (
             "resize = 73",
             "resize = 63",
-            r"line 16, key 'pictures.resize': an image of 63 pixels is smaller than its crop",
+            r"line 16, key 'images.resize': an image of 63 pixels is smaller than its crop",
         ),
-        ("scale = [51, ", "scale = [", r"line 15, key 'pictures.scale': there are 3 means and 2 scales"),
-        ("63.75, ", "0, ", r"line 15, key 'pictures.scale\[2\]': it has to be a number > 0"),
-        ("63.75, ", "nan, ", r"line 15, key 'pictures.scale\[2\]': it has to be a number > 0"),
-        ("63.75, ", "inf, ", r"line 15, key 'pictures.scale\[2\]': it has to be a number <= 1000000"),
+        ("scale = [51, ", "scale = [", r"line 15, key 'images.scale': there are 3 means and 2 scales"),
+        ("63.75, ", "0, ", r"line 15, key 'images.scale\[2\]': it has to be a number > 0"),
+        ("63.75, ", "nan, ", r"line 15, key 'images.scale\[2\]': it has to be a number > 0"),
+        ("63.75, ", "inf, ", r"line 15, key 'images.scale\[2\]': it has to be a number <= 1000000000"),
         (
             "mean = [127.5, 102, 76.5]\nscale = [51, 63.75, 76.5]",
             "mean = [0.5]\nscale = [0.5]",
@@ -146,7 +146,7 @@ def test_weights_that_timm_does_not_have_are_named() -> None:
         (
             '"squash"',
             '"middle"',
-            r"line 17, key 'pictures.crop_mode': 'middle' is unknown; use one of border, center, s",
+            r"line 17, key 'images.crop_mode': 'middle' is unknown; use one of border, center, s",
         ),
         ('["probs"]', '["odds"]', r"line 5, key 'outputs\[1\]': 'odds' is unknown; use one of embedding"),
         ('["probs"]', '["probs", "probs"]', r"line 5, key 'outputs': an output is named twice"),
@@ -159,7 +159,7 @@ def test_weights_that_timm_does_not_have_are_named() -> None:
         ("probs =", "logits =", r"line 11, key 'names.logits': the preset has no output 'logits'"),
         ('"chances"', '"picture"', r"key 'names.input': two tensors are named 'picture'"),
         ("top1 = 90.5", "top1 = 90.5\ntop5 = 80", r"line 21, key 'claimed.top5': top-5 of 80 is below top-1 of 90.5"),
-        ("top1 = 90.5", "top1 = 905", r"line 20, key 'claimed.top1': "),
+        ("top1 = 90.5", "top1 = 905", r"line 20, key 'claimed.top1': it has to be a number <= 100"),
         ("[claimed]", "[claims]", r"line 19, key 'claims': the key is unknown; use one of "),
         ("opset = 11", 'opset = 11\ncheckpoint = "w.pth"', r"line 5, key 'checkpoint': there is no file"),
         (
@@ -188,8 +188,16 @@ def test_the_command_lists_shows_and_refuses(folder: Path, capsys: pytest.Captur
 
 
 def test_brackets_in_a_preset_are_shown_as_they_are(folder: Path, capsys: pytest.CaptureFixture[Any]) -> None:
-    (folder / "mine.toml").write_text(OWN.replace('"mine"', '"[red]mine[/]"').replace('"chances"', '"[bold]chances"'))
+    (folder / "mine.toml").write_text(OWN.replace('"mine"', '"[red]mine[/]"'))
     assert run(["preset", "show", "mine", "--preset-dir", str(folder)]) == 0
     shown = capsys.readouterr().out
     assert "[red]mine[/]" in shown
-    assert "[bold]chances (probs)" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"chances"', '"[bold]chances"'), ('"mine"', '"<b>"'), ('"mine"', '"\\u001b[31m"')]
+)
+def test_control_characters_and_markup_are_refused(old: str, new: str, folder: Path) -> None:
+    (folder / "mine.toml").write_text(OWN.replace(old, new))
+    with pytest.raises(PresetError, match=r"mine\.toml' holds a string with control characters or markup"):
+        find_preset("mine", [folder])

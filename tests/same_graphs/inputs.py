@@ -44,7 +44,7 @@ checkpoint = "seven.safetensors"
 [names]
 input = "photo"
 topk_values = "best"
-[pictures]
+[images]
 mean = [120.0, 110.0, 100.0]
 scale = [60.0, 58.0, 56.0]
 resize = 96

@@ -35,7 +35,7 @@ def show_preset(out: Console, preset: Preset) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    images, weights = preset.pictures, preset.weights
+    images, weights = preset.images, preset.weights
     batch = "B" if preset.batch == "dynamic" else str(preset.batch)
     shape = f"[{batch}, 3, {preset.image_size[0]}, {preset.image_size[1]}]"
     mean, scale = (", ".join(f"{number:g}" for number in numbers) for numbers in (images.mean, images.scale))

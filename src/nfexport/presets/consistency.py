@@ -15,7 +15,7 @@ Contradiction = tuple[tuple[str, ...], str, str]
 def contradictions(preset: Preset) -> Iterator[Contradiction]:
     """Yield each, in the order of the file."""
     yield from _interface(preset)
-    yield from _pictures(preset)
+    yield from _images(preset)
     yield from _names(preset)
     yield from _claims(preset)
 
@@ -34,18 +34,18 @@ def _interface(preset: Preset) -> Iterator[Contradiction]:
         yield ("checkpoint",), f"there is no file '{preset.checkpoint}'", "name it relative to the preset's folder"
 
 
-def _pictures(preset: Preset) -> Iterator[Contradiction]:
-    pictures, (height, width) = preset.pictures, preset.image_size
-    if len(pictures.mean) != len(pictures.scale):
-        problem = f"there are {len(pictures.mean)} means and {len(pictures.scale)} scales"
-        yield ("pictures", "scale"), problem, "give one of each for each channel"
-    if max(*pictures.mean, *pictures.scale) <= 1:
-        yield ("pictures", "mean"), "mean and scale are for pixels in 0..255", "multiply them by 255"
-    if pictures.resize < max(height, width):
-        problem = f"an image of {pictures.resize} pixels is smaller than its crop of {height}×{width}"
-        yield ("pictures", "resize"), problem, f"resize to {max(height, width)} or more"
-    if height != width and pictures.resize != max(height, width):
-        yield ("pictures", "resize"), "a resize to one number needs a square image", "give a square image_size"
+def _images(preset: Preset) -> Iterator[Contradiction]:
+    images, (height, width) = preset.images, preset.image_size
+    if len(images.mean) != len(images.scale):
+        problem = f"there are {len(images.mean)} means and {len(images.scale)} scales"
+        yield ("images", "scale"), problem, "give one of each for each channel"
+    if max(*images.mean, *images.scale) <= 1:
+        yield ("images", "mean"), "mean and scale are for pixels in 0..255", "multiply them by 255"
+    if images.resize < max(height, width):
+        problem = f"an image of {images.resize} pixels is smaller than its crop of {height}×{width}"
+        yield ("images", "resize"), problem, f"resize to {max(height, width)} or more"
+    if height != width and images.resize != max(height, width):
+        yield ("images", "resize"), "a resize to one number needs a square image", "give a square image_size"
 
 
 def _names(preset: Preset) -> Iterator[Contradiction]:
@@ -62,8 +62,6 @@ def _names(preset: Preset) -> Iterator[Contradiction]:
 
 def _claims(preset: Preset) -> Iterator[Contradiction]:
     claimed = preset.claimed
-    if claimed is not None and not 0 <= claimed.top1 <= 100:
-        yield ("claimed", "top1"), f"{claimed.top1:g} is not a share in per cent", "give a number from 0 to 100"
     if claimed is not None and claimed.top5 is not None and claimed.top5 < claimed.top1:
         yield ("claimed", "top5"), f"top-5 of {claimed.top5:g} is below top-1 of {claimed.top1:g}", "swap them"
 

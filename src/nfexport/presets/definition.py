@@ -10,15 +10,13 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from nfexport.recipe.about import About, Accuracy
+from nfexport.recipe.validation import Above0, Finite, Positive
 
 Form = Literal["original", "converted"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
 Texts = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Pixel = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
-"""A value in 0..255, such as a mean."""
 
 BYTE = 255.0
 DIGITS = 12
@@ -34,13 +32,13 @@ class DocumentedWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     sha384: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{96}$")] | None = None
 
 
-class Pictures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ImagePreparation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How images are prepared: mean and scale are per channel, in RGB, for pixels in 0..255; resize is what
     the shorter side (crop mode 'center'), the longer ('border') or both ('squash') become, in pixels."""
 
-    mean: Annotated[tuple[Pixel, ...], msgspec.Meta(min_length=1)]
-    scale: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, le=1e6)], ...], msgspec.Meta(min_length=1)]
-    resize: Count
+    mean: Annotated[tuple[Finite, ...], msgspec.Meta(min_length=1)]
+    scale: Annotated[tuple[Above0, ...], msgspec.Meta(min_length=1)]
+    resize: Positive
     crop_mode: Literal["center", "squash", "border"] = "center"
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
@@ -55,23 +53,23 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     title: Text
     summary: str = ""
     model: Text
-    image_size: tuple[Count, Count]
-    batch: Count | Literal["dynamic"] = "dynamic"
-    opset: Count
+    image_size: tuple[Positive, Positive]
+    batch: Positive | Literal["dynamic"] = "dynamic"
+    opset: Positive
     outputs: Annotated[
         tuple[Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"], ...],
         msgspec.Meta(min_length=1),
     ]
     default_form: Form = "original"
-    top_k: Count = 5
+    top_k: Positive = 5
     checkpoint: Path | None = None
-    num_classes: Count | None = None
+    num_classes: Positive | None = None
     labels: Texts | None = None
     licence: Text | None = None
     dataset: Text | None = None
     origin: Text | None = None
     citations: tuple[Text, ...] = ()
-    pictures: Pictures
+    images: ImagePreparation
     names: Mapping[str, Text] = {}
     weights: DocumentedWeights = DocumentedWeights()
     claimed: Accuracy | None = None
@@ -101,11 +99,11 @@ class Preset(Description, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "top_k": self.top_k,
             "num_classes": self.num_classes,
             "labels": self.labels,
-            "mean": tuple(round(number / BYTE, DIGITS) for number in self.pictures.mean),
-            "std": tuple(round(number / BYTE, DIGITS) for number in self.pictures.scale),
+            "mean": tuple(round(number / BYTE, DIGITS) for number in self.images.mean),
+            "std": tuple(round(number / BYTE, DIGITS) for number in self.images.scale),
             "crop_pct": self._crop_pct(),
-            "crop_mode": self.pictures.crop_mode,
-            "interpolation": self.pictures.interpolation,
+            "crop_mode": self.images.crop_mode,
+            "interpolation": self.images.interpolation,
         }
         if len(self.outputs) == 1 and self.outputs[0] in ("logits", "probs", "embedding", "embedding-unpooled"):
             options["output_name"] = next(iter(names.values()), None)
@@ -136,6 +134,6 @@ class Preset(Description, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def _crop_pct(self) -> float:
         """Return the share c with the fewest digits for which ⌊size / c⌋ = resize, timm's formula."""
-        size, resize = max(self.image_size), self.pictures.resize
+        size, resize = max(self.image_size), self.images.resize
         rounded = (round(size / resize, digits) for digits in range(2, DIGITS))
         return next((share for share in rounded if math.floor(size / share) == resize), size / resize)
