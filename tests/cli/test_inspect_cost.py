@@ -68,7 +68,7 @@ def test_json_holds_the_totals_and_with_layers_each(file: str, capsys: pytest.Ca
 def test_a_missing_size_is_said_and_an_error_only_where_the_cost_is_asked_for(
     symbolic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reason = "dim 2 of input 'image' (h) has no number, and none is told; pass --size HxW"
+    reason = "dim 2 of input 'image' (h) has no size, and none was given; pass --size HxW"
     assert run(["inspect", symbolic]) == EXIT_OK
     assert reason in text(capsys)
     assert run(["inspect", symbolic, "--json"]) == EXIT_OK

@@ -162,7 +162,7 @@ def test_weights_that_do_not_say_where_they_are(small: Path, tmp_path: Path) -> 
     entries = proto.graph.initializer[0].external_data
     del entries[:]
     onnx.save(proto, tmp_path / "p.onnx")
-    with pytest.raises(OnnxFileError, match="in another file, and does not say in which"):
+    with pytest.raises(OnnxFileError, match="in another file, and does not name it"):
         check_golden(tmp_path / "p.onnx", golden_of(small))
 
 

@@ -146,7 +146,7 @@ def test_a_changed_byte_is_noticed(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (Path.unlink, "keeps weights in 'net.onnx.data', which is not beside it"),
+        (Path.unlink, "keeps weights in 'net.onnx.data', which is not next to it"),
         (_cut, "and the file ends at"),
         (_longer, "'net.onnx.data' has "),
     ],

@@ -85,7 +85,7 @@ def test_missing_external_data_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OnnxFileError) as caught:
         inspect(path)
     assert str(caught.value) == (
-        f"'{path}' keeps weights in 'a.data', which is not beside it; put the two files into one folder"
+        f"'{path}' keeps weights in 'a.data', which is not next to it; put the two files into one folder"
     )
 
 

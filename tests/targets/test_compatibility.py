@@ -114,7 +114,7 @@ def test_weights_outside_the_file_are_not_read(tmp_path: Path) -> None:
     result = check(path)
     assert result.passed
     (tmp_path / "w.bin").unlink()
-    with pytest.raises(OnnxFileError, match=r"keeps weights in 'w\.bin', which is not beside it"):
+    with pytest.raises(OnnxFileError, match=r"keeps weights in 'w\.bin', which is not next to it"):
         check(path)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console as RichConsole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nfexport.inspection.assertions import Outcome
+    from nfexport.inspection.assertions import AssertionResult
 
 _STAGES = {
     "import": "importing torch and timm",
@@ -38,7 +38,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
-def report_assertions(path: Path, outcomes: Sequence[Outcome]) -> bool:
+def report_assertions(path: Path, outcomes: Sequence[AssertionResult]) -> bool:
     """Print one line on stderr for each assertion that fails; say whether all hold."""
     for outcome in outcomes:
         if not outcome.passed:

@@ -1,4 +1,4 @@
-"""Print what an inference costs."""
+"""Print the cost of an inference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_cost(table: Table, cost: Cost) -> None:
-    """Add the totals, what they were counted at, and what they lack."""
+    """Add the totals, the shapes that they were counted at, and what could not be counted."""
     from nfexport.inspection.cost import RULES
 
     shapes = ", ".join(" × ".join(map(str, shape)) for shape in cost.inputs.values())

@@ -1,4 +1,4 @@
-"""Print in what two files differ."""
+"""Print the differences between two files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 20
 
 
 def show_difference(difference: Difference, console: Console) -> None:
-    """Print a table of what differs, and one closing line."""
+    """Print a table of the differences, and one closing line."""
     table = Table(box=None, pad_edge=False)
     for column in ("", "", str(difference.first.path), str(difference.second.path)):
         table.add_column(column, overflow="fold")

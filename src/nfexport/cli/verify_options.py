@@ -13,7 +13,7 @@ from nfexport.cli.sections import option, together
 from nfexport.errors import InputError, MissingPackage
 
 if TYPE_CHECKING:
-    from nfexport.inspection.assertions import Outcome
+    from nfexport.inspection.assertions import AssertionResult
     from nfexport.workflows.results import VerifyResult
     from nfexport.workflows.subjects import NamedModel
 
@@ -173,7 +173,7 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
             write_files(partial.parent, {partial.name: picture})
 
 
-def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[Outcome]) -> None:
+def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[AssertionResult]) -> None:
     """Write what was found as JUnit XML, assertions that fail included. Raises OutputError if that fails."""
     from nfexport.graph.atomic_files import staged
     from nfexport.verification.junit import to_junit

@@ -1,4 +1,4 @@
-"""Write files whole or not at all: next to the target first, under its name only once all is written."""
+"""Write files whole or not at all: next to the target first, and under its name once everything is written."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _PIECE = 2**22
 
 
 def check_target(target: Path, *, option: str = "-o") -> None:
-    """Raise OutputError if the target cannot be written, before any long work is done for it; option is what
-    names it."""
+    """Raise OutputError if the target cannot be written, before any long work is done for it.
+
+    option is the command-line option that names the target."""
     folder = target.parent
     if target.is_dir():
         raise OutputError(f"'{target}' is a folder", fix=f"name a file with {option}")
@@ -30,7 +31,7 @@ def check_target(target: Path, *, option: str = "-o") -> None:
 
 @contextlib.contextmanager
 def staged(target: Path, *, option: str = "-o") -> Iterator[Path]:
-    """Yield a path beside the target; on success it takes the target's name, on any error it is removed.
+    """Yield a path next to the target; on success it takes the target's name, on any error it is removed.
 
     Raises OutputError if the disk is full or the folder cannot be written."""
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -75,7 +76,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside the target, which goes with the block.
+    """Yield a new folder next to the target, which is removed when the block ends.
 
     Raises OutputError, which names the target, if the disk is full or the folder around it cannot be written."""
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
@@ -93,8 +94,8 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
-    """Yield a new folder beside the targets, which lie in one folder; on success the files of their names in it
-    take the targets' names, in order, on any error they are removed.
+    """Yield a new folder next to the targets, which share a folder; on success the files of their names in it replace
+    the targets, in order, on any error they are removed.
 
     Raises OutputError if the disk is full or the folder cannot be written."""
     with temporary_folder(targets[0]) as partial:
@@ -105,7 +106,7 @@ def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def side_file(path: Path, content: bytes) -> Iterator[Path]:
-    """Yield a file of this content beside another, which is there as long as the block lasts."""
+    """Yield a file of this content next to another one, which exists until the block ends."""
     side = path.with_name(f".{path.name}.{os.getpid()}.side.onnx")
     try:
         side.write_bytes(content)
@@ -115,7 +116,7 @@ def side_file(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write these files, by their paths within the folder; folders in between are made."""
+    """Write files, given by their paths within a folder; folders in between are created."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def moved_aside(files: Sequence[Path], folder: Path) -> Iterator[None]:
-    """Move the files that exist into a folder; on an error what took their places goes, and they come back."""
+    """Move the files that exist into a folder; on an error what replaced them is removed, and they come back."""
     former = folder / "former"
     former.mkdir()
     begun = False
@@ -160,8 +161,8 @@ def pieces_without(source: Path, left_out: Sequence[tuple[int, int]] = ()) -> It
 
 
 def copy_without(source: Path, target: Path, left_out: Sequence[tuple[int, int]], tail: bytes) -> None:
-    """Write the bytes of source, without these ranges (start, end), which are sorted, and with a tail, in
-    little memory."""
+    """Write the bytes of source without these ranges (start, end), which are sorted, and with a tail, in little
+    memory."""
     with target.open("wb") as new:
         for piece in pieces_without(source, left_out):
             new.write(piece)

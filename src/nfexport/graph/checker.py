@@ -1,8 +1,8 @@
 """onnx's own checker, shapes included, on a file of any size, without reading its weights.
 
-The checker reads a file as a whole, twice, and takes nothing past 2 GiB in memory. So it is given the graph of
-the file, with every large initializer as one that lies in the file itself: only their bytes are left out, whose
-number skimming has compared with their shapes.
+The checker reads a file as a whole, twice, and accepts nothing past 2 GiB in memory. So it is given the graph of the
+file with every large initializer marked as external data in the file itself: only their bytes are left out, whose
+number is compared with their shapes when the header is read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ SMALL = 1024
 
 
 def refusal(path: Path) -> str | None:
-    """Return why onnx's checker refuses a file, in one line; None if it takes it.
+    """Return why onnx's checker refuses a file, in one line; None if it accepts it.
 
-    A file of its own is written beside it meanwhile. Raises OnnxFileError if it is damaged."""
+    A temporary file is written next to it meanwhile. Raises OnnxFileError if it is damaged."""
     left_out: list[int] = []
 
     def look(index: int, values: memoryview) -> None:

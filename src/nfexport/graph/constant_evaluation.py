@@ -1,9 +1,9 @@
 """Evaluate the parts of a graph that depend on constants alone, in float64.
 
-Folding computes what the runtime would compute at every inference, once. Every float tensor enters as
-float64, every step runs in float64, and the caller rounds the result once: 1.5e-7 of the output's range on
-nfnet_f0, where folders that compute in float32 leave 4.6e-7. The operators are those of onnx's own reference
-evaluator; the exceptions below are the ones whose float32 semantics it would insist on, or gets wrong.
+Folding computes once what the runtime would compute at every inference. Every float tensor enters as float64, every
+step runs in float64, and the caller rounds the result once: the error is 1.5e-7 of the output's range on nfnet_f0,
+where tools that fold in float32 leave 4.6e-7. The operators are those of onnx's reference evaluator, except for
+those below, where it insists on float32 or computes something else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _QUANTISED = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLi
 
 
 class ConstantEvaluator:
-    """Evaluates values that are computed from constants; remembers what it found out about each."""
+    """Evaluates values that are computed from constants, and remembers the verdict on each value."""
 
     def __init__(self, model: ir.Model) -> None:
         self._opset = model.opset_imports.get("", 1)
@@ -75,7 +75,7 @@ class ConstantEvaluator:
         remaining: dict[ir.Value, int] = {}
         order = _computation_order(value, remaining)
         for node in order:
-            with np.errstate(all="ignore"):  # what is not finite is for the caller to refuse
+            with np.errstate(all="ignore"):  # the caller refuses what is not finite
                 self._run(node, results)
             for source in set(_needed(node)):
                 remaining[source] -= 1

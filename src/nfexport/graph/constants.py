@@ -33,7 +33,7 @@ def relative_error(rounded: Array, exact: Array) -> float:
 
 
 def set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, *, named: str | None = None) -> ir.Value:
-    """Let the node alone read this array: other readers of the constant in its place keep the old one.
+    """Replace a constant input of one node: other readers of the constant keep the old one.
 
     The initializer takes over the old name if nothing else needs it (an old IR version's default of an input
     ceases to be one), and without an old one is called `named`."""
@@ -66,7 +66,7 @@ def stored_bytes(graph: ir.Graph) -> int:
 
 
 def free_name(graph: ir.Graph, wanted: str) -> str:
-    """Return wanted, or wanted with the first free number: no node, value or input has it."""
+    """Return the wanted name, with the first free number behind it if a node, a value or an input has it already."""
     taken = {*graph.initializers, *(value.name for value in graph.inputs)}
     for node in graph.all_nodes():
         taken.add(str(node.name))

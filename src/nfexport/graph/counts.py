@@ -1,4 +1,4 @@
-"""What a graph holds, counted: operators, parameters, and where convolutions take their weights from."""
+"""Counts of a graph: operators, parameters, and where convolutions take their weights from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WITH_WEIGHT_AND_BIAS = {"Conv", "ConvTranspose", "Gemm"}
 
 
 def operator_counts(graph: onnx.GraphProto) -> dict[str, int]:
-    """Return operators by number of nodes, most first, then by name; 'domain::Op' outside ai.onnx."""
+    """Return the number of nodes by operator ('domain::Op' outside ai.onnx), most frequent first, then by name."""
     counts = collections.Counter(operator_name(node) for part in graphs(graph) for node in part.node)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -24,7 +24,7 @@ def counted_parameters(graph: onnx.GraphProto) -> int:
     """Return the number of weights and biases of Conv, ConvTranspose, Gemm and MatMul, each tensor once.
 
     They are counted where they are stored, as initializers or in Constant nodes; a weight that the graph
-    computes counts for nothing. The bias of a MatMul is a stored vector of its output's width that an Add
+    computes is not counted. The bias of a MatMul is a stored vector of its output's width that an Add
     puts on its result. OpenVINO's Model Analyzer counts parameters so: 71,444,360 for a folded nfnet_f0."""
     return sum(_counted(part) for part in graphs(graph))
 

@@ -1,4 +1,4 @@
-"""The few verbs that every graph pass is written with."""
+"""Edit a graph: what every pass is written with."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sources(value: ir.Value) -> list[ir.Value]:
 
 
 def unique_name(graph: ir.Graph, wanted: str) -> str:
-    """Return wanted, or wanted with the first free number, so that no initializer or input has it."""
+    """Return the wanted name, with the first free number behind it if an initializer or an input has it already."""
     taken = graph.initializers
     inputs = {value.name for value in graph.inputs}
     name, number = wanted, 1
@@ -69,7 +69,7 @@ def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 
 def replace_value(old: ir.Value, new: ir.Value) -> None:
-    """Let every consumer of old, and the graph's outputs, read new instead; an output keeps its name."""
+    """Replace a value by another for all its readers and among the graph's outputs; an output keeps its name."""
     name, is_output = old.name, old.is_graph_output()
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     if is_output:
@@ -79,7 +79,7 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
 
 
 def put_in_place(new: ir.Value, node: ir.Node) -> None:
-    """Let what read a node's output read new instead, under the name of that output, and remove the node."""
+    """Replace a node by the value that is computed in its stead, under the name of its output."""
     old, graph = node.outputs[0], node.graph
     assert graph is not None
     name = old.name
@@ -95,7 +95,7 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
 
 
 def nodes_with_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, bool]]:
-    """Yield every node, those in bodies of If and Loop too, and whether it is at the top."""
+    """Yield every node, including those in bodies of If and Loop, and whether it is at the top level."""
     for node in ir.traversal.RecursiveGraphIterator(graph):
         yield node, node.graph is graph
 
@@ -112,8 +112,8 @@ def subgraphs(node: ir.Node) -> list[ir.Graph]:
 
 
 def release(value: ir.Value | None) -> None:
-    """Remove what nothing reads any more, from a value of the graph upwards: nodes with all that they alone read,
-    and initializers, whose memory is free at once."""
+    """Remove a value that is no longer read, with the nodes and initializers that it alone was computed from; their
+    memory is free at once."""
     pending = [value]
     while pending:
         current = pending.pop()

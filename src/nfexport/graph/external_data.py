@@ -1,5 +1,7 @@
-"""Weights that a file keeps in another file: that they are there, in its folder, whole, and those that were
-written with it. Nothing of them is read but for the digest."""
+"""External data: weights that an ONNX file stores in another file.
+
+The checks are that the other file exists in the same folder, is complete, and is the one that was written with the
+ONNX file. It is read only for its digest."""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ NUMBER = re.compile("[0-9]{1,18}")
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor whose values lie in another file: initializers, and attributes of nodes."""
+    """Yield every tensor whose values are stored in another file: initializers, and attributes of nodes."""
     nodes = [node for graph in graphs(model.graph) for node in graph.node]
     nodes += [node for function in model.functions for node in function.node]
     attributes = (attribute.t for node in nodes for attribute in node.attribute if attribute.HasField("t"))
@@ -33,7 +35,7 @@ def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def external_files(path: Path, model: onnx.ModelProto) -> dict[str, int]:
     """Return the size in bytes of every file that holds values of the model at path, by location, sorted.
 
-    Raises OnnxFileError if one is outside the model's folder or missing, or has not the bytes that a tensor
+    Raises OnnxFileError if one is outside the model's folder or missing, or does not have the bytes that a tensor
     takes of it."""
     sizes: dict[str, int] = {}
     for tensor in external_tensors(model):
@@ -69,8 +71,8 @@ def external_values(path: Path, tensor: onnx.TensorProto) -> memoryview:
 
 
 def recorded(path: Path, metadata: Mapping[str, str], files: Mapping[str, int]) -> ExternalRecord | None:
-    """Return what the model at path tells of one of these files, whose size is compared with it; None if it
-    tells of none of them: other tools keep the entry and move the weights.
+    """Return the record that the model at path has of one of these files, after a comparison with its size; None if
+    it has none of them: other tools keep the entry and move the weights.
 
     Raises OnnxFileError for another size, or for an entry that cannot be read."""
     record = read_external_record(metadata)
@@ -79,25 +81,25 @@ def recorded(path: Path, metadata: Mapping[str, str], files: Mapping[str, int]) 
     if files[record.location] != record.size:
         raise OnnxFileError(
             f"'{record.location}' has {files[record.location]:,} bytes, and was written with '{path}' in "
-            f"{record.size:,}: it is cut off, or another's",
+            f"{record.size:,}: it is cut off, or belongs to another model",
             fix="fetch or export both files again, together",
         )
     return record
 
 
 def check_digest(path: Path, record: ExternalRecord) -> None:
-    """Read the file of weights beside the model at path. Raises OnnxFileError if it is not what was written."""
+    """Read the external data of the model at path. Raises OnnxFileError if it is not what was written with it."""
     digest = file_digest(path.parent / record.location)
     if digest != record.sha256:
         raise OnnxFileError(
             f"'{record.location}' is not the file that was written with '{path}' (sha256 "
-            f"{digest[:12]}… instead of {record.sha256[:12]}…): it is damaged, or another's",
+            f"{digest[:12]}… instead of {record.sha256[:12]}…): it is damaged, or belongs to another model",
             fix="fetch or export both files again, together",
         )
 
 
 def check_external_data(path: Path, model: onnx.ModelProto) -> None:
-    """Raise OnnxFileError if a file with weights is outside the model's folder or missing, has not the bytes
+    """Raise OnnxFileError if a file with weights is outside the model's folder or missing, does not have the bytes
     that a tensor takes of it, or is not the one that was written with the model."""
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     record = recorded(path, metadata, external_files(path, model))
@@ -106,7 +108,7 @@ def check_external_data(path: Path, model: onnx.ModelProto) -> None:
 
 
 def refuse_external_data(model: onnx.ModelProto) -> None:
-    """Raise OnnxFileError if a model in memory leaves weights in a file: it has no folder to look in."""
+    """Raise OnnxFileError if a model in memory has external data: there is no folder to look in."""
     for tensor in external_tensors(model):
         location = _entries(tensor).get("location", "")
         raise OnnxFileError(
@@ -121,9 +123,7 @@ def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
 
 def _size(path: Path, location: str, tensor: str) -> int:
     if not location:
-        raise OnnxFileError(
-            f"'{path}' keeps '{tensor}' in another file, and does not say in which", fix="export it again"
-        )
+        raise OnnxFileError(f"'{path}' keeps '{tensor}' in another file, and does not name it", fix="export it again")
     file = path.parent / location
     if not _is_inside(path, location):
         raise OnnxFileError(
@@ -132,15 +132,15 @@ def _size(path: Path, location: str, tensor: str) -> int:
         )
     if not file.is_file():
         raise OnnxFileError(
-            f"'{path}' keeps weights in '{location}', which is not beside it",
+            f"'{path}' keeps weights in '{location}', which is not next to it",
             fix="put the two files into one folder",
         )
     return file.stat().st_size
 
 
 def _is_inside(path: Path, location: str) -> bool:
-    """Say whether a location is relative and leads nowhere else, links followed. A cache may hold both files as
-    links into one other folder."""
+    """Say whether a location stays in the folder of the file, with links followed. A cache may hold both files as
+    links into another folder."""
     windows = PureWindowsPath(location)
     if windows.drive or windows.root or ".." in windows.parts:
         return False

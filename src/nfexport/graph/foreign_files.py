@@ -1,4 +1,4 @@
-"""What a file is that was taken for ONNX and is something else."""
+"""Name the format of a file that was taken for ONNX and is something else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAGIC = {
     b"<?xml": ("XML, as OpenVINO writes the graph of its IR", "name the .onnx file that it was converted from"),
     b"<": ("a web page, so the download has failed", "download the file again"),
 }
-"""First bytes → what they belong to, and how to go on."""
+"""First bytes → the format that they belong to, and what to do."""
 
 IR_VERSION_TAG = b"\x08"
 """Every known writer puts ir_version, field 1, first."""

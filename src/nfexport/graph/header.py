@@ -27,14 +27,14 @@ from nfexport.graph.wire_format import (
 )
 
 Look = Callable[[int, memoryview], None]
-"""Is shown the raw_data of an initializer, by its number in the graph; the bytes are gone afterwards."""
+"""Is called with the number of an initializer in the graph and its raw_data, which exists during the call only."""
 
 
 def read_header(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelProto:
-    """Return the model without the values of its initializers, after a look at them; those of up to `keep`
-    bytes stay.
+    """Return the model without the values of its initializers; those of up to `keep` bytes stay.
 
-    Raises OnnxFileError as inspect does."""
+    look is called with each initializer's values. Raises OnnxFileError if the file is missing, not an ONNX file, or
+    damaged."""
     foreign_files.check_readable(path)
     try:
         model = skim(path, look, keep=keep)
@@ -48,11 +48,11 @@ def read_header(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.
 
 
 def skim(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelProto:
-    """Return the model with the raw_data of its initializers left out, after a look at them; names, types and
-    dims stay. Initializers of up to `keep` bytes keep their values: shapes hang on targets of Reshape and pads.
+    """Return the model with the raw_data of its initializers left out; names, types and dims stay.
 
-    Raises DamagedError if the file is not a complete protobuf message or an initializer does not have the
-    bytes that its shape takes, and OSError if it cannot be read."""
+    look is called with each of them. Initializers of up to `keep` bytes keep their values: shapes depend on targets
+    of Reshape and on pads. Raises DamagedError if the file is not a complete protobuf message or an initializer does
+    not have the bytes that its shape takes, and OSError if it cannot be read."""
     sizes: list[int | None] = []
     with (
         path.open("rb") as file,
@@ -74,9 +74,9 @@ def skim(path: Path, look: Look | None = None, *, keep: int = 0) -> onnx.ModelPr
 
 
 def entries_of_metadata(path: Path) -> list[tuple[str, int, int]]:
-    """Return key, start and end in bytes of each entry of metadata_props in an ONNX file.
+    """Return the key, the start and the end in bytes of each entry of metadata_props in an ONNX file.
 
-    Only the fields around them are looked at. Raises as skim does."""
+    Only the fields around them are read. Raises as skim does."""
     found: list[tuple[str, int, int]] = []
     with (
         path.open("rb") as file,

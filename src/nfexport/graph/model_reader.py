@@ -1,9 +1,9 @@
-"""Read any ONNX model into the one form that passes edit, and give it back in the form that it came in.
+"""Read any ONNX model into the form that passes edit, and return it in the form that it came in.
 
-What cannot be read safely is refused in one sentence: what is not ONNX, what onnx's checker refuses, opsets
-that the installed onnx does not define, sparse initializers, and external data that is missing, short, or
-outside the file's folder. Functions of the model's own are inlined. Operators of other domains stay as they
-are. What is there for training alone (training_info) is dropped; no runtime looks at it.
+What cannot be read safely is refused in one sentence: files that are not ONNX, what onnx's checker refuses, opsets
+that the installed onnx does not define, sparse initializers, and external data that is missing, incomplete, or
+outside the file's folder. The model's own functions are inlined. Operators of other domains stay as they are.
+training_info is dropped; no runtime reads it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon
 
 OLDEST_READ = 7
-"""Up to opset 6 operators broadcast in another way, and ONNX Runtime loads none of them."""
+"""Up to opset 6 operators broadcast in another way, and ONNX Runtime does not load them."""
 
 
 def read_model(source: Any) -> ir.Model:
@@ -33,7 +33,7 @@ def read_model(source: Any) -> ir.Model:
     Raises OnnxFileError if it cannot be read safely, InputError for anything else."""
     if isinstance(source, str | Path):
         path = Path(source)
-        skeleton = read_header(path)  # refuses what is no ONNX file, or damaged
+        skeleton = read_header(path)  # refuses what is not an ONNX file, or damaged
         check_external_data(path, skeleton)
         _check(str(path), skeleton, f"'{path}'")
         model = ir.load(path)
@@ -67,8 +67,8 @@ def write_back(model: ir.Model, *, like: Any) -> Any:
 
 
 def _map_external_data(model: ir.Model, path: Path) -> None:
-    """Let every tensor that lies in another file be one in memory, in place: mapped from there, and read when
-    somebody asks for its values. Raises OnnxFileError if one cannot be."""
+    """Replace every tensor that is stored in another file by one that is mapped from there, and read when its values
+    are asked for. Raises OnnxFileError if one cannot be mapped."""
     try:
         for graph in model.graphs():
             for value in graph.initializers.values():
@@ -100,7 +100,7 @@ def _as_proto(source: Any) -> onnx.ModelProto:
         onnx.helper.set_model_props(proto, dict(getattr(source, "metadata_props", {})))
         return proto
     raise InputError(
-        f"a {type(source).__name__} is no ONNX model",
+        f"a {type(source).__name__} is not an ONNX model",
         fix="pass a path, an onnx.ModelProto or an onnx_graphsurgeon.Graph",
     )
 
@@ -111,7 +111,7 @@ def _is_graphsurgeon(source: Any) -> bool:
 
 
 def _check(model: str | onnx.ModelProto, skeleton: onnx.ModelProto, name: str) -> None:
-    """Raise OnnxFileError for what onnx's checker refuses, and for what it lets pass and nobody can work on.
+    """Raise OnnxFileError for what onnx's checker refuses, and for what it accepts and no pass can work on.
 
     skeleton is the model, with or without the values of its weights."""
     newest = onnx.defs.onnx_opset_version()

@@ -16,10 +16,10 @@ from nfexport.graph.wire_format import GRAPH, INITIALIZER, RAW_DATA, length_deli
 from nfexport.recipe.metadata import EXTERNAL_KEY, ExternalRecord, write_external_record
 
 _INLINE_BYTES = 1024
-"""Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they lie."""
+"""Tensors up to this size are serialised by onnx_ir; larger ones are streamed from where they are stored."""
 
 _PAGE, _WORD = 4096, 64
-"""Bytes that offsets in a file of weights are multiples of: tensors of a page and more can be mapped."""
+"""Bytes that offsets in external data are multiples of: tensors of a page and more can be mapped."""
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that a protobuf message, and so an ONNX file without external data, may have."""
@@ -28,18 +28,17 @@ DATA_SUFFIX = ".data"
 
 
 def data_target(target: Path) -> Path:
-    """Return the path of the weights that belong beside an ONNX file: 'net.onnx.data' for 'net.onnx'."""
+    """Return the path of the external data of an ONNX file: 'net.onnx.data' for 'net.onnx'."""
     return target.with_name(f"{target.name}{DATA_SUFFIX}")
 
 
 @contextlib.contextmanager
 def staged_model(target: Path) -> Iterator[Path]:
-    """Yield a path of the target's name in a new folder beside it, for write_model; on success the file takes
-    the target's place, the weights beside it, if there are any, first. On any error nothing is left of them,
-    and what was there before stays.
+    """Yield a path of the target's name in a new folder next to it, for write_model; on success the file replaces the
+    target, after its external data, if there is any. On any error both are removed, and what was there before stays.
 
-    A process that is killed between the two renames leaves weights and no ONNX file: never one whose weights
-    are missing or another's. Weights of an earlier file of that name stay where the new one needs none.
+    A process that is killed between the two renames leaves external data and no ONNX file: never one whose weights
+    are missing or belong to another. External data of an earlier file of that name stays if the new one has none.
     Raises OutputError if the disk is full or the folder cannot be written."""
     data = data_target(target)
     with temporary_folder(target) as partial:
@@ -82,13 +81,12 @@ def without_large_weights(model: ir.Model) -> Iterator[Mapping[str, ir.TensorPro
 
 
 def write_model(model: ir.Model, path: Path, *, external_data: bool | None = None) -> None:
-    """Write the model as an ONNX file, streaming large tensors from where they lie; nothing is copied.
+    """Write the model as an ONNX file, streaming large tensors from where they are stored; nothing is copied.
 
-    With external_data the tensors of more than 1 KiB go into one file beside it, its name with '.data' behind,
-    without it into the ONNX file itself; None takes the first only past protobuf's limit. A file of weights is
-    told of in the metadata, with its digest. The bytes of the ONNX file are those of one ModelProto: only the
-    order differs from protobuf's own, the graph being the last field and the large initializers the last of its
-    fields.
+    With external_data the tensors of more than 1 KiB are stored in one file next to it, of its name and '.data',
+    without it in the ONNX file itself; None means external data only past protobuf's limit. The metadata records the
+    external data with its digest. The ONNX file is one ModelProto: only the order of its fields differs from
+    protobuf's own, as the graph comes last, and in it the large initializers.
 
     Raises OutputError past protobuf's limit, if external_data is False."""
     with without_large_weights(model) as large:
@@ -100,13 +98,13 @@ def write_model(model: ir.Model, path: Path, *, external_data: bool | None = Non
     if external_data is False and length > PROTOBUF_LIMIT:
         raise OutputError(
             f"the model takes {length:,} bytes, more than the 2 GiB that one ONNX file can hold",
-            fix="let the weights lie beside it with --external-data",
+            fix="store the weights next to it with --external-data",
         )
     kept = [entry for entry in proto.metadata_props if entry.key != EXTERNAL_KEY]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)
-    beside = bool(large) and (external_data or length > PROTOBUF_LIMIT)
-    if beside:
+    separate = bool(large) and (external_data or length > PROTOBUF_LIMIT)
+    if separate:
         record, headers = _write_data(large, data_target(path))
         for key, text in write_external_record(record).items():
             proto.metadata_props.add(key=key, value=text)
@@ -117,14 +115,14 @@ def write_model(model: ir.Model, path: Path, *, external_data: bool | None = Non
         file.write(graph)
         for name, tensor in large.items():
             file.write(headers[name])
-            if not beside:
+            if not separate:
                 file.write(_bytes_of(tensor))
         file.flush()
         os.fsync(file.fileno())
 
 
 def _write_data(tensors: Mapping[str, ir.TensorProtocol], path: Path) -> tuple[ExternalRecord, dict[str, bytes]]:
-    """Write the values of tensors, and return what the file is, and the initializer fields that refer to it."""
+    """Write the values of tensors, and return the record of the file and the initializer fields that refer to it."""
     headers, digest, position = {}, hashlib.sha256(), 0
     with path.open("wb") as file:
         for name, tensor in tensors.items():
@@ -151,7 +149,7 @@ def _serialise(model: ir.Model) -> onnx.ModelProto:
 
 
 def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
-    """Return everything of an initializer field but its raw bytes, which follow."""
+    """Return an initializer field up to its raw bytes, which follow."""
     shape = tensor.shape.numpy()
     proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=shape)
     body: bytes = proto.SerializeToString(deterministic=True) + length_delimited(RAW_DATA, tensor.nbytes)
@@ -159,7 +157,7 @@ def _tensor_header(name: str, tensor: ir.TensorProtocol) -> bytes:
 
 
 def _external_header(name: str, tensor: ir.TensorProtocol, location: str, offset: int) -> bytes:
-    """Return an initializer field whose bytes lie in another file."""
+    """Return an initializer field whose bytes are stored in another file."""
     proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
     proto.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", offset), ("length", tensor.nbytes)):

@@ -1,4 +1,4 @@
-"""What is known, before running it, of the small integer vectors that a graph computes shapes with."""
+"""The elements, as far as they are known before an inference, of the vectors that a graph computes shapes with."""
 
 from __future__ import annotations
 

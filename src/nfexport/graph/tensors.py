@@ -1,4 +1,4 @@
-"""Types and sizes of tensors as a file states them, without the values."""
+"""Types and sizes of tensors as a file states them, without their values."""
 
 from __future__ import annotations
 

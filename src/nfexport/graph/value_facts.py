@@ -1,4 +1,4 @@
-"""What is known of the values of a graph: types and shapes, from the file or by onnx's inference."""
+"""Types and shapes of the values of a graph, from the file or by onnx's inference."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def dims(value: ir.Value) -> Dims | None:
 class ValueFacts:
     """Element types and dimensions of a model's values; the model itself is never written to.
 
-    A value that the file says nothing about is looked up in a copy on which onnx's inference ran once.
-    Weights are shared with that copy, so it costs a walk over the nodes and no memory to speak of.
+    A value that the file says nothing about is looked up in a copy on which onnx's inference ran once. Weights are
+    shared with that copy, so it costs a walk over the nodes and hardly any memory.
     """
 
     def __init__(self, model: ir.Model) -> None:
@@ -29,7 +29,7 @@ class ValueFacts:
         self._inferred: dict[ir.Value, ir.Value] | None = None
 
     def dtype(self, value: ir.Value) -> ir.DataType | None:
-        """Return the element type of a tensor; None for an unknown one, and for what is no tensor."""
+        """Return the element type of a tensor; None if it is unknown, or if the value is not a tensor."""
         known = _tensor_dtype(value)
         if known is None and value.type is None:
             twin = self._twin(value)

@@ -23,7 +23,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class DamagedError(ValueError):
-    """The bytes are no protobuf message, or end too soon."""
+    """The bytes are not a protobuf message, or end too soon."""
 
 
 def fields(data: memoryview, position: int, last: int) -> Iterator[tuple[int, int, int, int]]:

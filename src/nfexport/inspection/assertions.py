@@ -1,4 +1,4 @@
-"""What a file must hold, for a CI without a script: checked on the facts of a file."""
+"""Assertions on the facts of a file, for a CI without a script."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ WORDS = {"=": "exactly", "<=": "at most", ">=": "at least"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One assertion: as it was asked, whether it holds, and what the file has."""
+class AssertionResult:
+    """One assertion as it was given, whether it holds, and what the file has."""
 
     assertion: str
     passed: bool
@@ -31,14 +31,14 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assertions:
-    """What is asserted of a file: operators that must not occur, their numbers, and the largest size."""
+    """Assertions on a file: operators that must not occur, their numbers, and the largest size."""
 
     no_op: Sequence[str] = ()
     op_count: Sequence[str] = ()
     max_size: str | None = None
 
     def check_syntax(self) -> None:
-        """Raise InputError for an assertion that cannot be read, or an operator that ONNX never had."""
+        """Raise InputError for an assertion that cannot be parsed, or an operator that ONNX never had."""
         for name in self.no_op:
             _check_operator(name)
         for text in self.op_count:
@@ -46,15 +46,15 @@ class Assertions:
         if self.max_size is not None:
             parse_size(self.max_size)
 
-    def check(self, facts: FileFacts) -> tuple[Outcome, ...]:
-        """Return what holds and what does not, in the order given."""
+    def check(self, facts: FileFacts) -> tuple[AssertionResult, ...]:
+        """Return the result of each assertion, in the order given."""
         counts = facts.operator_counts
-        outcomes = []
+        results = []
         for name in self.no_op:
             _check_operator(name)
             found = counts.get(name, 0)
-            outcomes.append(
-                Outcome(
+            results.append(
+                AssertionResult(
                     assertion=f"--assert-no-op {name}",
                     passed=not found,
                     detail=f"{found} {name} nodes" + (" where none is allowed" if found else ""),
@@ -64,8 +64,8 @@ class Assertions:
             name, sign, wanted = _parse_count(text)
             found = counts.get(name, 0)
             holds = SIGNS[sign](found, wanted)
-            outcomes.append(
-                Outcome(
+            results.append(
+                AssertionResult(
                     assertion=f"--assert-op-count {text}",
                     passed=holds,
                     detail=f"{found} {name} nodes" + ("" if holds else f", not {WORDS[sign]} {wanted}"),
@@ -74,28 +74,28 @@ class Assertions:
         if self.max_size is not None:
             limit = parse_size(self.max_size)
             holds = facts.total_size <= limit
-            outcomes.append(
-                Outcome(
+            results.append(
+                AssertionResult(
                     assertion=f"--max-size {self.max_size}",
                     passed=holds,
                     detail=f"{facts.total_size:,} bytes" + ("" if holds else f", more than {limit:,}"),
                 )
             )
-        return tuple(outcomes)
+        return tuple(results)
 
 
 def parse_size(text: str) -> int:
     """Return a size in bytes: '290MB' (10⁶), '1.5GiB' (2³⁰), '4096'. Raises InputError for anything else."""
     found = SIZE.match(text.strip())
     if found is None or found["unit"].upper() not in UNITS:
-        raise InputError(f"'{text}' is no size", fix="pass bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
+        raise InputError(f"'{text}' is not a size", fix="pass bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
     return int(float(found["number"]) * UNITS[found["unit"].upper()])
 
 
 def _parse_count(text: str) -> tuple[str, str, int]:
     found = COUNT.match(text.strip())
     if found is None:
-        raise InputError(f"'{text}' is no count of operators", fix="pass OP=N, OP<=N or OP>=N, such as Conv=81")
+        raise InputError(f"'{text}' is not a count of operators", fix="pass OP=N, OP<=N or OP>=N, such as Conv=81")
     _check_operator(found["op"])
     return found["op"], found["sign"], int(found["count"])
 

@@ -1,6 +1,6 @@
-"""What two ONNX files have in common, and what not, without running them.
+"""The differences between two ONNX files, without running them.
 
-Tensors are read one at a time, mapped from where they lie; their values are compared in float64.
+Tensors are mapped from where they are stored and read one at a time; their values are compared in float64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
-    """One difference: in which part of the file, of what, and what each file has (None for nothing)."""
+    """One difference: the part of the file, the name, and what each file has there (None for nothing)."""
 
     part: str
     name: str
@@ -33,8 +33,7 @@ class Change:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Everything in which two files differ, in the order interface, opset, operators, initializers, nodes,
-    metadata."""
+    """All differences between two files, in the order interface, opset, operators, initializers, nodes, metadata."""
 
     first: FileFacts
     second: FileFacts
@@ -57,9 +56,9 @@ class Difference:
 
 
 def diff(first: str | Path, second: str | Path, *, atol: float = 0.0) -> Difference:
-    """Compare two files, of any producers. Values of initializers may differ by up to atol.
+    """Compare two files from any producer. Values of initializers may differ by up to atol.
 
-    Raises OnnxFileError if one of them is missing, no ONNX file, damaged, or lacks its external data."""
+    Raises OnnxFileError if one of them is missing, not an ONNX file, damaged, or lacks its external data."""
     a, b = inspect(first), inspect(second)
     left, right = ir.load(a.path), ir.load(b.path)
     changes = [
@@ -140,7 +139,7 @@ def _values(name: str, a: ir.TensorProtocol, b: ir.TensorProtocol, atol: float) 
     x, y = x.astype(np.float64), y.astype(np.float64)
     with np.errstate(invalid="ignore"):
         error = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
-    # NaN on one side alone is as far off as can be
+    # NaN on one side alone is an infinite error
     error = np.where(np.isnan(error), np.inf, error)
     count, largest = int((error > atol).sum()), float(error.max())
     if count:
@@ -191,7 +190,7 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
 
 
 def _metadata(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[Change]:
-    # where the weights lie is no difference
+    # where the weights are stored does not count
     a, b = ({key: text for key, text in side.items() if key != EXTERNAL_KEY} for side in (a, b))
     for change in _mapping("metadata", a, b):
         if change.name == RECIPE_KEY and change.first and change.second:

@@ -24,7 +24,7 @@ from nfexport.recipe.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorFacts:
-    """An input or output. A symbolic dim is a string, '?' without a name; shape is None if none is stated."""
+    """An input or output. A symbolic dim is a string, '?' without a name; shape is None if the file states none."""
 
     name: str
     dtype: str
@@ -41,14 +41,14 @@ class TensorFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """What an ONNX file says of itself; sizes in bytes.
+    """The facts of an ONNX file; sizes in bytes.
 
     parameters are the elements of all floating initializers; counted_parameters those in the weights and
     biases of Conv, ConvTranspose, Gemm and MatMul alone. Of the convolutions, computed_conv_weights compute
     their weight at every inference, constant_conv_weights keep it in a Constant node. Nodes of subgraphs are
-    counted. recipe is None for a file that carries none, or one that recipe_error says cannot be read; about
-    and evaluation are what is said and was measured of the model, if the file carries it. external_data are the
-    files that hold weights, relative to the file's folder; external_record is what the file tells of one of them.
+    counted. recipe is None for a file that has none, or one that cannot be read, and recipe_error then says why;
+    about and evaluation are the model's description and its measured accuracy, if the file has them. external_data
+    are the files that hold weights, relative to the file's folder; external_record is the file's record of one.
     """
 
     path: Path
@@ -101,10 +101,10 @@ class FileFacts:
 
 
 def inspect(path: str | Path) -> FileFacts:
-    """Return the facts of an ONNX file, any producer's, without reading its weights.
+    """Return the facts of an ONNX file from any producer, without reading its weights.
 
-    Raises OnnxFileError if the file is missing, no ONNX file, damaged, or lacks its external data or a part of
-    it, and RecipeError if what is said of the model cannot be read."""
+    Raises OnnxFileError if the file is missing, not an ONNX file, damaged, or lacks its external data or a part of
+    it, and RecipeError if the description of the model cannot be read."""
     path = Path(path)
     model = read_header(path)
     graph = model.graph
@@ -155,7 +155,7 @@ def _interface(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorFacts, ...]
 
 
 def _recipe(metadata: Mapping[str, str]) -> tuple[Recipe | None, RecipeError | None]:
-    """A recipe that cannot be read is no reason to keep the other facts back."""
+    """Return the recipe or why it cannot be read: the other facts are shown all the same."""
     try:
         return read_recipe(metadata), None
     except RecipeError as error:

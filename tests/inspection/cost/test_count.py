@@ -68,7 +68,7 @@ def test_a_fixed_batch_is_the_files_own() -> None:
     assert cost_of(RELU, shape=(4, 3, 8, 8)).flops == 4 * 2 * PICTURE
     with pytest.raises(InputError, match="the file fixes the batch of input 'image' at 4; leave --batch out"):
         cost_of(RELU, shape=(4, 3, 8, 8), batch=2)
-    with pytest.raises(InputError, match="a batch of 0 is no batch"):
+    with pytest.raises(InputError, match="the batch size is 0, and must be at least 1"):
         cost_of(RELU, batch=0)
 
 
@@ -82,7 +82,7 @@ def test_a_symbolic_size_takes_the_one_that_is_asked_for(shape: tuple[str | int 
 def test_a_size_that_nothing_tells_is_an_error() -> None:
     with pytest.raises(InputError) as caught:
         cost_of(RELU, shape=("n", 3, "h", "w"))
-    assert str(caught.value) == "dim 2 of input 'image' (h) has no number, and none is told; pass --size HxW"
+    assert str(caught.value) == "dim 2 of input 'image' (h) has no size, and none was given; pass --size HxW"
     with pytest.raises(InputError, match=r"dim 1 of input 'image' \(length\) .* export the file with a fixed shape"):
         cost_of(RELU, shape=("n", "length", 64))
     with pytest.raises(InputError, match="states no shape"):

@@ -13,13 +13,13 @@ from nfexport.cli.options import reporting
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option(
-    "--atol", type=click.FloatRange(min=0), default=0.0, help="Differences of values up to this one do not count."
+    "--atol", type=click.FloatRange(min=0), default=0.0, help="Ignore differences of values up to this one."
 )
 @reporting
 def command(first: Path, second: Path, atol: float, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Compare two ONNX files: interface, opset, operators, initializers, nodes and metadata.
 
-    Nothing is run. Exits with 1 if they differ.
+    The files are not run. Exits with 1 if they differ.
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_difference import show_difference

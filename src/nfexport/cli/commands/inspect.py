@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="Count by the rule of the Open Model Zoo, or of timm's tables.  [default: omz]",
     section="Graph",
 )
-@option("--layers", is_flag=True, help="Show what each layer costs.", section="Graph")
+@option("--layers", is_flag=True, help="Show the cost of each layer.", section="Graph")
 @option(
     "--sort",
     type=click.Choice(["graph", "macs", "flops", "activations", "parameters"]),
@@ -66,7 +66,7 @@ def command(file: Path, as_json: bool, quiet: bool, verbose: bool, **options: An
     assertions = Assertions(**{name: options[name] for name in ("no_op", "op_count", "max_size")})
     assertions.check_syntax()
     facts = inspect(file)
-    outcomes = assertions.check(facts)
+    results = assertions.check(facts)
     cost = _count(file, options)
     counted = None if isinstance(cost, InputError) else cost
     if as_json:
@@ -75,7 +75,7 @@ def command(file: Path, as_json: bool, quiet: bool, verbose: bool, **options: An
                 **facts.to_dict(),
                 "cost": None if counted is None else counted.to_dict(layers=options["layers"]),
                 "cost_error": str(cost) if counted is None else None,
-                "assertions": [dataclasses.asdict(outcome) for outcome in outcomes],
+                "assertions": [dataclasses.asdict(result) for result in results],
             }
         )
     else:
@@ -83,7 +83,7 @@ def command(file: Path, as_json: bool, quiet: bool, verbose: bool, **options: An
         show_facts(facts, console, cost)
         if options["layers"] and counted is not None:
             show_layers(counted, console, sort=options["sort"])
-    return 0 if report_assertions(file, outcomes) else 1
+    return 0 if report_assertions(file, results) else 1
 
 
 def _count(file: Path, options: Mapping[str, Any]) -> Cost | InputError:

@@ -25,7 +25,7 @@ from nfexport.errors import EXIT_VERIFICATION
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
-    from nfexport.inspection.assertions import Outcome
+    from nfexport.inspection.assertions import AssertionResult
     from nfexport.workflows.results import VerifyResult
 
 
@@ -114,7 +114,7 @@ def _verify(file: Path, options: Mapping[str, Any], console: Console) -> VerifyR
         )
 
 
-def _write(result: VerifyResult, outcomes: Sequence[Outcome], options: Mapping[str, Any]) -> None:
+def _write(result: VerifyResult, outcomes: Sequence[AssertionResult], options: Mapping[str, Any]) -> None:
     write_pages(result, report=options["report"], plot=options["plot"])
     if options["junit"] is not None:
         write_junit(options["junit"], result, outcomes)

@@ -1,4 +1,4 @@
-"""What an inference with an ONNX file costs: operations, activations and parameters, by either of two rules."""
+"""The cost of an inference with an ONNX file: operations, activations and parameters, by one of two rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find what a runtime's conversion works into its neighbours, so that it costs nothing at an inference.
+"""Find nodes that a runtime's conversion folds into their neighbours, so that they cost nothing at an inference.
 
     Mul(c₁) → Mul(c₂)            one product with c₁·c₂
     Mul(c) → [zero Pad →] Conv   in the weight: c scales its input channels
@@ -6,7 +6,7 @@
     Conv → BatchNormalization    in the weight and bias
 
 c is constant, one number or one a channel, and Div(c) counts as Mul(1/c); there is one reader at each arrow.
-OpenVINO does so when it reads a file, and its Model Analyzer counts what is left.
+OpenVINO does this when it reads a file, and its Model Analyzer counts the nodes that are left.
 """
 
 from __future__ import annotations

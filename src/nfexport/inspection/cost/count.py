@@ -1,4 +1,4 @@
-"""Count what an inference with an ONNX file costs, without torch, a runtime or the weights."""
+"""Count the cost of an inference with an ONNX file, without torch, a runtime or the weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from nfexport.passes.recorded import read_recipe
 from nfexport.recipe.recipe import Recipe
 
 KEPT = 2**14
-"""Bytes up to which constants are read: shapes hang on targets of Reshape, pads, axes and scales; and a vector
-of 4096 ones tells a normalisation without a scale of its own."""
+"""Bytes up to which constants are read: shapes depend on targets of Reshape, pads, axes and scales, and a vector of
+4096 ones shows that a normalisation has no scale of its own."""
 
 UNKNOWN = frozenset(
     {
@@ -29,7 +29,7 @@ UNKNOWN = frozenset(
         *("RNN", "LSTM", "GRU", "DFT", "STFT"),
     }
 )
-"""Operators that do much, and that neither rule counts here."""
+"""Expensive operators that neither rule counts here."""
 
 
 def count_cost(
@@ -39,12 +39,12 @@ def count_cost(
     batch: int = 1,
     size: tuple[int, int] | None = None,
 ) -> Cost:
-    """Return what one inference costs by the rule 'omz' or 'timm'; docs/cost.md has the formulas.
+    """Return the cost of one inference by the rule 'omz' or 'timm'; docs/cost.md has the formulas.
 
-    model is a file, or a model whose small constants hold their values (skim with keep). Symbolic dims of the
-    input become batch and size (height, width); size is by default that of the recipe. A model is left as it is.
-    Raises OnnxFileError as inspect does, and InputError for another rule, for a size that the file does not
-    take, and where a dim has no number and nothing tells one."""
+    model is a file, or a model whose small constants have their values (read_header with keep); it is not changed.
+    Symbolic dims of the input become batch and size (height, width); size defaults to that of the recipe.
+    Raises OnnxFileError as inspect does, and InputError for an unknown rule, for a size that the file does not
+    accept, and where the size of a symbolic dim is unknown."""
     if rule not in RULES:
         raise InputError(f"there is no rule '{rule}' to count by", fix=f"use {' or '.join(RULES)}")
     path = None if isinstance(model, onnx.ModelProto) else Path(model)
@@ -71,7 +71,7 @@ def _recipe(model: onnx.ModelProto) -> Recipe | None:
     try:
         return read_recipe({entry.key: entry.value for entry in model.metadata_props})
     except RecipeError:
-        return None  # inspect says so; here it only means that nothing tells the size
+        return None  # inspect reports it; here only the size is unknown
 
 
 def _collect(
@@ -113,7 +113,7 @@ def _notes(graph: SizedGraph, folded: Mapping[str, bool], recipe: Recipe | None)
         steps = recipe.passes if recipe is not None else ()
         if convolutions[0].input[1] not in folded and any(step.params.get("fold") is True for step in steps):
             yield (
-                f"'{label(convolutions[0])}' holds the normalisation of the picture too, and is not counted as "
+                f"'{label(convolutions[0])}' holds the normalisation of the image too, and is not counted as "
                 "standardised"
             )
     normalised = any(node.op_type == "BatchNormalization" for node in graph.active())

@@ -6,11 +6,10 @@
     resize                                       nearest 1 an output element, linear 4; cubic nothing
     all else                                     nothing
 
-Weight standardisation is a batch norm, with its own statistics, of the weight: 5 a weight with a gain, 4 without
-(BiT). Activations are the
-outputs of convolutions, linear layers and matrix products. Parameters are the stored floating constants of more
-than one element, less the running statistics of batch norms; a single number may be a parameter or a constant
-of the code, which a file does not tell.
+Weight standardisation is a batch norm of the weight with its own statistics: 5 a weight with a gain, 4 without
+(BiT). Activations are the outputs of convolutions, linear layers and matrix products. Parameters are the stored
+floating constants of more than one element, without the running statistics of batch norms; a file does not show
+whether a single number is a parameter or a constant of the code.
 Source: facebookresearch/fvcore, fvcore/nn/jit_handles.py, flop_count.py and activation_count.py; timm's
 benchmark.py, which replaces the last pooling by a mean, so that it counts nothing.
 """

@@ -12,7 +12,7 @@ from nfexport.recipe.recipe import Recipe
 Dim = onnx.TensorShapeProto.Dimension
 
 MOST_CHANNELS = 4
-"""A picture has 1, 3 or 4 channels: tells NHWC from NCHW where nothing else does."""
+"""An image has 1, 3 or 4 channels: tells NHWC from NCHW where nothing else does."""
 
 
 def fix_sizes(
@@ -21,11 +21,11 @@ def fix_sizes(
     """Write numbers in place of the symbolic dims of inputs, also where other values name them; return the
     shapes of the inputs.
 
-    The first dim is the batch; the others of a picture are its height and width, by default those of the
+    The first dim is the batch; the others of an image are its height and width, by default those of the
     recipe. A dim that the file fixes stays, and batch 1 then means the file's own.
-    Raises InputError if the file fixes another batch or size than asked, or has a dim that nothing tells."""
+    Raises InputError if the file fixes another batch or size than asked, or has a dim of unknown size."""
     if batch < 1:
-        raise InputError(f"a batch of {batch} is no batch", fix="pass a number from 1 up")
+        raise InputError(f"the batch size is {batch}, and must be at least 1", fix="pass a number from 1 up")
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
     symbols: dict[str, int] = {}
@@ -67,7 +67,7 @@ def _fix_input(
             continue
         if axis not in wanted and dim.dim_param not in symbols:
             raise InputError(
-                f"dim {axis} of input '{value.name}' ({dim.dim_param or 'unnamed'}) has no number, and none is told",
+                f"dim {axis} of input '{value.name}' ({dim.dim_param or 'unnamed'}) has no size, and none was given",
                 fix="pass --size HxW" if len(dims) == 4 else "export the file with a fixed shape",
             )
         number = wanted.get(axis, symbols.get(dim.dim_param, 0))

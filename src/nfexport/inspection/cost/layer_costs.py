@@ -12,12 +12,12 @@ RULES: Mapping[Rule, str] = {
     "omz": "as OpenVINO's Model Analyzer, behind the documents of the Open Model Zoo",
     "timm": "as fvcore, behind timm's published tables",
 }
-"""Rule → who counts so."""
+"""Rule → the tool that counts like this."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """What one layer costs; shape is that of its output. A layer is a node, or several that are counted as one
+    """The cost of one layer; shape is that of its output. A layer is a node, or several that are counted as one
     (op is then 'Swish'), or the standardisation of a node's weight (op is then 'weight standardisation')."""
 
     name: str
@@ -39,7 +39,7 @@ class Cost:
 
     inputs are the shapes that were counted at, batch included. layers hold all that costs or has parameters,
     in the order of the graph; the totals are their sums. uncounted says, by operator, how many nodes could not
-    be counted: the totals are too small by what those take. notes say what else a reader must know.
+    be counted: the totals are too small by their cost. notes are what else a reader must know.
     """
 
     rule: Rule

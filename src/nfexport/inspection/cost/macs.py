@@ -5,7 +5,7 @@
     Gemm, MatMul     output elements · length of the axis that is summed over
     Einsum           the product of the lengths of all its letters, for two operands
 
-Padding counts as any other element does. A bias is no multiply-accumulate.
+Padding counts as any other element does. A bias is not a multiply-accumulate.
 """
 
 from __future__ import annotations

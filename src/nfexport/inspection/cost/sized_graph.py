@@ -85,7 +85,7 @@ class SizedGraph:
         return name in self._floating
 
     def number(self, name: str) -> float | None:
-        """The number that a stored constant holds in each of its elements; None where they differ, are none, or
+        """The number that a stored constant holds in each of its elements; None where they differ, are missing, or
         were left out."""
         tensor = self.stored.get(name)
         if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -106,7 +106,7 @@ class SizedGraph:
         return self._readers.get(name, [])
 
     def only_reader(self, name: str) -> Node | None:
-        """The one node that reads a value, if there is one only and the value is no output of the graph."""
+        """The one node that reads a value, if there is only one and the value is not an output of the graph."""
         readers = self.readers(name)
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 

@@ -46,7 +46,7 @@ def zero_mean_weights(path: Path, model: onnx.ModelProto, names: set[str]) -> di
     the weights are read.
 
     A filter of zeros says nothing, and a weight of nothing else is not among them.
-    Raises OnnxFileError if external data is not beside the file."""
+    Raises OnnxFileError if external data is missing."""
     wanted = {index: tensor for index, tensor in enumerate(model.graph.initializer) if tensor.name in names}
     found: dict[str, bool] = {}
 
