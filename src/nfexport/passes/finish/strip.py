@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from nfexport.graph.libraries import ir
-from nfexport.graph.model_writer import without_large_weights
 from nfexport.passes.base import Pass, Stage
 from nfexport.recipe.option import Option
 
@@ -114,6 +113,9 @@ def _clear_doc_string(part: _Part) -> None:
 
 def _size(model: ir.Model) -> int:
     """Return the bytes of the serialised model without its weights."""
+    # what writes files is not imported by a help page, which reads the declarations of passes alone
+    from nfexport.graph.model_writer import without_large_weights
+
     with without_large_weights(model) as large:
         size: int = ir.to_proto(model).ByteSize()
     return size + sum(len((tensor.doc_string or "").encode()) for tensor in large.values())
