@@ -15,6 +15,7 @@ import nfexport
 from nfexport.cards.composition import describe
 from nfexport.cards.document import render
 from nfexport.cards.input_forms import input_forms
+from nfexport.errors import RecipeError
 from nfexport.inspection import FileFacts
 from nfexport.recipe.about import About, Accuracy
 from nfexport.recipe.interface import callers_part
@@ -206,7 +207,8 @@ def test_a_recipe_that_does_not_fit_the_file_is_not_believed(files: dict[str, Pa
         if entry.key == "nfexport.recipe":
             entry.value = entry.value.replace('"seed":0', '"seed":1')
     onnx.save(model, tmp_path / "changed.onnx")
-    assert "does not match its own digest" in nfexport.card(tmp_path / "changed.onnx")
+    with pytest.raises(RecipeError, match="does not match its own digest"):
+        nfexport.card(tmp_path / "changed.onnx")
 
 
 def test_labels_are_told_as_far_as_they_are_known(files: dict[str, Path]) -> None:
