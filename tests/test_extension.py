@@ -143,7 +143,7 @@ def test_a_pass_in_a_file_runs_on_export_and_surgery_and_again(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("missing.py:Pass", "'missing.py' is not there"),
+        ("missing.py:Pass", "'missing.py' does not exist"),
         ("mine.py:Other", "'mine.py' has no 'Other'"),
         ("mine.py:SwapAdd:times=x", "the parameters of the pass 'swap-add' are not valid"),
         ("mine.py:SwapAdd:often=3", "unknown field `often`"),

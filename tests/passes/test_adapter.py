@@ -158,7 +158,7 @@ def test_what_is_neither_is_refused_by_name() -> None:
     for thing in (5, "rules", [], [5], object):
         with pytest.raises(InputError, match="'Thing' is not a graph pass"):
             adapted("Thing", thing, "theirs")
-    with pytest.raises(InputError, match="'Needy' cannot be made without 'function'"):
+    with pytest.raises(InputError, match="'Needy' requires the argument 'function'"):
         adapted("Needy", Needy, "theirs")
 
 

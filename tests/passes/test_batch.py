@@ -103,7 +103,7 @@ def test_there_and_back_again() -> None:
     ChangeBatch(size="dynamic").apply(model)
     ChangeBatch(size=2).apply(model)
     agrees(attention(2), model, (2,))
-    assert ChangeBatch(size=2).apply(model).summary == "the batch is 2 already"
+    assert ChangeBatch(size=2).apply(model).summary == "the batch is already 2"
 
 
 WINDOWS = """g (float[B,4,4,2] x) => (float[B,4,4,2] y) {

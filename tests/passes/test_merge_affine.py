@@ -63,7 +63,7 @@ def test_one_number_for_all_channels() -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (normalised(BOTH, channels=24), "its 24 channels are no multiple of 16"),
+        (normalised(BOTH, channels=24), "its 24 channels are not a multiple of 16"),
         (normalised(BOTH, b=normal(32, 5, 7)), "it varies along more than its channels"),
         (normalised(BOTH, a=normal(7)), "it varies along more than its channels"),
         (normalised(BOTH, a=normal(1, 5, 1)), "it varies along more than its channels"),

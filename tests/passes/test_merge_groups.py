@@ -137,7 +137,7 @@ def test_a_weight_with_another_reader_stays_for_that_one() -> None:
     report = MergeGroups().apply(model)
     assert report.changed == 1
     assert list(report.left_alone.values()) == [
-        "its channels cannot be filled up: 'v' is an input or output of the graph"
+        "its channels cannot be padded: 'v' is an input or output of the graph"
     ]
     for actual, expected in zip(run(model, feeds), before, strict=True):
         assert close(actual, expected)

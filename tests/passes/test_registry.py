@@ -89,9 +89,9 @@ def test_the_origin_of_a_users_pass_is_the_digest_of_its_file(toy: Path, tmp_pat
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
-        ("toy.py", "names no pass"),
-        ("toy.txt:SwapNeg", "names no pass"),
-        ("gone.py:SwapNeg", "is not there"),
+        ("toy.py", "does not name a pass"),
+        ("toy.txt:SwapNeg", "does not name a pass"),
+        ("gone.py:SwapNeg", "does not exist"),
         ("toy.py:Gone", "has no 'Gone'"),
         ("toy.py:NUMBER", "'NUMBER' is not a graph pass, but int"),
         ("toy.py:FoldBn", "is named 'fold-bn', as one of nfexport's passes"),

@@ -49,14 +49,14 @@ def test_no_note_is_left_and_the_numbers_stay(opset: int) -> None:
     assert NOTE.encode() not in proto.SerializeToString()
     np.testing.assert_array_equal(run(model, feeds), expected)
     assert report.changed == 25
-    assert report.summary.startswith("13 doc strings and 12 entries of metadata dropped, ")
+    assert report.summary.startswith("13 doc strings and 12 metadata entries removed, ")
 
 
 def test_what_others_read_stays() -> None:
     model = ir.from_proto(annotated())
     report = Strip().apply(model)
     assert model.metadata_props == {"nfexport.recipe": "{}", "names": "{}"}
-    assert report.summary.endswith("; the model keeps its entries names")
+    assert report.summary.endswith("; model metadata kept: names")
     assert report.facts["kept"] == ["names"]
     assert model.producer_name == "pytorch"
 

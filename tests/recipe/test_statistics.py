@@ -37,7 +37,7 @@ def test_no_normalisation_is_of_either_unit() -> None:
         ((0.5, 0.5), (0.5, 0.5), "2 numbers for 3 channels"),
         ((300, 0, 0), (1, 1, 1), r"outside 0..255"),
         ((float("nan"), 0, 0), (1, 1, 1), r"outside 0..255"),
-        (MEAN, (0.2, 0, 0.2), "standard deviation is above 0"),
+        (MEAN, (0.2, 0, 0.2), "standard deviation must be above 0"),
     ],
 )
 def test_numbers_of_no_unit_are_refused(mean: tuple[float, ...], std: tuple[float, ...], message: str) -> None:

@@ -62,7 +62,7 @@ def test_labels_are_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--mean", "0,0,0", "--std", "0,1,1"], "a standard deviation is above 0"),
+        (["--mean", "0,0,0", "--std", "0,1,1"], "a standard deviation must be above 0"),
         (["--mean", "0.5", "--std", "0.5"], "--mean and --std have 1 numbers for 3 channels"),
         (["--mean", "0.5,0.5,0.5"], "--mean and --std belong together"),
         (

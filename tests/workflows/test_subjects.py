@@ -104,9 +104,9 @@ def file(path: Path, *, inputs: dict[str, Shape], outputs: dict[str, Shape], dty
         ({"a": [1, 3, 96, 96], "b": [1]}, r"has the inputs a float32 \[1, 3, 96, 96\], b float32 \[1\], where"),
         (
             {"a": [1, 5]},
-            r"has the inputs a float32 \[1, 5\], where a model of timm takes one image; .*golden check",
+            r"has the inputs a float32 \[1, 5\], but a timm model takes one image; .*golden check",
         ),
-        ({"a": [1, 1, 96, 96]}, "takes images of 1 channels, test_nfnet of 3; name the model"),
+        ({"a": [1, 1, 96, 96]}, "takes images with 1 channels, but test_nfnet takes 3; name the model"),
     ],
 )
 def test_what_is_no_picture_of_the_model_is_refused(inputs: dict[str, Shape], words: str, tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ from nfexport.errors import EXIT_INPUT, NfexportError
 COMMANDS = {
     "export": "Export a timm model to ONNX (the default command).",
     "preset": "List, show and export documented models.",
-    "verify": "Compare an ONNX file with the model that it claims to be.",
+    "verify": "Verify an ONNX file against the model that it claims to be.",
     "evaluate": "Measure top-1 and top-5 of an ONNX file on images.",
     "rebuild": "Build a file again from the recipe inside it, and compare the bytes.",
     "surgery": "Apply graph passes to any ONNX file.",
-    "passes": "List the graph passes, in their order.",
-    "quantize": "Write an int8 form of a folded file.",
+    "passes": "List the graph passes in execution order.",
+    "quantize": "Quantise a folded file to int8.",
     "inspect": "Show what is in an ONNX file.",
     "diff": "Compare two ONNX files.",
-    "check": "List what a runtime does not support of an ONNX file.",
-    "bench": "Time ONNX files against one another, here.",
-    "golden": "Record what a file is and computes; check it without torch.",
+    "check": "List what a runtime does not support in an ONNX file.",
+    "bench": "Compare the speed of ONNX files on this machine.",
+    "golden": "Record the facts and outputs of a file, and check them without torch.",
     "classify": "Classify images with an exported file, without torch.",
     "card": "Write the model card of an ONNX file.",
     "makefile": "Print the path of the make rules for other repositories.",
@@ -36,7 +36,7 @@ COMMANDS = {
 }
 
 _NO_READER = 128 + signal.SIGPIPE
-"""What a shell reports of a process whose reader went away: 'nfexport list | head'."""
+"""The exit code of a process whose pipe was closed by the reader, as in 'nfexport list | head'."""
 
 _EPILOG = """\b
 Exit codes:
@@ -44,7 +44,7 @@ Exit codes:
   1  verification failed, an assertion, golden or target check failed, two files
      differ, images could not be read, or an accuracy is not as expected
   2  bad usage or input
-  3  something outside is missing (weights, an optional package)"""
+  3  something external is missing (weights, an optional package)"""
 
 
 class _Commands(click.Group):
@@ -135,5 +135,5 @@ def _complain(sentence: str) -> None:
 
 
 def _terminate(number: int, _: Any) -> None:
-    # leave through the ordinary way out, so that half-written files are removed
+    # exit through the normal path, so that half-written files are removed
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a person sees: stages while the work lasts, a summary when it is done. JSON goes to stdout alone."""
+"""Terminal output for people: progress of the stages, and a summary at the end. JSON is printed to stdout only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def report_assertions(path: Path, outcomes: Sequence[AssertionResult]) -> bool:
 
 
 class LiveProgress:
-    """Shows the running stage on a terminal, with what it is at; in a pipe it keeps quiet."""
+    """Shows the running stage and its current step on a terminal; silent in a pipe."""
 
     def __init__(self, console: RichConsole) -> None:
         self._console = console
@@ -83,7 +83,7 @@ class Console:
 
     @contextlib.contextmanager
     def live(self) -> Iterator[LiveProgress | None]:
-        """Yield a progress that draws on a terminal; None where nobody watches."""
+        """Yield a progress display on a terminal; None if stderr is not a terminal."""
         err = RichConsole(stderr=True, highlight=False)
         if self._quiet or not err.is_terminal or not sys.stderr.isatty():
             yield None

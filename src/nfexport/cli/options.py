@@ -23,7 +23,7 @@ def reporting(function: Function) -> Function:
 
 
 def asserting(function: Function) -> Function:
-    """Add what a file must hold; the command gets no_op, op_count and max_size."""
+    """Add assertions about a file; the command gets no_op, op_count and max_size."""
     return together(
         option(
             "--assert-no-op",

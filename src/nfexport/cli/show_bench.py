@@ -1,4 +1,4 @@
-"""Print the result of a measurement: a table for each batch size, with the fastest marked."""
+"""Print the result of a benchmark: a table for each batch size, with the fastest file marked."""
 
 from __future__ import annotations
 

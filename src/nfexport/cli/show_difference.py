@@ -34,7 +34,7 @@ def show_difference(difference: Difference, console: Console) -> None:
             console.out.print(f"{count - MOST} more in {part}; add -v")
     sizes = f"{difference.first.total_size:,} and {difference.second.total_size:,} bytes"
     if difference.equal:
-        console.out.print(f"the files are equal in all that is compared ({sizes})")
+        console.out.print(f"no differences ({sizes})")
     else:
         console.out.print(f"{len(difference.changes)} differences ({sizes})")
 

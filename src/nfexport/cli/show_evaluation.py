@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_evaluation(result: Evaluation, console: Console, *, per_class: bool, recorded: bool) -> None:
-    """Print the accuracy in each runtime, the agreement between runtimes, and the classes if per_class."""
+    """Print the accuracy in each runtime, the agreement between runtimes, and with per_class each class."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")

@@ -27,7 +27,7 @@ def show_plan(result: SurgeryResult, console: Console) -> None:
 
 
 def show_surgery(result: SurgeryResult, console: Console) -> None:
-    """Print the ledger, and what came out."""
+    """Print the ledger and the result."""
     for entry in result.ledger:
         if entry.did_something or console.verbose:
             _show_entry(entry, console)

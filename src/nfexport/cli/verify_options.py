@@ -1,4 +1,4 @@
-"""Options of verify: where a file runs, and what a file without a recipe is said to hold."""
+"""Options of verify: the runtimes, and the model that a file without a recipe contains."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def looking(function: Function) -> Function:
         option(
             "--self-test",
             is_flag=True,
-            help="Inject faults into copies of the file, and check that each is noticed.",
+            help="Inject faults into copies of the file, and check that each is detected.",
             section="Verification",
         ),
         option("--report", type=file, metavar="FILE", help="Write an HTML page (bisects).", section="Reporting"),
@@ -67,7 +67,7 @@ def looking(function: Function) -> Function:
 
 
 def naming(function: Function) -> Function:
-    """Add what a file without a recipe is said to hold; the command gets model and what NAMING lists."""
+    """Add the model of a file without a recipe; the command gets model and what NAMING lists."""
     return together(
         option("--model", metavar="NAME", help="The timm model that a file with no recipe holds.", section="Source"),
         option(
@@ -168,9 +168,9 @@ def write_pages(result: VerifyResult, *, report: Path | None, plot: Path | None)
         with staged(report, option="--report") as partial:
             partial.write_text(text, encoding="utf-8")
     if plot is not None:
-        picture = drawing.png(result.diagnosis)
+        plot_png = drawing.png(result.diagnosis)
         with staged(plot, option="--plot") as partial:
-            write_files(partial.parent, {partial.name: picture})
+            write_files(partial.parent, {partial.name: plot_png})
 
 
 def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[AssertionResult]) -> None:

@@ -1,11 +1,11 @@
-"""Passes of onnx_ir and rewrite rules of onnxscript, as passes of nfexport.
+"""Wrap onnx_ir passes and onnxscript rewrite rules as passes of nfexport.
 
-    FILE.py:FuseThings    a subclass of onnx_ir.passes.PassBase, in place or functional; the arguments of its
-                          constructor that have a plain type are its parameters
+    FILE.py:FuseThings    a subclass of onnx_ir.passes.PassBase, in-place or functional; constructor arguments of
+                          a plain type become its parameters
     FILE.py:PASS          an instance of one
     FILE.py:RULES         an onnxscript RewriteRule or RewriteRuleSet, a class of rules, or a list of rules
 
-They run among the rewrites, and may change anything: what they did is verified like everything else.
+They run in the rewrite stage and may change anything; the result is verified like any other file.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from nfexport.passes.result import PassOutcome
 
 _Work = Callable[["ir.Model", Mapping[str, Any]], int]
-"""Changes a model in place with these parameters, and returns how many places it changed."""
+"""Changes a model in place with the given parameters, and returns the number of changes."""
 
 
 class Adapted(Pass):
-    """Base of the classes that `adapted` makes."""
+    """Base class of the classes that `adapted` creates."""
 
     stage = Stage.REWRITES
     changes = ~Changes.NOTHING
     work: ClassVar[_Work]
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Run what was adapted, in place."""
+        """Run the wrapped pass or rules in place."""
         before = model.graph.num_nodes()
         changed = type(self).work(model, self.params)
         summary = f"{before} nodes became {model.graph.num_nodes()}" if changed else "changed nothing"
@@ -48,9 +48,9 @@ class Adapted(Pass):
 
 
 def adapted(name: str, found: object, module: str) -> type[Pass]:
-    """Return an onnx_ir pass or onnxscript rewrite rules as a pass, which a module names so.
+    """Return a Pass class with this name that wraps an onnx_ir pass or onnxscript rewrite rules from a module.
 
-    Raises InputError for anything else, and for a class whose constructor needs what cannot be written down."""
+    Raises InputError for anything else, and for a class with a required argument that a recipe cannot store."""
     fields: dict[str, tuple[Any, Any]] = {}
     work: _Work
     if isinstance(found, type) and issubclass(found, ir.passes.PassBase):
@@ -106,7 +106,7 @@ def _rewrite(rules: Any, model: ir.Model, params: Mapping[str, Any]) -> int:
 
 
 def _rules(found: object) -> Any:
-    """Return the set of rewrite rules that is meant; None if none is."""
+    """Return the object as a set of rewrite rules; None if it is not one."""
     from onnxscript.rewriter import RewriteRule, RewriteRuleClassBase, RewriteRuleSet
 
     if isinstance(found, RewriteRuleSet):
@@ -122,11 +122,11 @@ def _rules(found: object) -> Any:
 
 
 def _parameters(name: str, cls: type) -> dict[str, tuple[Any, Any]]:
-    """Return the type and the default of each argument of a constructor that a recipe can hold."""
-    constructor: Any = cls.__init__  # type: ignore[misc]  # of the class itself
+    """Return the type and the default of each constructor argument that a recipe can store."""
+    constructor: Any = cls.__init__  # type: ignore[misc]  # the constructor of the class itself
     try:
         hints = typing.get_type_hints(constructor, include_extras=True)
-    except NameError:  # of a type that is imported for type checkers alone
+    except NameError:  # the type is imported under TYPE_CHECKING only
         hints = {}
     found: dict[str, tuple[Any, Any]] = {}
     for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
@@ -137,21 +137,21 @@ def _parameters(name: str, cls: type) -> dict[str, tuple[Any, Any]]:
             found[parameter.name] = (kind, parameter.default)
         elif parameter.default is parameter.empty:
             raise InputError(
-                f"'{name}' cannot be made without '{parameter.name}', whose type a recipe cannot hold",
-                fix="name an instance of it instead: --pass FILE.py:INSTANCE",
+                f"'{name}' requires the argument '{parameter.name}', whose type a recipe cannot store",
+                fix="name an instance instead: --pass FILE.py:INSTANCE",
             )
     return found
 
 
 def _default(value: Any) -> Any:
-    """Return the default of a field: a list or dictionary is copied for each instance."""
+    """Return the default of a field; lists and dictionaries are copied for each instance."""
     if type(value).__hash__ is None:
         return dataclasses.field(default_factory=functools.partial(copy.copy, value))
     return value
 
 
 def _is_plain(kind: Any) -> bool:
-    """Say whether values of the type can be written in JSON."""
+    """Return whether values of the type can be written as JSON."""
     try:
         msgspec.json.schema(kind)
     except TypeError:

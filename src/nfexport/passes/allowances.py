@@ -1,4 +1,4 @@
-"""What a verification may still rely on after some passes, by what they declare."""
+"""What the verifier may still assume after some passes, according to their declarations."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ EVERYTHING = Changes.WEIGHTS | Changes.FACTORS | Changes.INTERFACE | Changes.NUM
 
 
 def keeps_weights(steps: Iterable[PassStep]) -> bool:
-    """Say whether no pass changed a weight of the file other than to fold its standardisation."""
+    """Return whether no pass changed a stored weight, apart from folding weight standardisation."""
     return not Changes.WEIGHTS & changes_of(steps)
 
 
 def moves_factors(steps: Iterable[PassStep]) -> bool:
-    """Say whether tensors of the file may be multiples of the network's own, by constants that were moved."""
+    """Return whether tensors of the file may be constant multiples of the model's, because factors were moved."""
     return bool(Changes.FACTORS & changes_of(steps))
 
 
 def changes_of(steps: Iterable[PassStep]) -> Changes:
-    """Return what the steps may change, all together.
+    """Return the union of what the steps may change.
 
-    A pass that is not available is taken at what its origin recorded; one without a record may change everything."""
+    For a pass that is not installed the recorded origin counts; without one, the pass may change everything."""
     found = Changes.NOTHING
     for step in steps:
         found |= _changes(step)
@@ -35,7 +35,7 @@ def changes_of(steps: Iterable[PassStep]) -> Changes:
 
 def _changes(step: PassStep) -> Changes:
     if step.name == QUANTIZE:
-        # a verification of int8 has a rule of its own
+        # int8 files have their own verification rule
         return Changes.NOTHING
     try:
         return registry.get(step.name).from_params(step.params).what_changes()

@@ -1,4 +1,4 @@
-"""What a graph pass is: one class in one file, which declares all that others must know of it.
+"""The base class of graph passes: one class in one file, which declares everything the rest of nfexport needs.
 
     class FoldWeightStandardisation(Pass):
         name = "fold-ws"
@@ -9,12 +9,12 @@
 
         def call(self, model): ...
 
-Annotated fields are the pass's parameters: they are the arguments of the class, and the `params` of its step in a
-recipe, validated by their types. The order of passes, the command line, the keyword arguments, the ledger and the
-verifier's allowances are made from these declarations (registry.py, plan.py, ledger.py, allowances.py).
+Annotated fields are the parameters of the pass: arguments of the class, and the `params` of its step in a recipe,
+validated by type. The order of the passes, the command line, the keyword arguments, the ledger and the verifier's
+allowances all derive from these declarations (registry.py, plan.py, ledger.py, allowances.py).
 
-A pass is an onnx_ir InPlacePass: it can stand in an onnx_ir Sequential, and onnx_ir's passes and onnxscript's rewrite
-rules can stand among ours (adapter.py).
+A pass is an onnx_ir InPlacePass, so it can be part of an onnx_ir Sequential. Conversely, onnx_ir passes and
+onnxscript rewrite rules can be used as nfexport passes (adapter.py).
 """
 
 from __future__ import annotations
@@ -41,33 +41,33 @@ if TYPE_CHECKING:
 
     _InPlacePass = ir.passes.InPlacePass
 else:
-    # importing onnx_ir takes half a second, and declarations are read for a help page: see Pass.__new__
+    # importing onnx_ir takes half a second, which a help page should not cost: see Pass.__new__
     _InPlacePass = object
 
     def dataclass_transform(**_: Any) -> Any:
-        """Stand for the marker that type checkers read."""
+        """Stand in for the decorator that type checkers read."""
         return lambda cls: cls
 
 
 class Stage(enum.IntEnum):
-    """When a pass runs; within a stage `after` and `before` decide."""
+    """When a pass runs; `after` and `before` decide the order within a stage."""
 
     CLEANUP = 0
-    """Constants and shapes, which the others ask for."""
+    """Constants and shapes, which later stages depend on."""
     FOLDS = 1
     REWRITES = 2
-    """Of weights that no later pass changes."""
+    """Rewrites of weights that no later pass changes."""
     FRONT = 3
-    """In front of the network: each goes in front of what is there."""
+    """Preprocessing in front of the network; each pass inserts its nodes before those already there."""
     INTERFACE = 4
     OPSET = 5
-    """Last of those that write float32 operators: the opset is final from here on."""
+    """The last stage that writes float32 operators; the opset is final afterwards."""
     PRECISION = 6
     FINISH = 7
 
 
 class Bundle(enum.Enum):
-    """What asks for a pass without naming it."""
+    """What enables a pass without naming it."""
 
     EXPORT = "every export"
     SURGERY = "every surgery"
@@ -75,26 +75,26 @@ class Bundle(enum.Enum):
 
 
 class Changes(enum.Flag):
-    """What a pass may change; the verifier compares no more of a file than its passes leave."""
+    """What a pass may change; the verifier skips the comparisons that this makes meaningless."""
 
     NOTHING = 0
     WEIGHTS = enum.auto()
-    """Stored weights are not the model's own (beyond the folding of weight standardisation)."""
+    """Stored weights differ from the model's, apart from folded weight standardisation."""
     FACTORS = enum.auto()
-    """Tensors inside the graph may be multiples of the network's."""
+    """Tensors inside the graph may be constant multiples of the model's."""
     INTERFACE = enum.auto()
-    """Inputs or outputs: names, types, shapes or meaning."""
+    """Names, types, shapes or meaning of inputs or outputs."""
     NUMBERS = enum.auto()
-    """Outputs beyond rounding in float32."""
+    """Outputs differ by more than float32 rounding."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks for, and what is known where the passes will run.
+    """The options that a user passed, and the context in which the passes will run.
 
-    values holds the options that were given, by keyword. network is the preprocessing that the network was trained
-    with, None if unknown; channels the number of input channels; opset that of the finished file, None for the one
-    it has; outputs what an export gives. planned are the passes chosen so far, which run earlier."""
+    values maps keywords to the options that were given. network is the preprocessing that the network was trained
+    with, None if unknown; channels is the number of input channels; opset is that of the finished file, None to keep
+    the present one; outputs are those of an export. planned are the passes selected so far, which run earlier."""
 
     command: typing.Literal["export", "surgery"]
     values: Mapping[str, Any]
@@ -105,19 +105,19 @@ class Request:
     planned: Mapping[str, Pass] = dataclasses.field(default_factory=dict)
 
     def get(self, keyword: str, default: Any = None) -> Any:
-        """Return the value of an option, or the default where it was not given."""
+        """Return the value of an option, or the default if it was not given."""
         value = self.values.get(keyword)
         return default if value is None else value
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Pass(_InPlacePass):
-    """Base of every graph pass. Subclasses become frozen dataclasses with keyword-only fields.
+    """Base class of every graph pass. Subclasses become frozen dataclasses with keyword-only fields.
 
-    name is that of the file, with hyphens. after names passes of the same stage that run earlier, before those that
-    run later, again_after those after which the pass runs a second time. In surgery, where few passes run unasked,
-    brings names passes that must have run before this one, and declines those that may not be brought beside it.
-    already says what a file with this step in front of its network does ('normalises its images')."""
+    name is the file name, with hyphens. after lists passes of the same stage that run earlier, before those that run
+    later, again_after those after which the pass runs a second time. Surgery runs few passes by default; there,
+    brings lists passes that must run before this one, and declines those that must not be added together with it.
+    already describes a file that has this step in front of its network ('normalises its images')."""
 
     name: ClassVar[str]
     stage: ClassVar[Stage] = Stage.REWRITES
@@ -138,57 +138,58 @@ class Pass(_InPlacePass):
             dataclasses.dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
 
     def __new__(cls, *positional: Any, **parameters: Any) -> Self:
-        """Return an instance that is an onnx_ir InPlacePass; the class itself is not one, so that it can be declared
-        without importing onnx_ir."""
+        """Return an instance that is an onnx_ir InPlacePass.
+
+        The class itself is not one, so that a pass can be declared without importing onnx_ir."""
         if (positional or parameters) and not _fields(cls):
             raise TypeError(f"{cls.__name__} takes no parameters")
         return typing.cast("Self", object.__new__(_on_onnx_ir(cls)))
 
     def __call__(self, model: Any, /) -> PassOutcome:
-        """Run requires, call and ensures on an onnx_ir.Model, or on what another pass returned.
+        """Run requires, call and ensures on an onnx_ir.Model, or on the result of another pass.
 
-        Raises PassError from any of the three, with the model half done only if call raised it."""
+        Raises PassError from any of the three; the model is partly changed only if call raised it."""
         try:
-            return super().__call__(model)  # type: ignore[return-value]  # call returns one
+            return super().__call__(model)  # type: ignore[return-value]  # call returns a PassOutcome
         except NfexportError:
             raise
         except Exception as error:
-            cause = error.__cause__ or error  # what requires and ensures raise comes as the cause of onnx_ir's error
+            cause = error.__cause__ or error  # onnx_ir wraps errors from requires and ensures
             if isinstance(cause, NfexportError):
                 raise cause from None
             if type(self).__module__.startswith("nfexport."):
                 raise
             raise PassError(
                 f"the pass '{self.name}' failed ({type(cause).__name__}: {cause})",
-                fix="leave it out, or mend the code that it is made of",
+                fix="leave the pass out, or fix its code",
             ) from error
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.params.items())})"
 
     def apply(self, model: ir.Model) -> PassReport:
-        """Run on a model in place, and return what was done."""
+        """Run the pass on a model in place, and return its report."""
         return self(model).report
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters by name."""
+        """The parameters, by name."""
         return {field.name: getattr(self, field.name) for field in _fields(type(self))}
 
     def what_changes(self) -> Changes:
-        """Return what this pass may change with its parameters; `changes` unless a subclass knows better."""
+        """Return what this pass may change with its parameters; `changes` unless overridden."""
         return self.changes
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Return the pass with the parameters of a recipe's step.
 
-        Raises RecipeError for a parameter that is unknown, missing, of another type or out of range."""
+        Raises RecipeError for a parameter that is unknown, missing, of the wrong type or out of range."""
         return cls(**cls.checked_params(params))
 
     @classmethod
     def checked_params(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters of a recipe's step, validated, without making the pass, which needs onnx_ir.
+        """Return the validated parameters of a recipe's step, without creating the pass, which needs onnx_ir.
 
         Raises RecipeError as from_params does."""
         try:
@@ -201,20 +202,20 @@ class Pass(_InPlacePass):
 
     @classmethod
     def asked(cls, request: Request) -> Self | None:
-        """Return the pass that the options ask for, or None.
+        """Return the pass as the options request it, or None if they do not.
 
-        Here: a pass without parameters, if the value of its first option is true. Raises RecipeError for options that
-        contradict each other, or the network."""
+        The default is a pass without parameters, if its first option is true. Raises RecipeError for options that
+        contradict each other or the network."""
         return cls() if cls.options and request.get(cls.options[0].keyword) is True else None
 
     @classmethod
     def headline(cls) -> str:
-        """Return the first paragraph of the class's docstring, in one line."""
+        """Return the first paragraph of the class's docstring on one line."""
         return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
 
     @classmethod
     def fields(cls) -> tuple[dataclasses.Field[Any], ...]:
-        """Return the parameters that the class declares."""
+        """Return the fields of the parameters that the class declares."""
         return _fields(cls)
 
     def done(
@@ -226,8 +227,8 @@ class Pass(_InPlacePass):
         facts: Mapping[str, Any] | None = None,
         left_alone: Mapping[str, str] | None = None,
     ) -> PassOutcome:
-        """Return what `call` has to: how many places changed, one sentence, the facts behind it, and the names of
-        nodes that were left alone, with the reason for each."""
+        """Return the result of `call`: the number of changes, a one-sentence summary, the facts behind it, and the
+        nodes that were left unchanged, each with the reason."""
         from nfexport.passes.result import PassOutcome
 
         report = PassReport(
@@ -238,7 +239,7 @@ class Pass(_InPlacePass):
     def rewrote(
         self, model: ir.Model, nodes: Sequence[str], work: str, left_alone: Mapping[str, str] | None = None
     ) -> PassOutcome:
-        """Return the result of a pass that rewrote these nodes; work says what was done to so many of them."""
+        """Return the result of a pass that rewrote these nodes; work follows their number in the summary."""
         facts = {"nodes": list(nodes)}
         return self.done(
             model, changed=len(nodes), summary=f"{len(nodes)} {work}", facts=facts, left_alone=left_alone
@@ -256,13 +257,13 @@ def _on_onnx_ir(cls: type[Pass]) -> type[Pass]:
 
 
 def _fields(cls: type[Pass]) -> tuple[dataclasses.Field[Any], ...]:
-    # a pass without parameters is spared the making of a dataclass
+    # a pass without parameters does not need a dataclass
     return dataclasses.fields(typing.cast("Any", cls)) if hasattr(cls, "__dataclass_fields__") else ()
 
 
 @functools.cache
 def _schema(cls: type[Pass]) -> type[msgspec.Struct]:
-    """Return the type that the parameters of a pass are validated against."""
+    """Return the type against which the parameters of a pass are validated."""
     hints = typing.get_type_hints(cls, include_extras=True) if _fields(cls) else {}
     fields: list[Any] = []
     for field in _fields(cls):

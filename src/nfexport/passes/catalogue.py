@@ -1,4 +1,4 @@
-"""What the passes declare, as plain values and as a table."""
+"""Describe the passes as plain values and as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nfexport.passes.base import Changes, Pass
 
 
 def describe(cls: type[Pass]) -> dict[str, Any]:
-    """Return what a pass declares, as plain values for JSON."""
+    """Return the declarations of a pass as plain values for JSON."""
     origin = "nfexport" if registry.is_built_in(cls) else f"{cls.__module__}:{cls.__qualname__}"
     return {
         "name": cls.name,
@@ -26,7 +26,7 @@ def describe(cls: type[Pass]) -> dict[str, Any]:
 
 
 def markdown(classes: Sequence[type[Pass]]) -> str:
-    """Return the table of docs/passes: one row a pass, in the order in which they run."""
+    """Return the table of docs/passes: one row per pass, in execution order."""
     lines = ["| pass | what it does | option | implied by | may change |", "|---|---|---|---|---|"]
     for entry in map(describe, classes):
         cells = (

@@ -1,4 +1,4 @@
-"""Find the graph passes: ours by their files, those of other packages by their entry points.
+"""Find the graph passes: nfexport's own by file, those of other packages by entry point.
 
 A module of a stage's folder (passes/folds/fold_ws.py) is a pass; what passes of a stage share is in folders below. A
 pass is imported when it is asked for by name; the order of all of them is worked out from what they declare.
@@ -88,9 +88,9 @@ def load_file(reference: str) -> type[Pass]:
     file, _, attribute = reference.rpartition(":")
     path = Path(file)
     if not file or not attribute or path.suffix != ".py":
-        raise InputError(f"'{reference}' names no pass", fix="pass --pass FILE.py:Class")
+        raise InputError(f"'{reference}' does not name a pass", fix="pass --pass FILE.py:Class")
     if not path.is_file():
-        raise InputError(f"'{path}' is not there", fix="name the file that holds the pass: --pass FILE.py:Class")
+        raise InputError(f"'{path}' does not exist", fix="name the file that holds the pass: --pass FILE.py:Class")
     # two files of one name are two modules, and one file is the same module wherever it lies
     module_name = f"nfexport_pass_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -103,7 +103,7 @@ def load_file(reference: str) -> type[Pass]:
     except Exception as error:
         del sys.modules[module_name]
         raise InputError(
-            f"'{path}' cannot be imported ({type(error).__name__}: {error})", fix="mend the file"
+            f"'{path}' cannot be imported ({type(error).__name__}: {error})", fix="fix the file"
         ) from error
     if not hasattr(module, attribute):
         raise InputError(f"'{path}' has no '{attribute}'", fix="name a class that the file defines")

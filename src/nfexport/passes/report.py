@@ -1,4 +1,4 @@
-"""What a graph pass says of its work."""
+"""The report of a graph pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PassReport:
-    """What one pass did: how many places it changed, one sentence, and the facts behind it.
+    """What one pass did: the number of changes, a one-sentence summary, and the facts behind it.
 
     left_alone maps the name of a node to the reason why the pass did not touch it.
     """

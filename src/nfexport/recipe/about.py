@@ -1,4 +1,4 @@
-"""What people say of a model, and what was measured of a file: entries of metadata_props beside the recipe.
+"""Published facts about a model and measured results of a file: metadata_props entries next to the recipe.
 
     nfexport.about        title, summary, preset, licence, citations, and the accuracy that is claimed
     nfexport.evaluation   the accuracy that `nfexport evaluate --record` measured
@@ -37,7 +37,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a preset, or timm's configuration of trained weights, says of a model.
+    """Facts about a model from a preset or from timm's configuration of trained weights.
 
     preset and form ('original' or 'converted') name where the interface comes from. licence is an SPDX
     identifier; citations are BibTeX entries or addresses; claimed is the accuracy that others published."""
@@ -59,7 +59,7 @@ def write_about(about: About) -> dict[str, str]:
 
 
 def read_about(metadata: Mapping[str, str]) -> About | None:
-    """Return what a file's metadata says of its model, or None. Raises RecipeError if it cannot be read."""
+    """Return the facts about the model in a file's metadata, or None. Raises RecipeError if they cannot be read."""
     return _read(metadata, ABOUT_KEY, About)
 
 
@@ -69,7 +69,7 @@ def write_evaluation(accuracy: Accuracy) -> dict[str, str]:
 
 
 def read_evaluation(metadata: Mapping[str, str]) -> Accuracy | None:
-    """Return the accuracy that was measured of this file, or None. Raises RecipeError if it cannot be read."""
+    """Return the measured accuracy of this file, or None. Raises RecipeError if it cannot be read."""
     return _read(metadata, EVALUATION_KEY, Accuracy)
 
 

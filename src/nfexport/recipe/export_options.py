@@ -1,4 +1,4 @@
-"""What is asked of an export: where the model comes from, and what the file shall be.
+"""The options of an export: where the model comes from, and what the file looks like.
 
 Each field declares its option; the command line and the keyword arguments are made from them. Options of graph passes
 are declared by the passes themselves, and are kept here by their keywords.
@@ -18,7 +18,7 @@ from nfexport.recipe.option import Option
 from nfexport.recipe.validation import Above0, Finite, Natural, Pixels, Positive
 
 Asked = Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]
-"""What a file can be asked to return."""
+"""The kinds of output that a file can return."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,7 +81,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a file shall be.
+    """The options that describe the exported file.
 
     passes holds the options of graph passes, by keyword ({'fold_ws': True}), to_options those of the format that `to`
     names ({'ir_precision': 'fp16'}); extra_passes the passes that were asked
@@ -91,7 +91,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     opset: Annotated[
         int,
         Option(
-            flag="--opset", kind="integer", help="ONNX opset of the file, exactly; from 9 on.", commands=("export",)
+            flag="--opset", kind="integer", help="Exact ONNX opset of the file, 9 or later.", commands=("export",)
         ),
     ] = DEFAULT_OPSET
     exporter: Annotated[
@@ -100,7 +100,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             flag="--exporter",
             kind="choice",
             choices=("auto", "torchscript", "dynamo"),
-            help="torch's exporter; auto uses TorchScript up to opset 17 and dynamo from 18 on.",
+            help="PyTorch's exporter; auto uses TorchScript up to opset 17 and dynamo from 18 on.",
             commands=("export",),
         ),
     ] = "auto"
@@ -200,7 +200,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Option(
             flag="--std",
             kind="numbers",
-            help="Standard deviation that it was trained with, in the unit of --mean.",
+            help="Standard deviation that the network was trained with, in the unit of --mean.",
             default_text="the model's",
             section="Preprocessing",
         ),
@@ -210,7 +210,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Option(
             flag="--crop-pct",
             kind="number",
-            help="Share of the resized image that the crop keeps.",
+            help="Fraction of the resized image that the crop keeps.",
             default_text="timm's",
             section="Preprocessing",
             commands=("export",),
@@ -264,7 +264,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SurgeryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is asked of a surgery: the fields of ExportOptions that any graph has."""
+    """The options of a surgery: the fields of ExportOptions that apply to any graph."""
 
     optimize: bool = False
     extra_passes: Mapping[str, Mapping[str, Any]] = {}

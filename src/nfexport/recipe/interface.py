@@ -1,7 +1,7 @@
-"""What graph passes make of a file's interface: what its caller still has to do, and what it computes in.
+"""How graph passes change a file's interface: the preprocessing left to its caller, and the precision.
 
 Standard library only. The passes in front of a network run in a fixed order (see nfexport.passes), from the
-network outwards: normalize, channels, resize, input-form. What surgery adds later stands in front of them.
+network outwards: normalize, channels, resize, input-form. Surgery adds its steps in front of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def steps_in_front(steps: Iterable[PassStep]) -> tuple[PassStep, ...]:
 
 
 def precision(recipe: Recipe) -> str:
-    """Return what the file computes in: 'float32', 'fp16', 'fp16-weights' or 'int8'."""
+    """Return the precision of the file: 'float32', 'fp16', 'fp16-weights' or 'int8'."""
     steps = recipe.steps
     forms = [step.params["form"] for step in steps if step.name in ("precision", "quantize")]
     return str(forms[-1]) if forms else "float32"

@@ -1,4 +1,4 @@
-"""What nfexport keeps in the metadata_props of an ONNX file: its recipe, and what its external data must be."""
+"""The metadata_props entries of nfexport in an ONNX file: the recipe, and the digest of the external data."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def unchecked_recipe(metadata: Mapping[str, str]) -> Recipe | None:
 
 
 def write_external_record(record: ExternalRecord) -> dict[str, str]:
-    """Return the entry that tells what the file with the weights has to be."""
+    """Return the entry that identifies the file with the weights."""
     return {EXTERNAL_KEY: canonical(record)}
 
 
 def read_external_record(metadata: Mapping[str, str]) -> ExternalRecord | None:
-    """Return what a file's metadata tells of its external data; None if it tells nothing.
+    """Return the record of the external data in a file's metadata; None if there is none.
 
     Raises OnnxFileError if the entry cannot be read."""
     text = metadata.get(EXTERNAL_KEY)

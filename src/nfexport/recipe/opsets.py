@@ -1,4 +1,4 @@
-"""Which opsets can be asked for: those that the installed onnx and onnxruntime share, from 9 on."""
+"""The available opsets: those that the installed onnx and onnxruntime share, from 9 on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def newest_opset() -> int:
 
 
 def check_opset(opset: int) -> int:
-    """Return the opset, or raise RecipeError with the range that can be had."""
+    """Return the opset, or raise RecipeError with the available range."""
     newest = newest_opset()
     if not OLDEST_OPSET <= opset <= newest:
         raise RecipeError(

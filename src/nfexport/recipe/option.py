@@ -1,4 +1,4 @@
-"""What an option is: declared once, beside the field or the pass that it belongs to.
+"""The declaration of an option: written once, next to the field or the pass that it belongs to.
 
 The command line, the keyword arguments, the recipe and the commands on a model card are made from these values.
 """

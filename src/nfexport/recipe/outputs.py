@@ -1,4 +1,4 @@
-"""Which outputs a network has to return itself, and which follow from its logits."""
+"""The outputs that the network itself returns, as opposed to those computed from its logits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nfexport.recipe.recipe import SCORES, Output
 
 
 def traced_outputs(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Return what the network itself has to return for these outputs."""
+    """Return the outputs that the network itself has to return."""
     direct = tuple(output for output in outputs if output.kind not in SCORES)
     if len(direct) == len(outputs) or any(output.kind == "logits" for output in direct):
         return direct

@@ -1,4 +1,4 @@
-"""The step that a quantisation leaves in a recipe."""
+"""The step that records a quantisation in a recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class QuantizeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a file was made int8, and what that cost.
+    """How a file was quantised to int8, and the resulting error.
 
     kept names the layers that stay in float; error is the largest rms error relative to an output's range, bound what
     a verification allows; graph_sha256 is the digest of the int8 graph."""

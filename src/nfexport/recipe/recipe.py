@@ -2,8 +2,8 @@
 
     recipe = source + options + operations,  and what they resolved to when the file was written
 
-It can be executed again: nfexport.export(recipe), nfexport.rebuild(file). It holds no time, no path and no host name:
-two people with the same recipe and the same weights write the same bytes. Importing this costs next to nothing.
+It can be executed again: nfexport.export(recipe), nfexport.rebuild(file). It holds no time, path or host name, so the
+same recipe and the same weights always give the same bytes. Importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ WeightsKind = Literal["seeded", "pretrained", "checkpoint"]
 OutputKind = Literal["logits", "probs", "topk-values", "topk-indices", "features", "embedding", "embedding-unpooled"]
 
 SCORES: tuple[OutputKind, ...] = ("probs", "topk-values", "topk-indices")
-"""The outputs that follow from the logits, by operators behind the network."""
+"""The outputs that operators after the network compute from the logits."""
 
 CropMode = Literal["center", "squash", "border", "none"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "none"]
-"""timm's words; 'none' where the file accepts images of any size."""
+"""timm's crop modes; 'none' if the file accepts images of any size."""
 
 WHAT = "the recipe"
 
@@ -48,7 +48,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tag: str | None = None
 
     def describe(self) -> str:
-        """Return it in plain words, for a report."""
+        """Return a description for a report."""
         if self.kind == "seeded":
             return f"seeded (seed {self.seed}), untrained; add --pretrained for trained ones"
         if self.kind == "pretrained":
@@ -57,7 +57,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the caller does to an image before it enters the file; timm's evaluation transform.
+    """The preprocessing of an image before it enters the file; timm's evaluation transform.
 
         x[c] = (low + (high − low) · pixel[c] − mean[c]) / std[c],  value_range = (low, high), pixel in [0, 1]
 
@@ -77,7 +77,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where the code of a pass comes from that is not one of nfexport's, and what it says that it may change.
+    """Where the code of a third-party pass comes from, and what the pass declares that it may change.
 
     name is 'module:Class', sha256 that of the file that defines it; package and version are there if it is
     installed."""
@@ -109,7 +109,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What was done to the finished file: a surgery or a quantisation.
+    """An operation on the finished file: a surgery or a quantisation.
 
     options are those that were asked for, by keyword; steps are the passes that ran, in order."""
 
@@ -161,7 +161,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def steps(self) -> tuple[PassStep, ...]:
-        """Every step that made the file what it is."""
+        """Every step from the traced graph to the file, in order."""
         return (*self.passes, *self.surgery)
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Read what to_json wrote.
+        """Read the result of to_json.
 
         Raises RecipeError if the text is not a recipe, is of another format, or has a field that is unknown, missing,
         of another type, out of range, or holds control characters or markup."""

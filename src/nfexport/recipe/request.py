@@ -1,4 +1,4 @@
-"""A recipe as people write it: what is asked for, before anything is resolved."""
+"""A recipe as users write it: the requested options, before anything is resolved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nfexport.recipe.recipe import Operation, Recipe
 
 
 class RecipeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The part of a recipe that is asked for: an export, and what is done to the finished file afterwards."""
+    """The requested part of a recipe: an export, and the operations on the finished file."""
 
     source: Source
     options: ExportOptions = ExportOptions()
@@ -17,5 +17,5 @@ class RecipeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @classmethod
     def of(cls, recipe: Recipe) -> RecipeRequest:
-        """Return what was asked for when a file was written."""
+        """Return the request from which a file was written."""
         return cls(source=recipe.source, options=recipe.options, operations=recipe.operations)

@@ -27,8 +27,8 @@ def statistics(mean: Sequence[float], std: Sequence[float], *, channels: int | N
     """Return the statistics for pixels in 0..1, whichever unit they are in.
 
     ImageNet's are quoted in either: 0.485 ± 0.229 for pixels in 0..1 is 123.675 ± 58.395 for pixels in 0..255. A
-    number above 1 tells that it is 0..255, since no image has a mean above its own range.
-    Raises RecipeError for numbers that are of neither unit, of both, or not one a channel."""
+    number above 1 means 0..255, since no image has a mean above its own range.
+    Raises RecipeError for numbers that fit neither unit, that mix both, or that are not one per channel."""
     if len(mean) != len(std):
         raise RecipeError(
             f"--mean has {len(mean)} numbers and --std has {len(std)}", fix="pass one number per channel in each"
@@ -45,7 +45,7 @@ def statistics(mean: Sequence[float], std: Sequence[float], *, channels: int | N
         )
     if min(std) <= 0:
         raise RecipeError(
-            f"--std has the number {min(std):g}, and a standard deviation is above 0", fix="pass another --std"
+            f"--std contains {min(std):g}, but a standard deviation must be above 0", fix="pass numbers above 0"
         )
     unit = BYTE if max(numbers) > 1 else 1.0
     if unit == BYTE and 0 < max(mean) <= 1:

@@ -1,4 +1,4 @@
-"""Read values from text that others wrote: field by field, by their types, with one sentence for the first fault.
+"""Read typed values from untrusted text; the first fault is reported in one sentence.
 
 Strings from a file are data. None of them reaches a program, a shell line, a path or a terminal with control
 characters or markup in it, since such a text is refused as a whole.
@@ -61,7 +61,7 @@ def parse_toml(text: str, what: str) -> Any:
     try:
         raw = msgspec.toml.decode(text)
     except (msgspec.DecodeError, ValueError) as error:
-        raise RecipeError(f"{what} is not TOML ({error})", fix="mend the line it names") from error
+        raise RecipeError(f"{what} is not TOML ({error})", fix="correct that line") from error
     except RecursionError:
         raise _too_deep(what) from None
     check_strings(raw, what)

@@ -1,1 +1,1 @@
-"""The orchestrators, where stages meet: export, surgery, verify, rebuild, preset, golden."""
+"""The workflows that combine the stages: export, surgery, verify, rebuild, preset, golden."""

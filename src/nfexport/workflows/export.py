@@ -1,8 +1,8 @@
-"""The spine: where the stages meet.
+"""Export a model: run the stages one after the other.
 
     request ─sources▶ torch model ─tracing▶ graph ─passes▶ graph ─graph▶ file ─verification▶ report
 
-Stages do not know of each other; this file hands the result of one to the next.
+The stages are independent of each other; this module passes the result of one to the next.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _request(model: str | Recipe | RecipeRequest, keywords: dict[str, Any]) -> R
 
 
 def _check(request: RecipeRequest, target: Path, quantize: Int8 | None) -> None:
-    """Raise, before any long work is done, for what contradicts itself or cannot be written."""
+    """Raise, before any expensive work, if options contradict each other or the output cannot be written."""
     options = request.options
     check_target(target)
     check_opset(options.opset)
@@ -128,7 +128,7 @@ def _check(request: RecipeRequest, target: Path, quantize: Int8 | None) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Planned:
-    """What the file returns, what the network itself has to return for that, and the passes."""
+    """The outputs of the file, the outputs that the network itself has to return, and the passes."""
 
     outputs: tuple[Output, ...]
     traced: tuple[Output, ...]
@@ -136,7 +136,7 @@ class _Planned:
 
 
 class _Export:
-    """One export, from a checked request to a file that has its name."""
+    """One export, from a validated request to the finished file."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _Export:
         return self.write(graph, recipe, loaded, reports)
 
     def load(self) -> LoadedModel:
-        """Return the model, with what the user knows better than timm's configuration."""
+        """Return the model, with the user's corrections to timm's configuration."""
         from nfexport import sources
         from nfexport.sources.model import accepted_sizes
         from nfexport.sources.model.spec import ModelSpec
@@ -212,7 +212,7 @@ class _Export:
         )
         values = dict(options.passes)
         if self.quantize is not None:
-            # the gates compute in int8 as convolutions only
+            # ONNX Runtime computes the gates in int8 only as convolutions
             values.setdefault("multiply_gates", False)
         request = Request(
             command="export",
@@ -253,12 +253,12 @@ class _Export:
             )
 
     def recipe(self, loaded: LoadedModel, planned: _Planned, exporter: Exporter) -> Recipe:
-        """Return what determines the file."""
+        """Return the recipe of the file."""
         steps = tuple(step_of(item) for item in planned.passes)
         names = self.options.passes.get("rename") or {}
         return Recipe(
             source=replace(self.source, checkpoint=None),
-            # where the weights are stored, and other forms of the file, are not what the file is
+            # the storage of the weights and additional formats do not affect the graph
             options=replace(self.options, external_data=None, to=other_format.ONNX, to_options={}),
             architecture=loaded.architecture,
             weights=loaded.weights,
@@ -280,7 +280,7 @@ class _Export:
     def write(
         self, graph: ir.Model, recipe: Recipe, loaded: LoadedModel, reports: Sequence[PassReport]
     ) -> ExportResult:
-        """Write, check, verify and convert, and give the file its name."""
+        """Write, check, verify and convert the file, and move it to its final name."""
         report, other, int8 = None, None, None
         with staged_model(self.target) as partial:
             with self.stages.stage("write"):
@@ -320,9 +320,9 @@ class _Export:
 
 
 def own_preprocessing(loaded: LoadedModel, options: ExportOptions) -> Preprocessing:
-    """Return the preprocessing of a model, with what the options say better than timm's configuration.
+    """Return the preprocessing of a model; options override timm's configuration.
 
-    Raises RecipeError if no image can be prepared like that."""
+    Raises RecipeError if no image can be prepared in this way."""
     from nfexport.sources.timm.image_sizes import checked
 
     own: dict[str, Any] = {
@@ -374,7 +374,7 @@ def _trace_and_pass(
 
 
 def _check_file(path: Path) -> None:
-    """Let onnx's own checker judge the file, shapes included."""
+    """Run onnx's checker on the file, with shape inference."""
     from nfexport.graph.checker import refusal
 
     if (reason := refusal(path)) is not None:

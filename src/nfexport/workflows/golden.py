@@ -1,4 +1,4 @@
-"""Record a golden: verify the file, and keep what PyTorch gave."""
+"""Record a golden: verify the file, and store PyTorch's results."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def record_again(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> GoldenResult:
-    """Replace a golden by one of the file as it is now, with the seed and in the form of the old one.
+    """Replace a golden by a new recording of the current file, with the same seed and form.
 
-    Raises what record_golden does; the old one stays then."""
+    Raises what record_golden does; the old golden is kept in that case."""
     manifest = read_manifest(folder)
     return record_golden(
         file,

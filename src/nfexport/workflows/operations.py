@@ -1,4 +1,4 @@
-"""Do again what was done to a finished file: surgeries and a quantisation, one after the other."""
+"""Repeat the operations on a finished file: surgeries and a quantisation, one after the other."""
 
 from __future__ import annotations
 

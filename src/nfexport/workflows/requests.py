@@ -1,4 +1,4 @@
-"""From keyword arguments, or a file, to what is asked for: validated, and complete."""
+"""Turn keyword arguments or a recipe file into a complete, validated request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIX = "see 'nfexport export --help' for the options and their values"
 
 
 def export_request(model: str, keywords: Mapping[str, Any], what: str = "the export") -> RecipeRequest:
-    """Return what an export is asked for, by the keywords of Source, ExportOptions and the graph passes.
+    """Return the request for an export from the keywords of Source, ExportOptions and the graph passes.
 
     None stands for an option that was not given. Raises RecipeError for a keyword that is unknown, or a value of
     another type or out of range."""
@@ -40,12 +40,12 @@ def export_request(model: str, keywords: Mapping[str, Any], what: str = "the exp
 
 
 def surgery_options(keywords: Mapping[str, Any], what: str = "the surgery") -> SurgeryOptions:
-    """Return what a surgery is asked for; see export_request."""
+    """Return the options of a surgery; see export_request."""
     return _options(keywords, SurgeryOptions, "surgery", what)
 
 
 def read_request(path: Path) -> RecipeRequest:
-    """Return what a recipe asks for: the one inside an .onnx file, or a .json or .toml file.
+    """Return the request in a recipe: the one inside an .onnx file, or a .json or .toml file.
 
     A .toml or .json file that people write has the keywords of nfexport.export, and `model`:
 

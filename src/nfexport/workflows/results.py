@@ -1,4 +1,4 @@
-"""What an export and a verification return, as values: for a program as JSON."""
+"""The results of an export and a verification, as values that can be written as JSON."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class VerifyResult:
 
 
 def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
-    """Say where the file's outside is not what its recipe tells."""
+    """Return where the file's interface does not match its recipe."""
     claims: list[tuple[str, Any, Any]] = [
         ("opset", recipe.opset, facts.opset_imports.get("")),
         ("inputs", [recipe.input_name], [tensor.name for tensor in facts.inputs]),

@@ -1,4 +1,4 @@
-"""What a file is compared with: the model of its recipe, or for a file without one the model that a user names."""
+"""The model that a file is compared with: that of its recipe or, without one, the model that a user names."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from nfexport.sources import LoadedModel
 
 MOST_CHANNELS = 4
-"""Of an image: an axis that is longer is height or width."""
+"""The largest number of channels of an image; a longer axis is height or width."""
 
 LOGITS = ("logits", "output")
-"""Names that tell the logits among several outputs of one shape."""
+"""Names that identify the logits among several outputs of the same shape."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,8 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
         raise RecipeError(f"'{facts.path}' cannot be {named.name}: {error.problem}", fix=_OTHER) from error
     if channels != loaded.in_channels and isinstance(channels, int):
         raise OnnxFileError(
-            f"'{facts.path}' takes images of {channels} channels, {named.name} of {loaded.in_channels}", fix=_OTHER
+            f"'{facts.path}' takes images with {channels} channels, but {named.name} takes {loaded.in_channels}",
+            fix=_OTHER,
         )
     network = _own_statistics(named, loaded)
     return loaded, ModelUnderTest(
@@ -141,7 +142,7 @@ def _image(facts: FileFacts) -> TensorFacts:
             return entry
     found = ", ".join(f"{entry.name} {entry.dtype} {list(entry.shape or ())}" for entry in facts.inputs) or "none"
     raise OnnxFileError(
-        f"'{facts.path}' has the inputs {found}, where a model of timm takes one image",
+        f"'{facts.path}' has the inputs {found}, but a timm model takes one image",
         fix="cut the file down with 'nfexport surgery', or compare it with recorded answers: "
         f"nfexport golden check '{facts.path}' --golden DIR",
     )
@@ -191,7 +192,7 @@ def _steps_in_front(
 
 
 def _own_statistics(named: NamedModel, loaded: LoadedModel) -> Preprocessing:
-    """Return the model's preprocessing, with the statistics that the user knows better."""
+    """Return the model's preprocessing, with the statistics that the user passed."""
     if named.mean is None and named.std is None:
         return loaded.preprocessing
     if named.mean is None or named.std is None:

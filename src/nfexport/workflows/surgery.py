@@ -1,4 +1,4 @@
-"""Surgery on any ONNX file: read, plan, run with a ledger, write, compare, and only then give it its name."""
+"""Surgery on any ONNX file: read, plan, run the passes, write, compare, and only then move it to its final name."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _check_not_int8(record: Record, options: SurgeryOptions) -> None:
 
 
 def _network(record: Record, options: SurgeryOptions) -> Preprocessing | None:
-    """Return what the file's own input expects: by its recipe, or by what the user knows better."""
+    """Return the preprocessing that the file's input expects, from its recipe or the user's options."""
     known = None
     if record.recipe is not None:
         known = msgspec.structs.replace(record.recipe.preprocessing, dtype="float32", layout="nchw")
@@ -236,7 +236,7 @@ def _planned(model: ir.Model, options: SurgeryOptions, network: Preprocessing | 
     bundles = {Bundle.SURGERY, *([Bundle.OPTIMIZE] if options.optimize else [])}
     passes = plan(request, bundles, extra=options.extra_passes)
     if all(Bundle.SURGERY in item.implied_by for item in passes):
-        raise RecipeError("nothing is asked for", fix="name a pass, such as --fold-ws; see 'nfexport surgery --help'")
+        raise RecipeError("no pass is requested", fix="name a pass, such as --fold-ws; see 'nfexport surgery --help'")
     return passes
 
 
@@ -282,7 +282,7 @@ class _Comparing:
 
 
 def _check_not_normalised(model: ir.Model, record: Record, in_front: Sequence[PassStep]) -> None:
-    """Raise PassError if a file that tells nothing of itself starts as one that normalises its input."""
+    """Raise PassError if a file without a record of its passes seems to normalise its input."""
     from nfexport.passes.front.preprocessing.first_convolutions import per_channel_nodes
     from nfexport.passes.front.preprocessing.graph_head import find_head
 
@@ -297,7 +297,7 @@ def _check_not_normalised(model: ir.Model, record: Record, in_front: Sequence[Pa
 
 
 def _check(model: Model) -> None:
-    """Let onnx's own checker read the outcome, shapes included."""
+    """Run onnx's checker on the result, with shape inference."""
     import onnx
 
     from nfexport.graph.checker import refusal

@@ -1,6 +1,6 @@
-"""What a file tells of the passes that made it, and what it tells after some more.
+"""The record of applied passes in a file's metadata, and its update after a surgery.
 
-A file of nfexport's carries its recipe; a file of others gets the list of operations under `nfexport.surgery`.
+A file from nfexport has a recipe; any other file gets a list of operations under `nfexport.surgery`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SURGERY_KEY = "nfexport.surgery"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """recipe is None for a file of others, operations are those that surgery did to it before."""
+    """The recipe, None for a file from another producer, and the earlier surgery operations on such a file."""
 
     recipe: Recipe | None
     operations: tuple[Operation, ...]
@@ -38,7 +38,7 @@ class Record:
 
 
 def read_record(metadata: Mapping[str, str]) -> Record:
-    """Return what a file's metadata tells. Raises RecipeError if it cannot be read, or was changed."""
+    """Return the record in a file's metadata. Raises RecipeError if it cannot be read, or was changed."""
     recipe = read_recipe(metadata)
     what = f"the file's record of earlier surgery ('{SURGERY_KEY}')"
     raw = parse_json(metadata.get(SURGERY_KEY, "[]"), what)

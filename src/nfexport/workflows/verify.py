@@ -1,4 +1,4 @@
-"""The way of a verification, from a file to what was found.
+"""How a verification works, from the file to the result.
 
 file ─inspection▶ recipe ─models▶ torch model ─verification▶ reports ─diagnosis▶ where, and why
 """
@@ -61,7 +61,7 @@ def verify(
     on the worst batch, to tell where it leaves the model; self_test puts faults into copies of the file, to
     show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
     (passed is False), not an exception.
-    Raises OnnxFileError if the file cannot be read, has no recipe or other weights beside it than it was written
+    Raises OnnxFileError if the file cannot be read, has no recipe, or other external data than it was written
     with, or a runtime refuses it; RecipeError or WeightsUnreachable if the model cannot be rebuilt here;
     InputError or MissingPackage for a runtime or provider that is not there."""
     path = Path(path)
@@ -112,7 +112,7 @@ def verify(
 
 
 def _read(path: Path, named: NamedModel | None, stages: Stages) -> _Claim:
-    """Return what a file of any format says that it is."""
+    """Return what a file of any format claims to be."""
     with stages.stage("read"):
         converted = formats.of_file(path)
         if converted is None:
@@ -152,7 +152,7 @@ def _claimed_model(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """What a file says that it is. facts are those of an ONNX file, stored_precision is what the weights of a file of
+    """What a file claims to be. facts are those of an ONNX file, stored_precision is what the weights of a file of
     another format are stored in."""
 
     recipe: Recipe | None

@@ -23,7 +23,7 @@ from nfexport.cli.options import reporting
 )
 @reporting
 def command(file: Path, names: tuple[str, ...], attempt: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
-    """List the operators, opsets and attributes of FILE that a target does not support, and the option that helps.
+    """List the operators, opsets and attributes of FILE that a target does not support, each with a fix.
 
     The tables follow the operators that each target documents; ONNX Runtime, OpenVINO and MIGraphX also load
     the file where they are installed. Exits with 1 if a target refuses the file or would compute something

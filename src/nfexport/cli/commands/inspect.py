@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--count",
     "rule",
     type=click.Choice(["omz", "timm"]),
-    help="Count by the rule of the Open Model Zoo, or of timm's tables.  [default: omz]",
+    help="Counting rule: that of the Open Model Zoo, or of timm's tables.  [default: omz]",
     section="Graph",
 )
 @option("--layers", is_flag=True, help="Show the cost of each layer.", section="Graph")

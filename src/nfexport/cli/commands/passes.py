@@ -10,12 +10,12 @@ from nfexport.cli.options import reporting
 from nfexport.cli.sections import SectionedCommand, option
 
 
-@click.command(name="passes", cls=SectionedCommand, short_help="List the graph passes, in their order.")
+@click.command(name="passes", cls=SectionedCommand, short_help="List the graph passes in execution order.")
 @click.argument("name", required=False)
 @option("--markdown", is_flag=True, help="Print the table of docs/passes.", section="Reporting")
 @reporting
 def command(name: str | None, markdown: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
-    """List the graph passes in the order in which they run, those of other packages included.
+    """List the graph passes in execution order, including those of other packages.
 
     With NAME, show one: what it does, its formula, its options and its parameters.
     """
@@ -47,7 +47,7 @@ def _show(entry: dict[str, Any], console: Any, *, whole: bool) -> None:
         "stage": entry["stage"],
         "options": ", ".join(entry["options"]),
         "implied by": ", ".join(entry["implied_by"]),
-        "may change": ", ".join(entry["changes"]) or "nothing that a caller sees",
+        "may change": ", ".join(entry["changes"]) or "nothing visible to a caller",
         "parameters": ", ".join(f"{key}: {kind}" for key, kind in entry["parameters"].items()),
         "from": entry["origin"],
     }

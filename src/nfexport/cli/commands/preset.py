@@ -1,4 +1,4 @@
-"""`nfexport preset …`: models as others document them, by one name."""
+"""`nfexport preset …`: documented models, by name."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FOLDERS = click.option(
     type=click.Path(path_type=Path),
     multiple=True,
     envvar="NFEXPORT_PRESET_DIR",
-    help="Folder with presets of your own, several times for several.",
+    help="Folder with presets of your own; can be repeated.",
 )
 
 
 @click.group(name="preset", short_help="List, show and export documented models.")
 def command() -> None:
-    """Models as others document them: interface, figures and weights, by one name."""
+    """Export documented models by name, with their interface, figures and weights."""
 
 
 @command.command(name="list")
@@ -90,8 +90,8 @@ def export(
 ) -> int:
     """Export the preset NAME to an ONNX file by its documented interface, and verify it.
 
-    Without --pretrained or --checkpoint the weights are seeded: right for a look at speed and interface, and
-    untrained.
+    Without --pretrained or --checkpoint the weights are seeded and untrained, which is enough to look at speed and
+    interface.
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_export import show_export

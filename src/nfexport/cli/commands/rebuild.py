@@ -42,7 +42,7 @@ def command(
 ) -> int:
     """Build FILE again from the recipe inside it, and compare the two byte by byte.
 
-    Exit code 0 if they are equal; 1 with the first difference (version, option, weights or graph) if not.
+    Exits with 0 if they are equal, and with 1 and the first difference (version, option, weights or graph) otherwise.
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_rebuild import show_rebuild

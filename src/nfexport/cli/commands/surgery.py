@@ -17,7 +17,7 @@ from nfexport.cli.sections import SectionedCommand, option
 @click.argument("file", type=click.Path(path_type=Path))
 @options_of("surgery")
 @target_option(None)
-@option("--force", is_flag=True, help="Repeat steps in front of the network that the file has had.", section="Graph")
+@option("--force", is_flag=True, help="Repeat preprocessing steps that the file already has.", section="Graph")
 @option("--dry-run", is_flag=True, help="Show the plan, and write nothing.", section="Output file")
 @verifying
 @seed_option("Seed of the comparison.")
@@ -40,7 +40,7 @@ def command(
 ) -> int:
     """Apply graph passes to FILE, from any producer, and write the result with -o.
 
-    The passes run in their own order, whatever the order of the options. The result is compared with
+    The passes run in a fixed order, regardless of the order of the options. The result is compared with
     FILE in ONNX Runtime, through the preprocessing that was added; if it differs, nothing is written.
     """
     from nfexport.cli.console import Console, print_json, report_assertions
@@ -50,7 +50,7 @@ def command(
     from nfexport.workflows.surgery import surgery
 
     if target is None and not dry_run:
-        raise RecipeError("there is no file to write the result to", fix="pass -o OUT.onnx, or --dry-run")
+        raise RecipeError("no output file is given", fix="pass -o OUT.onnx, or --dry-run")
     assertions = Assertions(no_op=no_op, op_count=op_count, max_size=max_size)
     assertions.check_syntax()
     asked = keywords("surgery", values)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    name="verify", cls=SectionedCommand, short_help="Compare an ONNX file with the model that it claims to be."
+    name="verify", cls=SectionedCommand, short_help="Verify an ONNX file against the model that it claims to be."
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @option(

@@ -1,1 +1,1 @@
-"""Passes that make constants and shapes known, which the others ask for."""
+"""Passes that make constants and shapes explicit for the later stages."""

@@ -1,7 +1,7 @@
-"""Drop an Expand in front of an operator that broadcasts anyway.
+"""Remove an Expand in front of an operator that broadcasts its inputs anyway.
 
-An attention gate written with expand_as is stored at the size of the feature map, at every inference. Exact:
-an Expand to x's shape only repeats elements, as the operator does by itself. Idempotent.
+An attention gate written with expand_as is materialised at the size of the feature map in every inference. Exact: an
+Expand to the shape of x only repeats elements, which the operator does by itself. Idempotent.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class DropExpand(Pass):
-    """Drop an Expand in front of an operator that broadcasts anyway."""
+    """Remove an Expand in front of an operator that broadcasts its inputs anyway."""
 
     name = "drop-expand"
-    # before static-shapes, which would otherwise rewrite what is dropped
+    # before static-shapes, which would otherwise rewrite the Expand
     stage, after = Stage.CLEANUP, ("fold-constants",)
     implied_by = (Bundle.EXPORT,)
     formula = "Mul(x, Expand(g, Shape(x)))  →  Mul(x, g)        the same for Add, Sub, Div"
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Rewrite in place and report how many were dropped."""
+        """Rewrite in place and report the number of nodes removed."""
         dropped = 0
         for node in model.graph:
             if not is_operator(node, "Mul", "Add", "Sub", "Div"):
@@ -47,4 +47,4 @@ class DropExpand(Pass):
                 dropped += 1
         if dropped:
             edit.remove_dead(model)
-        return self.done(model, changed=dropped, summary=f"{dropped} Expand in front of a broadcast dropped")
+        return self.done(model, changed=dropped, summary=f"{dropped} Expand nodes in front of a broadcast removed")

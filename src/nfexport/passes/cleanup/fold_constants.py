@@ -1,9 +1,8 @@
-"""Compute what depends on constants alone: shapes, pads, transposed weights, scales.
+"""Evaluate subgraphs that depend on constants alone: shapes, pads, transposed weights and scales.
 
-Evaluated in float64 and rounded once. Weights that convolutions standardise are another matter: they belong
-to fold-ws, and stay as they are here, so that an unfolded export remains one. Results that are much larger
-than what they are computed from stay too (an Expand or a ConstantOfShape in a foreign file): folding must
-not blow the file up. Idempotent.
+Computed in float64 and rounded once. Standardised convolution weights are excluded: they belong to fold-ws, and an
+export without it keeps them unfolded. Results much larger than their sources (an Expand or a ConstantOfShape in a
+file from another producer) also stay, because folding them would inflate the file. Idempotent.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ if TYPE_CHECKING:
 
 
 _GROWTH_LIMIT = 1 << 16
-"""Elements that a result may have beyond twice its sources' before it is left in the graph."""
+"""A result with more elements than twice its sources plus this many stays in the graph."""
 
 
 class FoldConstants(Pass):
-    """Compute what depends on constants alone: shapes, pads, transposed weights, scales."""
+    """Evaluate subgraphs that depend on constants alone: shapes, pads, transposed weights and scales."""
 
     name = "fold-constants"
     stage, after = Stage.CLEANUP, ("tidy",)
-    # what became constant meanwhile
+    # other passes make more values constant
     again_after = ("fold-bn",)
     implied_by = (Bundle.EXPORT,)
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Fold in place until nothing changes; each round knows the shapes that the last one made constant."""
+        """Fold in place until nothing changes; each round sees the shapes that the previous one made constant."""
         folded, rounds = 0, 0
         while True:
             lift_constants(model.graph)
@@ -50,7 +49,7 @@ class FoldConstants(Pass):
         return self.done(
             model,
             changed=folded,
-            summary=f"{folded} values computed from constants became initializers",
+            summary=f"{folded} constant expressions became initializers",
             facts={"rounds": rounds},
         )
 
@@ -78,7 +77,7 @@ def _fold_once(model: ir.Model) -> int:
 
 
 def _frontier(graph: ir.Graph, evaluator: ConstantEvaluator, reserved: set[ir.Node]) -> list[ir.Value]:
-    """Return the constant values that somebody reads who is not constant: the last of each chain."""
+    """Return the last value of each constant chain: those with a reader that is not constant."""
 
     def is_constant(node: ir.Node) -> bool:
         return all(evaluator.why_not_constant(output) is None for output in node.outputs)
@@ -97,9 +96,9 @@ def _frontier(graph: ir.Graph, evaluator: ConstantEvaluator, reserved: set[ir.No
 
 
 def _standardised_weights(graph: ir.Graph) -> set[ir.Node]:
-    """Return the nodes that compute convolution weights: those between parameters and a Conv.
+    """Return the nodes between parameters and a Conv that compute its weight.
 
-    Chains of shapes among them (the target of a Reshape) stay open for folding."""
+    Shape chains among them (the target of a Reshape) may still be folded."""
     nodes: set[ir.Node] = set()
     pending = [
         node.inputs[1].producer() for node in graph if is_operator(node, *CONVOLUTIONS) and node.inputs[1] is not None
@@ -120,7 +119,7 @@ def _is_double(value: ir.Value) -> bool:
 
 
 def _name(value: ir.Value) -> str:
-    """Name a result after the only parameter in it, with a mark, or else after the value that it replaces."""
+    """Name a result after its only parameter, with a suffix, or else after the value that it replaces."""
     node = value.producer()
     if is_operator(node, "Transpose"):
         assert node is not None

@@ -1,10 +1,9 @@
-"""Write shapes as constants where all but the batch is known.
+"""Replace computed shapes by constants where every dimension but the batch is known.
 
-A dimension read at run time becomes −1 in a Reshape if it is the only one and the others are positive
-constants; it becomes 0 ("as in the input") if the input has the very same symbolic dimension in that place.
-The chain of Shape, Gather, Equal, Where and Concat that computed it falls away. Exact for every batch size
-above 0. One walk in the order of computation: shapes that became known are carried on to the nodes behind,
-so that the cost is linear in the number of nodes. Idempotent.
+A dimension that is read at run time becomes −1 in a Reshape if it is the only one and the others are positive
+constants. It becomes 0 ('as in the input') if the input has the same symbolic dimension in that position. The chain
+of Shape, Gather, Equal, Where and Concat that computed the shape becomes dead. Exact for every batch size above 0. A
+single walk in topological order propagates the new shapes, so the cost is linear in the number of nodes. Idempotent.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class StaticShapes(Pass):
-    """Write shapes as constants where all but the batch is known."""
+    """Replace computed shapes by constants where every dimension but the batch is known."""
 
     name = "static-shapes"
     stage, after = Stage.CLEANUP, ("drop-expand",)
@@ -36,7 +35,7 @@ class StaticShapes(Pass):
     )
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Rewrite in place and report how many shapes became constant, or nearly so."""
+        """Rewrite in place and report how many shapes became constant, entirely or except for the batch."""
         walk = _Walk(model)
         for node in list(model.graph):
             walk.visit(node)
@@ -49,7 +48,7 @@ class StaticShapes(Pass):
 
 
 class _Walk:
-    """Visits nodes in order; knows which values have a shape that shape inference did not know."""
+    """Visits nodes in topological order, and tracks shapes that shape inference does not find."""
 
     def __init__(self, model: ir.Model) -> None:
         self._graph = model.graph
@@ -137,7 +136,7 @@ class _Walk:
         return target
 
     def _resolve_rest(self, data: ir.Value, elements: Sequence[Element]) -> Sequence[Element]:
-        """Put a number in the place of −1 where the input's shape tells it."""
+        """Replace −1 by a number where the shape of the input determines it."""
         if data.shape is None or -1 not in elements:
             return elements
         symbols = [self._symbol(element.dim) for element in elements if isinstance(element, Dim)]
@@ -168,7 +167,7 @@ class _Walk:
         self._news.add(value)
 
     def _infer(self, node: ir.Node) -> None:
-        """Infer one node's output shapes from those of its inputs, by onnx's own rules."""
+        """Infer the output shapes of one node from its inputs, with onnx's shape inference."""
         inferred = infer_outputs(node, self._opset)
         for output in node.outputs:
             if (shape := inferred.get(str(output.name))) is not None:

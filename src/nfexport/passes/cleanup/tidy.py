@@ -1,4 +1,4 @@
-"""The pass `tidy`, and the lifting of constants that folding uses too."""
+"""The pass `tidy`, and the conversion of Constant nodes that fold-constants shares."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 SEPARATE_INITIALIZERS = 4
-"""The IR version from which an initializer need not be an input too."""
+"""The first IR version in which an initializer need not be an input as well."""
 
 FEWEST_WEIGHTS = 16
-"""Numbers from which a constant counts as weights; smaller ones may be sizes, scales or exponents."""
+"""Number of elements from which a constant counts as weights; smaller ones may be sizes, scales or exponents."""
 
 
 class Tidy(Pass):
-    """Bring a graph into the form that passes read: no idle nodes, known shapes, weights as initializers.
+    """Normalise a graph: remove idle nodes, infer shapes, and store weights as initializers.
 
-    Identity nodes and dead nodes go, and weights in Constant nodes become initializers. A file of IR version 3 lists
-    each of its initializers as an input, because that version has no other way to hold a constant; here it becomes
-    one of version 4, in which such an input would be a default that the caller may override.
+    Removes Identity nodes and dead nodes, and turns weights in Constant nodes into initializers. A file of IR version
+    3 has to list each initializer as an input; it is raised to version 4, where such an input would be a default that
+    the caller may override, and the inputs are removed.
 
-    Dimensions are known by number or by a name that the graph's inputs give ('batch'). Other names come from an
-    earlier shape inference, which numbers them anew in each run, so that equal names need not mean equal sizes:
-    they are forgotten, and inferred again. Idempotent."""
+    A dimension is either a number or a name from the graph's inputs ('batch'). Other names come from an earlier shape
+    inference, which numbers them from the start in each run, so equal names need not mean equal sizes. They are
+    removed, and the shapes are inferred again. Idempotent."""
 
     name = "tidy"
     stage = Stage.CLEANUP
     implied_by = (Bundle.EXPORT, Bundle.SURGERY)
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Tidy in place and report how many nodes went."""
+        """Tidy in place and report the number of nodes removed."""
         listed = _raise_ir_version(model)
         lifted = lift_constants(model.graph, fewest=FEWEST_WEIGHTS)
         before = len(model.graph)
@@ -61,8 +61,9 @@ def _raise_ir_version(model: ir.Model) -> int:
 
 
 def lift_constants(graph: ir.Graph, *, fewest: int = 0) -> int:
-    """Turn Constant nodes of so many numbers or more into initializers, which external data and quantisers see, and
-    return how many there were. Those in bodies stay: not every runtime reads initializers there."""
+    """Turn Constant nodes with at least this many elements into initializers, as external data and quantisers expect.
+
+    Returns their number. Those in bodies stay, because not every runtime reads initializers there."""
     lifted = 0
     for node in list(graph):
         if not is_operator(node, "Constant"):

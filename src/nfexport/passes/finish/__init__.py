@@ -1,1 +1,1 @@
-"""Passes that run last: what a runtime will see."""
+"""Passes that run last, on the graph as a runtime will see it."""

@@ -1,7 +1,7 @@
-"""Give nodes and values the names of the modules that they come from.
+"""Name nodes and values after the modules that they come from.
 
-Literals of equal value are stored once, and initializers stand in the order in which they are read. The
-names depend on the graph alone, so that the same graph has the same bytes. Idempotent.
+Literals of equal value are stored once, and initializers are listed in the order in which they are read. The names
+depend on the graph alone, so equal graphs have equal bytes. Idempotent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRANSPOSED = ".T"
 
 
 class NameByModule(Pass):
-    """Give nodes and values the names of the modules that they come from."""
+    """Name nodes and values after the modules that they come from."""
 
     name = "name-by-module"
     stage, after = Stage.FINISH, ("simplify",)
@@ -32,11 +32,11 @@ class NameByModule(Pass):
         "nodes          /stages.3.0/conv1/Conv, /stages.3.0/Add, numbered from the second of its kind in a scope\n"
         "their outputs  /stages.3.0/conv1/Conv_output_0\n"
         "weights        as in the state dict (stages.3.0.conv1.weight); transposed ones end in .T\n"
-        "literals       after their first reader and the operator's own name for the input: /act/Mul/B"
+        "literals       the name of the first reader and the operator's name for the input: /act/Mul/B"
     )
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Rename in place; initializers that model.meta[PARAMETERS] names keep their names."""
+        """Rename in place; initializers listed in model.meta[PARAMETERS] keep their names."""
         graph = model.graph
         parameters: Collection[str] = model.meta.get(PARAMETERS, frozenset())
         fixed = {value.name for value in (*graph.inputs, *graph.outputs)}

@@ -1,9 +1,9 @@
-"""Let onnxsim simplify the graph, and keep what it does only where that is no loss.
+"""Simplify the graph with onnxsim, and keep the result only if nothing is lost.
 
-onnxsim takes patterns apart that runtimes fuse (of 52 Gelus in nfnet_f0, ONNX Runtime fuses 2 afterwards),
-which the last rule notices. Whether the numbers are right is left to the verification, which
-compares every file with its model or its source. Weights that onnxsim leaves as Constant nodes become
-initializers again. Without effect, and with the reason, where it is not kept. Needs the package onnxsim.
+onnxsim breaks up patterns that runtimes fuse (ONNX Runtime fuses 2 of the 52 Gelus of nfnet_f0 afterwards), which the
+last condition detects. This pass does not check the numbers; nfexport compares every file with its model or its
+source anyway. Weights that onnxsim leaves as Constant nodes become initializers again. If the result is rejected, the
+graph stays unchanged and the report gives the reason. Requires the package onnxsim.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 
 LARGEST = 2**31 - 1
-"""Bytes that onnxsim takes as one message."""
+"""The largest model, in bytes, that onnxsim accepts as one message."""
 
 
 class Simplify(Pass):
-    """Let onnxsim simplify the graph, and keep what it does only where that is no loss."""
+    """Simplify the graph with onnxsim, and keep the result only if nothing is lost."""
 
     name = "simplify"
-    # sees what a runtime will see
+    # after every pass that changes what a runtime will see
     stage = Stage.FINISH
     options = (
         Option(
             flag="--simplify",
-            help="Run onnxsim last, and keep its result if that is right.",
+            help="Simplify with onnxsim, and keep the result if nothing is lost.",
             section="Output file",
         ),
     )
     changes = Changes.WEIGHTS
     formula = (
-        "kept if   the interface, the opset and the metadata are the same, onnx's checker takes the graph,\n"
-        "and ONNX Runtime's own optimiser makes of it no more nodes than of the graph before"
+        "kept if   interface, opset and metadata are unchanged, onnx's checker accepts the graph,\n"
+        "and ONNX Runtime's optimiser leaves no more nodes than it does for the original graph"
     )
 
     def call(self, model: ir.Model) -> PassOutcome:
@@ -56,14 +56,14 @@ class Simplify(Pass):
                 fix="pip install 'nfexport[simplify]'",
             ) from error
         if stored_bytes(model.graph) > LARGEST:
-            return self._not_kept(model, "onnxsim takes no model past 2 GiB")
+            return self._not_kept(model, "onnxsim does not accept models above 2 GiB")
         proto = ir.to_proto(model)
         try:
             simple, _ = onnxsim.simplify(proto)
             onnx.checker.check_model(simple, full_check=True)
-        except Exception as error:  # noqa: BLE001 - onnxsim raises whatever its C++ raises
+        except Exception as error:  # noqa: BLE001 - onnxsim passes on any C++ exception
             return self._not_kept(
-                model, f"onnxsim gave up: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}"
+                model, f"onnxsim failed: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}"
             )
         if _interface(simple) != _interface(proto):
             return self._not_kept(model, "it changes the interface or the opset")
@@ -72,7 +72,7 @@ class Simplify(Pass):
         before, after = _optimised_nodes(proto), _optimised_nodes(ir.to_proto(other))
         if after > before:
             return self._not_kept(
-                model, f"ONNX Runtime makes {after} nodes of it, and {before} of the graph as it was"
+                model, f"ONNX Runtime's optimiser leaves {after} nodes, and {before} of the original graph"
             )
         counts = _counts(model), _counts(other)
         changed = {
@@ -91,7 +91,7 @@ class Simplify(Pass):
 
     def _not_kept(self, model: ir.Model, reason: str) -> PassOutcome:
         facts = {"kept": False, "reason": reason}
-        return self.done(model, changed=0, summary=f"left as it was: {reason}", facts=facts)
+        return self.done(model, changed=0, summary=f"unchanged: {reason}", facts=facts)
 
 
 def _interface(proto: onnx.ModelProto) -> tuple[object, ...]:
@@ -107,13 +107,13 @@ def _counts(model: ir.Model) -> collections.Counter[str]:
 
 
 def _optimised_nodes(proto: onnx.ModelProto) -> int:
-    """Return how many nodes ONNX Runtime's optimiser leaves, before it adapts the graph to one machine."""
+    """Return how many nodes ONNX Runtime's optimiser leaves, without its hardware-specific rewrites."""
     import onnxruntime
 
     named = onnx.ModelProto()
     named.CopyFrom(proto)
     for number, node in enumerate(named.graph.node):
-        node.name = str(number)  # ONNX Runtime takes no two nodes of one name, and passes before may leave some
+        node.name = str(number)  # ONNX Runtime refuses duplicate node names, which earlier passes may leave
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "optimised.onnx"
         options = onnxruntime.SessionOptions()

@@ -1,13 +1,13 @@
-"""Drop what is written for people who debug the export: doc strings, and metadata below the model.
+"""Remove doc strings and debugging metadata.
 
-ONNX gives doc strings and metadata no meaning: the graph computes the same. Types and shapes stay, although
-ONNX's own operators let them be inferred: those of custom operators cannot be. Bodies of If and Loop and local
-functions are included. Refuses nothing. Idempotent.
+ONNX gives doc strings and metadata no meaning, so the graph computes the same. Types and shapes stay, because those
+of custom operators cannot be inferred again. Bodies of If and Loop and local functions are included. Never refuses.
+Idempotent.
 
-Removed: doc strings everywhere; metadata_props of nodes, values, tensors, graphs and functions (stack traces and
-module paths of torch's exporter, mostly); model metadata whose key starts with 'pkg.'. Kept: the other metadata of
-the model, which is nfexport's own, or what a user or another tool keeps there for those who read the file (class
-names, strides); producer; types and shapes of tensors; every name.
+Removed: all doc strings; metadata_props of nodes, values, tensors, graphs and functions (mostly stack traces and
+module paths from torch's exporter); model metadata whose key starts with 'pkg.'. Kept: all other model metadata,
+which is nfexport's own or was stored by users and other tools for readers of the file (class names, strides); the
+producer; types and shapes of tensors; every name.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 OWN = "nfexport."
 DEBUGGING = "pkg."
-"""Start of the keys under which exporters note where a thing comes from."""
+"""Prefix of the metadata keys under which exporters record provenance."""
 
 _Part: TypeAlias = "ir.Model | ir.Graph | ir.Function | ir.Node | ir.Value | ir.Attr | ir.TensorProtocol"
-"""Everything that may carry a doc string."""
+"""An object that may have a doc string."""
 
 
 class Strip(Pass):
-    """Drop what is written for people who debug the export: doc strings, and metadata below the model."""
+    """Remove doc strings and debugging metadata."""
 
     name = "strip"
     stage, after = Stage.FINISH, ("name-by-module",)
@@ -46,7 +46,7 @@ class Strip(Pass):
     )
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Strip in place and report how many bytes the file has less, and which entries of the model stay."""
+        """Strip in place and report the bytes saved and the model metadata that stays."""
         before = _size(model)
         gone = Counter[str]()
         for part in _parts(model):
@@ -57,25 +57,25 @@ class Strip(Pass):
                 gone["metadata"] += len(part.metadata_props)
                 part.metadata_props.clear()
                 if isinstance(part, ir.serde.TensorProtoTensor):
-                    # it is written as it was read
+                    # unchanged tensors are serialised as they were read
                     part.raw.ClearField("metadata_props")
         for key in [key for key in model.metadata_props if key.startswith(DEBUGGING)]:
             gone["metadata"] += 1
             del model.metadata_props[key]
         after = _size(model)
         kept = sorted(key for key in model.metadata_props if not key.startswith(OWN))
-        stays = f"; the model keeps its entries {', '.join(kept)}" if kept else ""
+        stays = f"; model metadata kept: {', '.join(kept)}" if kept else ""
         return self.done(
             model,
             changed=gone.total(),
-            summary=f"{gone['doc strings']} doc strings and {gone['metadata']} entries of metadata dropped, "
+            summary=f"{gone['doc strings']} doc strings and {gone['metadata']} metadata entries removed, "
             f"{before - after} bytes{stays}",
             facts={"bytes_before": before, "bytes_after": after, "bytes_saved": before - after, "kept": kept},
         )
 
 
 def _parts(model: ir.Model) -> Iterator[_Part]:
-    """Yield everything that may carry a doc string, each once."""
+    """Yield every object that may have a doc string, each once."""
     seen: set[int] = set()
     bodies = [model.graph, *model.graph.subgraphs()]
     for function in model.functions.values():
@@ -112,7 +112,7 @@ def _clear_doc_string(part: _Part) -> None:
 
 
 def _size(model: ir.Model) -> int:
-    """Return the bytes of the serialised model without its weights."""
+    """Return the size in bytes of the serialised model without its weights."""
     # what writes files is not imported by a help page, which reads the declarations of passes alone
     from nfexport.graph.model_writer import without_large_weights
 

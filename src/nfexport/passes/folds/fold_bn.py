@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class FoldBatchNormalization(Pass):
-    """Fold an inference BatchNormalization into the convolution before it."""
+    """Fold inference-mode BatchNormalization into the preceding convolution."""
 
     name = "fold-bn"
-    # which needs constant weights
+    # fold-ws makes weights constant
     stage, after = Stage.FOLDS, ("fold-ws",)
     options = (
         Option(
             flag="--fold-bn",
-            help="Fold BatchNormalization into the convolution before it.",
+            help="Fold BatchNormalization into the preceding convolution.",
             commands=("surgery",),
         ),
     )
@@ -41,7 +41,7 @@ class FoldBatchNormalization(Pass):
     )
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Fold in place and report how many BatchNormalizations went into their convolution."""
+        """Fold in place and report how many BatchNormalizations were folded."""
         folded: list[str] = []
         left_alone: dict[str, str] = {}
         for node, at_top in list(edit.nodes_with_subgraphs(model.graph)):

@@ -1,16 +1,15 @@
 """Fold constant factors into the weights of convolutions and matrix products.
 
-c is a constant scalar, or a vector along one axis; Div(x, d) is c = 1/d. Between the product and the weights
-a factor passes through what is linear: pooling, padding with zeros, reshaping, residual additions, attention
-gates; through Relu and MaxPool if it is positive; never through another nonlinearity (`scales.flow` has the
-algebra). Where a value has other readers, as the squeeze of an attention block has, these take up 1/c.
-Factors are gathered in float64, and each weight is rounded once.
+c is a constant scalar, or a vector along one axis; Div(x, d) counts as c = 1/d. On its way to the weights a factor
+passes through linear operators: pooling, zero padding, reshaping, residual additions, attention gates. It passes
+through Relu and MaxPool if it is positive, and never through any other nonlinearity (`scales.flow` has the algebra).
+If a value has other readers, such as the squeeze of an attention block, these take up 1/c. Factors are accumulated in
+float64, and each weight is rounded once.
 
-Leaves the formulas of activation functions and normalisations as they are, since runtimes fuse them
-(`scales.formulas`).
-Refuses, naming the product: a factor of 0 or not finite; one that would have to pass a nonlinearity or change
-an input or output of the graph; a weight that would overflow or underflow its type; products inside the body
-of an If or Loop. Ensures that no product is left for which it knows a place. Idempotent.
+Formulas of activation functions and normalisations stay unchanged, because runtimes fuse them (`scales.formulas`).
+Refuses, naming the product: a factor that is 0 or not finite; a factor that would have to pass a nonlinearity, or
+change an input or output of the graph; a weight that would overflow or underflow its type; products inside the body
+of an If or Loop. Ensures that no product that can be folded is left. Idempotent.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class FoldScales(Pass):
     """Fold constant factors into the weights of convolutions and matrix products."""
 
     name = "fold-scales"
-    # into weights that are constant by then
+    # fold-ws makes the weights constant
     stage, after = Stage.FOLDS, ("fold-bn",)
     options = (Option(flag="--fold-scales", help="Fold constant factors between layers into weights."),)
     implied_by = (Bundle.OPTIMIZE,)
@@ -51,7 +50,7 @@ class FoldScales(Pass):
     )
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Fold in place and report where each factor went."""
+        """Fold in place and report which weights took up the factors."""
         graph = model.graph
         formulas = formula_products(graph)
         ledger = Ledger()
@@ -59,7 +58,7 @@ class FoldScales(Pass):
         factors: list[Factor] = []
         left_alone: dict[str, str] = {}
         changing = True
-        while changing:  # a product that could not go may follow another that went
+        while changing:  # removing one product may make another removable
             changing, left_alone = False, {}
             for product in _products(graph, formulas):
                 try:
@@ -117,14 +116,14 @@ def _is_product(node: ir.Node) -> bool:
 
 
 def _operand(product: ir.Node) -> ir.Value:
-    """Return what is multiplied by the constant."""
+    """Return the operand that is multiplied by the constant."""
     value = product.inputs[1 - (constant_operand(product) or 0)]
     assert value is not None
     return value
 
 
 def _factor(product: ir.Node) -> Factor:
-    """Return what the product multiplies by. Raises Refusal if that is no scalar and no vector along one axis."""
+    """Return the constant factor. Raises Refusal if it is neither a scalar nor a vector along one axis."""
     index = constant_operand(product)
     assert index is not None
     array = fixed(product.inputs[index])
@@ -151,9 +150,9 @@ def _factor(product: ir.Node) -> Factor:
 
 
 def _place(product: ir.Node, factor: Factor, ledger: Ledger) -> list[str]:
-    """Give the factor to constants in whichever direction changes fewer values, and return their nodes' names.
+    """Move the factor in the direction that changes fewer values, and return the names of the nodes that take it up.
 
-    Raises Refusal with the reasons of both directions."""
+    Raises Refusal with the reasons for both directions."""
     x, y = _operand(product), product.outputs[0]
     if y.is_graph_output() and (x.is_graph_output() or x.producer() is None):
         raise Refusal("both its operand and its result are inputs or outputs of the graph")

@@ -1,17 +1,19 @@
-"""Fold weight standardisation: compute every convolution's weight once, instead of at every inference.
+"""Fold weight standardisation into constant convolution weights.
 
-whatever operators f is made of: ReduceMean, Sub, Div and Sqrt from separate calls, BatchNormalization in
-training form on a reshaped weight, a chain of Reshape, Cast, Transpose. f is evaluated in float64 and
-rounded once. For weight standardisation f is w'[o] = gain[o]·scale·(w[o] − mean)/sqrt(var + eps), with mean
-and biased variance over all axes but the first (arXiv:1903.10520, arXiv:2101.08692).
+    Conv(x, f(constants))  →  Conv(x, w'),   w' = f(constants)
 
-A trace may leave f out where it knows the formula, and say so: the weights that model.meta[STANDARDISED] names
-are standardised here, to the same bits.
+f may consist of any operators: separate ReduceMean, Sub, Div and Sqrt, BatchNormalization in training form on a
+reshaped weight, or a chain of Reshape, Cast and Transpose. It is evaluated in float64 and rounded once. For weight
+standardisation f is w'[o] = gain[o]·scale·(w[o] − mean)/sqrt(var + eps), with mean and biased variance over all axes
+but the first (arXiv:1903.10520, arXiv:2101.08692).
 
-Ensures: no convolution is left whose weight is computed from constants. Left alone and named: a weight that is
-not constant, or that is quantised; a convolution inside If or Loop; a BatchNormalization in training form on
-activations. Initializers that are inputs of the graph too count as constants; both go when nothing reads them.
-Idempotent: a folded graph has nothing to fold.
+Tracing may leave f out and list the weights in model.meta[STANDARDISED] instead; they are standardised here, with
+bit-identical results.
+
+Ensures that no convolution with a weight computed from constants is left. Leaves alone, and names: a weight that is
+not constant, or is quantised; a convolution inside If or Loop; a training-form BatchNormalization on activations. An
+initializer that is also an input of the graph counts as constant; both are removed once nothing reads them.
+Idempotent.
 """
 
 from __future__ import annotations
@@ -36,11 +38,11 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 class FoldWeightStandardisation(Pass):
-    """Fold weight standardisation: compute every convolution's weight once, instead of at every inference.
+    """Fold weight standardisation into constant convolution weights.
 
-    facts: the convolutions and the tensors written, largest_weight_error (largest |rounded − exact| over the
-    largest number of the tensor; None if none is computed here), bytes of all initializers before and after.
-    Raises PassError if a constant weight cannot be evaluated, or overflows its type."""
+    facts: the convolutions and tensors written; largest_weight_error (largest |rounded − exact| relative to the
+    tensor's largest magnitude; None if no weight is computed here); bytes of all initializers before and after.
+    Raises PassError if a constant weight cannot be evaluated or overflows its type."""
 
     name = "fold-ws"
     stage = Stage.FOLDS
@@ -78,7 +80,7 @@ class FoldWeightStandardisation(Pass):
                 errors.append(error)
                 names[folded[weight]] = _source_name(weight)
             node.replace_input_with(1, folded[weight])
-            edit.release(weight)  # not at the end, when all weights would be there twice
+            edit.release(weight)  # now, so that the old and new weights are never all in memory at once
             convolutions.append(label(node))
         edit.remove_dead(model)
         _take_over_names(graph, names)
@@ -110,9 +112,9 @@ def _normalises_activations(node: ir.Node, evaluator: ConstantEvaluator) -> bool
 
 
 def _standardise_named(model: ir.Model) -> tuple[list[str], list[ir.Value]]:
-    """Standardise the weights that tracing named; return their convolutions and the new weights.
+    """Standardise the weights that tracing listed; return their convolutions and the new weights.
 
-    Each is computed when it is read, from a weight that stays where it is: a second copy is never held."""
+    Each is computed lazily from the original tensor, so no second copy is kept in memory."""
     graph = model.graph
     named = model.meta.pop(STANDARDISED, {})
     convolutions, written = [], []
@@ -132,15 +134,15 @@ def _standardise_named(model: ir.Model) -> tuple[list[str], list[ir.Value]]:
     if left := [name for name in named if name in graph.initializers and graph.initializers[name].uses()]:
         raise PassError(
             f"the weight '{left[0]}' was to be standardised, but no convolution reads it",
-            fix="report the model: this is a fault of nfexport",
+            fix="report the model: this is a bug in nfexport",
         )
     return convolutions, written
 
 
 def _when_read(weight: ir.Value, how: Standardisation, gain: ir.TensorProtocol | None, node: str) -> ir.LazyTensor:
-    """Return a tensor that is standardised, and rounded once, each time that its numbers are asked for.
+    """Return a lazy tensor that standardises, and rounds once, on every access.
 
-    It then raises PassError if one overflows its type."""
+    An access raises PassError if a number overflows the type."""
     source = weight.const_value
     assert source is not None
 
@@ -170,7 +172,7 @@ def _bytes_of_gains(model: ir.Model) -> int:
 
 
 def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node: ir.Node) -> tuple[ir.Value, float]:
-    """Return the new initializer, and what rounding costs it."""
+    """Return the new initializer and its rounding error."""
     exact = evaluator.evaluate(weight)
     dtype = _dtype(weight, node)
     with np.errstate(over="ignore"):
@@ -182,7 +184,7 @@ def _fold(graph: ir.Graph, evaluator: ConstantEvaluator, weight: ir.Value, node:
 
 
 def _dtype(weight: ir.Value, node: ir.Node) -> ir.DataType:
-    """Return the type of the weight, also where no shape inference has told it."""
+    """Return the type of the weight, even if shape inference does not know it."""
     value: ir.Value | None = weight
     while value is not None:
         if value.dtype is not None:
@@ -197,7 +199,7 @@ def _dtype(weight: ir.Value, node: ir.Node) -> ir.DataType:
 
 
 def _source_name(weight: ir.Value) -> str:
-    """Name a folded weight after the one large tensor that it was computed from."""
+    """Name a folded weight after the largest tensor that it was computed from."""
     sources = [value for value in edit.sources(weight) if value.is_initializer() and value.const_value is not None]
     largest = max(sources, key=lambda value: _size(value), default=weight)
     return str(largest.name)
@@ -234,7 +236,7 @@ def _ensure(graph: ir.Graph, evaluator: ConstantEvaluator) -> None:
     if left := _unfolded(graph, evaluator):
         raise PassError(
             f"{len(left)} convolutions still compute their weight, the first is '{left[0]}'",
-            fix="report the file: this is a fault of nfexport",
+            fix="report the file: this is a bug in nfexport",
         )
 
 

@@ -1,11 +1,11 @@
-"""Let the file take images in another order of channels than the network's own.
+"""Reverse the channel order of the input, so that the file accepts BGR images.
 
 As a node: Gather along axis 1 with the indices 2, 1, 0. `fold=True` gives every constant on the way to the
 first convolutions the file's order instead, so that no node is needed and no number changes:
 
-k stands for a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused where
-something else reads the image, and for grouped convolutions, whose inputs cannot change places. Applied
-twice it is undone: the recipe of a file knows its order.
+k is a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused if any other operator
+reads the image, and for grouped convolutions, whose input channels cannot be permuted. Applying the pass twice undoes
+it; the recipe records the order.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ BGR = (2, 1, 0)
 
 
 class SwapChannels(Pass):
-    """Let the file take images in another order of channels than the network's own.
+    """Reverse the channel order of the input, so that the file accepts BGR images.
 
-    Raises PassError, and leaves the model as it was, if there are not three channels or the fold is not exact."""
+    Raises PassError, and leaves the model unchanged, if there are not three channels or the fold is not exact."""
 
     name = "channels"
     stage, after = Stage.FRONT, ("normalize",)
@@ -41,7 +41,7 @@ class SwapChannels(Pass):
             flag="--channels",
             kind="choice",
             choices=("rgb", "bgr"),
-            help="Channel order of the input.",
+            help="Channel order of the input images.",
             section="Preprocessing",
         ),
     )

@@ -1,11 +1,11 @@
-"""Let the file take images in another element type or layout than the network's own.
+"""Change the element type and layout of the input, for example to uint8 NHWC.
 
-The graph's input changes its type and shape; symbolic sizes and its name stay. Casting comes first: no
-arithmetic may happen on uint8, and TensorRT allows a uint8 input to be read by a Cast alone. The Cast from
-uint8 or float16 to float32 is exact. uint8 says nothing of the range: dividing by 255 is normalize's.
+The graph's input changes type and shape; its name and symbolic sizes stay. The Cast comes first: no
+arithmetic may run on uint8, and TensorRT only allows a Cast to read a uint8 input. The Cast from uint8 or float16 to
+float32 is exact. uint8 says nothing about the range; normalize divides by 255.
 
-Without effect where the network takes that type and layout as it is. Refuses a graph that already casts or
-transposes its input, and so to be applied twice.
+No effect if the network already takes that type and layout. Refuses a graph that already casts or transposes its
+input, and so to be applied twice.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LAYOUTS = ("nchw", "nhwc")
 
 
 class InputForm(Pass):
-    """Let the file take images in another element type or layout than the network's own.
+    """Change the element type and layout of the input, for example to uint8 NHWC.
 
-    Raises PassError, and leaves the model as it was, if the input has another form already."""
+    Raises PassError, and leaves the model unchanged, if the input already goes through a Cast or Transpose."""
 
     name = "input-form"
     stage, after = Stage.FRONT, ("resize",)

@@ -1,4 +1,4 @@
-"""Take pixels as they are, and normalise them inside the graph.
+"""Normalise the input inside the graph, as nodes or folded into the first convolution.
 
 mean and std are in units of 0..1: r is 1 for pixels in 0..1, and 255 for 0..255. With mean 0 and std 1 this
 is the division by r alone. As nodes: Sub, then Div, each left out where it does nothing. Div rather than Mul
@@ -7,8 +7,8 @@ by the reciprocal: at r = 1 the result is that of torchvision's Normalize, bit b
 (normalize_fold has the algebra); at most one node stays in front.
 
 Computed in float64, rounded once. Refuses statistics that do not fit the input's channels, deviations that
-are not positive, and, for folding, an image that something other than convolutions with constant weights
-reads. Applied twice it normalises twice: the recipe of a file knows whether it has been.
+are not positive, and, for folding, an image that anything but convolutions with constant weights reads. Applying the
+pass twice normalises twice; the recipe records whether it has been applied.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class Normalize(Pass):
-    """Take pixels as they are, and normalise them inside the graph.
+    """Normalise the input inside the graph, as nodes or folded into the first convolution.
 
-    Raises PassError, and leaves the model as it was, if the statistics do not fit or folding is not exact."""
+    Raises PassError, and leaves the model unchanged, if the statistics do not fit or folding is not exact."""
 
     name = "normalize"
     stage = Stage.FRONT

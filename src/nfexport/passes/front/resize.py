@@ -1,14 +1,14 @@
-"""Take images of another size, and resize and crop them in the graph as timm's evaluation transform does.
+"""Resize and crop the input inside the graph, as timm's evaluation transform does.
 
 R and C are Pillow's weights (resampling has the formula). For images of one fixed size they are two
 constant matrices, cut to the rows and columns that the crop leaves, in Pillow's order of the axes: at every
 opset. For any size they are two Resize, the width first, with antialias=1, exclude_outside=1,
-cubic_coeff_a=−0.5, and the sizes are computed in whole numbers in the graph: from opset 18, where Resize
-learned it. Pixels in 0..1 are scaled to bytes and back.
+cubic_coeff_a=−0.5, with sizes computed as integers in the graph; this requires opset 18, which added antialias.
+Pixels in 0..1 are scaled to 0..255 and back.
 
-Refused: an interpolation that is neither bicubic nor bilinear, the crop mode 'border', a crop that is no
-square, a network without a fixed size, any size below opset 18, and a graph that casts, transposes or
-resizes its input already. OpenVINO's CPU plug-in ignores antialias in cubic mode: give it the fixed form.
+Refused: an interpolation other than bicubic or bilinear, the crop mode 'border', a crop that is not square, a network
+without a fixed size, any size below opset 18, and a graph that already casts, transposes or resizes its input.
+OpenVINO's CPU plug-in ignores antialias in cubic mode: use the fixed form there.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PREFIX = "/preprocessing/resize"
 
 
 class Resize(Pass):
-    """Take images of another size, and resize and crop them in the graph as timm's evaluation transform does.
+    """Resize and crop the input inside the graph, as timm's evaluation transform does.
 
-    value_range is the largest value of a pixel, opset that of the finished graph (None: the present one).
-    Raises PassError, and leaves the model as it was, if that cannot be done exactly as timm does it."""
+    value_range is the largest pixel value, opset that of the finished graph (None: the present one).
+    Raises PassError, and leaves the model unchanged, if timm's transform cannot be reproduced exactly."""
 
     name = "resize"
     stage, after = Stage.FRONT, ("channels",)

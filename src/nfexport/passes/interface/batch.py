@@ -1,4 +1,4 @@
-"""Give a graph another batch: a fixed size, or the dynamic size "batch".
+"""Change the batch size to a fixed number, or to the dynamic dimension "batch".
 
 The batch is the first axis of the first input, and of every other input whose first axis has the same size or
 name. A dynamic batch becomes a fixed one by writing its size: what the graph computes from it at run time goes
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class ChangeBatch(Pass):
-    """Give a graph another batch: a fixed size, or the dynamic size "batch".
+    """Change the batch size to a fixed number, or to the dynamic dimension "batch".
 
-    Raises PassError, and leaves the model as it was, if that is not exact."""
+    Raises PassError, and leaves the model unchanged, if the change would not be exact."""
 
     name = "batch"
     stage, after = Stage.INTERFACE, ("rename",)
@@ -68,8 +68,8 @@ class ChangeBatch(Pass):
         entries, left_alone = find_entries(model.graph)
         old = first_size(entries[0])
         if old == new or (new is None and old == DYNAMIC):
-            return self.done(model, changed=0, summary=f"the batch is {self.size} already", left_alone=left_alone)
-        # an attempt on a copy, which shares the weights: what it refuses has changed nothing
+            return self.done(model, changed=0, summary=f"the batch is already {self.size}", left_alone=left_alone)
+        # try on a copy that shares the weights, so that a refusal changes nothing
         trial = model.clone()
         followers, _ = change(trial, new)
         # where inference fails on the old graph already (on a custom operator), it proves nothing about the new one

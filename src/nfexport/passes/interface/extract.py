@@ -1,4 +1,4 @@
-"""Cut a part out of the graph: what lies between the tensors named.
+"""Extract the subgraph between the named tensors.
 
 Inputs of the old graph that are still needed stay, behind the new ones; with no `inputs` named nothing is cut,
 with no `outputs` named the present ones stay. Bodies of If and Loop keep the outer tensors that they read, and
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class Extract(Pass):
-    """Cut a part out of the graph: what lies between the tensors named.
+    """Extract the subgraph between the named tensors.
 
-    Raises PassError, and leaves the model as it was, if there is no such part."""
+    Raises PassError, and leaves the model unchanged, if there is no such subgraph."""
 
     name = "extract"
     stage, after = Stage.INTERFACE, ("head",)
@@ -52,8 +52,8 @@ class Extract(Pass):
     )
     changes = Changes.INTERFACE
     formula = (
-        "inputs     become inputs of the graph; what computed them goes\n"
-        "outputs    become its only outputs; what does not lead to them goes"
+        "inputs     become inputs of the graph; the nodes that computed them are removed\n"
+        "outputs    become its only outputs; nodes that do not contribute to them are removed"
     )
 
     inputs: tuple[str, ...] = ()

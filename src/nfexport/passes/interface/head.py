@@ -1,4 +1,4 @@
-"""Let the file give probabilities, or the best classes, instead of logits or beside them.
+"""Add softmax probabilities or the top-k classes as outputs, in addition to or instead of the logits.
 
 z [batch, classes] are the logits, an output of the graph. Refuses an output of another rank, a k that is
 larger than the number of classes, names that are taken, and logits that come from a Softmax already, which
@@ -37,12 +37,12 @@ class TopK(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AddHead(Pass):
-    """Let the file give probabilities, or the best classes, instead of logits or beside them.
+    """Add softmax probabilities or the top-k classes as outputs, in addition to or instead of the logits.
 
     logits names the output to start from; None means the only one. probs is the name of the probabilities;
-    topk {'k': int, 'values': name, 'indices': name}. What is not named is no output; the logits stay one if
-    keep_logits. order lists all outputs as they shall stand; None appends the new ones.
-    Raises PassError, and leaves the model as it was, if that cannot be."""
+    topk {'k': int, 'values': name, 'indices': name}. Only named outputs are added; keep_logits keeps the logits as an
+    output. order lists all outputs in their final order; None appends the new ones.
+    Raises PassError, and leaves the model unchanged, if the outputs cannot be added."""
 
     name = "head"
     stage = Stage.INTERFACE
@@ -184,7 +184,7 @@ def _sort_outputs(graph: ir.Graph, order: Sequence[str]) -> None:
     by_name = {str(value.name): value for value in graph.outputs}
     if sorted(by_name) != sorted(order):
         raise PassError(
-            f"the outputs are {', '.join(by_name)}, not {', '.join(order)}", fix="report this: a fault of nfexport"
+            f"the outputs are {', '.join(by_name)}, not {', '.join(order)}", fix="report this bug in nfexport"
         )
     graph.outputs[:] = [by_name[name] for name in order]
 

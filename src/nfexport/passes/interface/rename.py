@@ -1,4 +1,4 @@
-"""Give inputs and outputs of the graph other names, all at once.
+"""Rename inputs and outputs of the graph, all at once.
 
 A name stands for one tensor. Where that tensor is input and output at once, or an output twice, or an output
 that is an initializer, the new name holds for all of it. Tensors inside the graph keep their names.
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Rename(Pass):
-    """Give inputs and outputs of the graph other names, all at once.
+    """Rename inputs and outputs of the graph, all at once.
 
-    Raises PassError, and leaves the model as it was, if one of the names cannot be given."""
+    Raises PassError, and leaves the model unchanged, if one of the names cannot be used."""
 
     name = "rename"
     stage, after = Stage.INTERFACE, ("extract",)

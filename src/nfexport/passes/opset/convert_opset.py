@@ -1,4 +1,4 @@
-"""Lower or raise a graph to exactly one opset, operator by operator.
+"""Convert the graph to exactly the given opset, operator by operator.
 
 An operator whose version is the same at both opsets stays as it is, and so does one whose new version left
 the meaning alone (rules/unchanged.py has the table); the others have a rule each (rules/). Bodies
@@ -37,7 +37,7 @@ OLDEST_SOURCE = 7
 
 
 class ConvertOpset(Pass):
-    """Lower or raise a graph to exactly one opset, operator by operator.
+    """Convert the graph to exactly the given opset, operator by operator.
 
     New nodes are named after the node that they replace ('/act/Gelu/Erf') and inherit its metadata and doc
     string; outputs keep their names; new constants are initializers, and those that fell out of use go.

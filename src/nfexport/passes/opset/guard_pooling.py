@@ -1,4 +1,4 @@
-"""Keep runtimes from fusing a Pad into the MaxPool behind it.
+"""Keep runtimes from fusing a Pad into the MaxPool that follows it.
 
 ONNX Runtime (1.31.1, its optimiser Pad_Fusion, on by default) moves the padding into the pooling, where a
 padded cell counts as −∞ instead of 0: on an all −1 image it yields −1 where 0 is right. Every BiT network
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class GuardPooling(Pass):
-    """Keep runtimes from fusing a Pad into the MaxPool behind it."""
+    """Keep runtimes from fusing a Pad into the MaxPool that follows it."""
 
     name = "guard-pooling"
     # after merge-pads, which leaves the pairs that it cannot merge

@@ -1,4 +1,4 @@
-"""Store weights in float16, and compute in it.
+"""Store weights in float16, and optionally compute in it.
 
 Under 'fp16' inputs and outputs stay float32, and so does all in front of the first layer, where
 (x − mean) / std would lose what pixels tell. Float32, and named with the reason, stay nodes with constants
@@ -47,9 +47,9 @@ MEANS = ("ReduceMean", "ReduceSum", "GlobalAveragePool", "InstanceNormalization"
 
 
 class LowerPrecision(Pass):
-    """Store weights in float16, and compute in it.
+    """Store weights in float16, and optionally compute in it.
 
-    Raises PassError if there is no such form, or if the graph has bodies of If or Loop and form is fp16."""
+    Raises PassError if the form is unknown, or if it is fp16 and the graph has bodies of If or Loop."""
 
     name = "precision"
     stage = Stage.PRECISION
@@ -58,7 +58,7 @@ class LowerPrecision(Pass):
             flag="--precision",
             kind="choice",
             choices=("fp16", "fp16-weights"),
-            help="Store the weights in float16, and compute in it (fp16); inputs and outputs keep their types.",
+            help="Store the weights in float16; fp16 also computes in it. Inputs and outputs keep their types.",
             section="Precision",
         ),
     )

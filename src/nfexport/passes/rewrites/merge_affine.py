@@ -1,4 +1,4 @@
-"""Write the scale and offset behind a group normalisation as one depthwise convolution.
+"""Replace the scale and offset after a group normalisation by one depthwise convolution.
 
 x [batch, C, height, width] comes from InstanceNormalization, by way of the Reshape that gives groups their
 channels back; a and b hold a number for each channel, or one for all.
@@ -8,7 +8,7 @@ ONNX Runtime makes a pass over the map for each, and one for the Relu behind the
 pass, takes the Relu in, and gives the next convolution its input in the blocked layout. What stands
 behind a convolution is left to fold-bn and fold-scales, which need no node at all.
 
-Leaves alone, and names: channels that are no multiple of 16, for which runtimes have no fast depthwise
+Leaves alone, and names: channels that are not a multiple of 16, for which runtimes have no fast depthwise
 convolution; factors that vary along anything but channels. Idempotent.
 """
 
@@ -32,7 +32,7 @@ AXIS = 1
 
 
 class MergeAffine(Pass):
-    """Write the scale and offset behind a group normalisation as one depthwise convolution."""
+    """Replace the scale and offset after a group normalisation by one depthwise convolution."""
 
     name = "merge-affine"
     stage, after = Stage.REWRITES, ("merge-groups",)
@@ -40,7 +40,7 @@ class MergeAffine(Pass):
         Option(
             flag="--merge-affine",
             kind="switch",
-            help="Write scale and offset of group norms as a convolution.",
+            help="Replace scale and offset of group norms by a convolution.",
             default_text="with --optimize",
         ),
     )
@@ -67,7 +67,7 @@ class MergeAffine(Pass):
             if channels is None:
                 left_alone[name] = "its channels are unknown"
             elif channels % BLOCK:
-                left_alone[name] = f"its {channels} channels are no multiple of {BLOCK}"
+                left_alone[name] = f"its {channels} channels are not a multiple of {BLOCK}"
             else:
                 scale = np.ones(1, np.float32) if product is None else _constant(product, x)
                 offset = _constant(addition, x if product is None else product.outputs[0])

@@ -1,8 +1,8 @@
-"""Merge the narrow groups of a grouped convolution into groups of whole vectors.
+"""Merge the narrow groups of a grouped convolution into groups of a multiple of 16 channels.
 
 for groups that take and give I channels each. The zeros add exact zeros to each sum. Where k does not divide
-G, the channels are filled up to the next multiple first: what makes them gets filters more, of zeros, and what
-reads them reads those with weights of 0 (passes.widening has the algebra).
+G, the channels are first padded to the next multiple: their producers get additional filters of zeros, and their
+readers weights of 0 for them (passes.widening has the algebra).
 
 Why: runtimes compute in blocks of 8 or 16 channels. ONNX Runtime keeps a grouped convolution in its blocked
 layout if the channels of a group are a multiple of the block (nchwc_transformer.cc: 16 with AVX-512 and on ARM,
@@ -41,7 +41,7 @@ WORTH = frozenset({2, 4, 8, 12, 24})
 
 
 class MergeGroups(Pass):
-    """Merge the narrow groups of a grouped convolution into groups of whole vectors."""
+    """Merge the narrow groups of a grouped convolution into groups of a multiple of 16 channels."""
 
     name = "merge-groups"
     stage = Stage.REWRITES
@@ -89,7 +89,7 @@ class MergeGroups(Pass):
                 try:
                     widening = Widening(node, (groups + missing) * width)
                 except WideningError as reason:
-                    left_alone[label(node)] = f"its channels cannot be filled up: {reason}"
+                    left_alone[label(node)] = f"its channels cannot be padded: {reason}"
                     continue
                 widening.carry_out(graph)
                 filled += 1

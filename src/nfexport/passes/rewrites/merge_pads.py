@@ -1,4 +1,4 @@
-"""Let MaxPool do the padding in front of it, where that gives the same maximum.
+"""Merge a Pad into the MaxPool that follows, where the maximum stays the same.
 
 with pads p smaller than the kernel. A cell that a pooling pads counts as −∞. Each window has a cell of x in
 it, and its maximum with 0 is the same as with −∞ where x ≥ 0: behind Relu, Sigmoid, and what keeps their sign.
@@ -31,7 +31,7 @@ KEEPS_SIGN = ("Identity", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 
 class MergePads(Pass):
-    """Let MaxPool do the padding in front of it, where that gives the same maximum."""
+    """Merge a Pad into the MaxPool that follows, where the maximum stays the same."""
 
     name = "merge-pads"
     stage, after = Stage.REWRITES, ("pool-globally",)
@@ -39,7 +39,7 @@ class MergePads(Pass):
         Option(
             flag="--merge-pads",
             kind="switch",
-            help="Let MaxPool do the padding in front of it.",
+            help="Merge a Pad into the MaxPool that follows.",
             default_text="with --optimize",
         ),
     )

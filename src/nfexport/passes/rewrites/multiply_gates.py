@@ -1,16 +1,16 @@
-"""Write a large 1 × 1 convolution of a single pixel as a product of matrices.
+"""Replace a large 1×1 convolution of a single pixel by a matrix product.
 
 for x [batch, I, 1, 1], w [O, I, 1, 1], b [O]; w' [O, I] and b' [O, 1] are the same numbers in another shape. A
 convolution of one pixel is that product. What joins two of them pixel by pixel (the Relu between the two
 convolutions of an attention gate) moves between the Reshapes, and only one pair is left for each gate.
 
 Why: ONNX Runtime copies the weight of a convolution several times into its blocked layout while it opens a file,
-and packs a constant on the right of a product; one on the left it takes from the file as it is, mapped if it
-lies beside it. The gates of nfnet_f0 hold 30 % of its weights. A product with one column is as fast as the
-convolution at every batch that was measured.
+and packs a constant right operand of a product; a constant left operand is used unchanged, and memory-mapped if it is
+stored next to the file (external data). The gates of nfnet_f0 hold 30 % of its weights. A product with one column is
+as fast as the convolution at every batch that was measured.
 
 Leaves alone, and names: a convolution in groups, one whose weight is computed, and one whose input is not known to
-be a single pixel. Those below LARGE stay without a word: a node more costs more than they save. Idempotent.
+be a single pixel. Weights below LARGE are not reported: the additional node costs more than it saves. Idempotent.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ POINTWISE = frozenset(
 
 
 class MultiplyGates(Pass):
-    """Write a large 1 × 1 convolution of a single pixel as a product of matrices."""
+    """Replace a large 1×1 convolution of a single pixel by a matrix product."""
 
     name = "multiply-gates"
     stage, after = Stage.REWRITES, ("merge-pads",)
@@ -62,7 +62,7 @@ class MultiplyGates(Pass):
         Option(
             flag="--multiply-gates",
             kind="switch",
-            help="Write large 1×1 convolutions of single pixels as matrix products.",
+            help="Replace large 1×1 convolutions of single pixels by matrix products.",
             default_text="with --optimize",
         ),
     )

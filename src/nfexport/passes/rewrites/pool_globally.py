@@ -1,4 +1,4 @@
-"""Write a mean over height and width as GlobalAveragePool.
+"""Replace a mean over height and width by GlobalAveragePool.
 
 The definitions agree: the mean over all pixels of each channel, which stay as 1 × 1.
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PoolGlobally(Pass):
-    """Write a mean over height and width as GlobalAveragePool."""
+    """Replace a mean over height and width by GlobalAveragePool."""
 
     name = "pool-globally"
     stage, after = Stage.REWRITES, ("merge-affine",)
@@ -32,7 +32,7 @@ class PoolGlobally(Pass):
         Option(
             flag="--pool-globally",
             kind="switch",
-            help="Write means over height and width as GlobalAveragePool.",
+            help="Replace means over height and width by GlobalAveragePool.",
             default_text="with --optimize",
         ),
     )

@@ -1,1 +1,1 @@
-"""How constant factors move through a graph: the parts of fold-scales."""
+"""The parts of fold-scales: how constant factors move through a graph."""

@@ -1,4 +1,4 @@
-"""Where a factor that varies along one axis of an operator's input is found in its output.
+"""Map the axis along which a factor varies from the input of an operator to its output, and back.
 
 All operators here are linear without an offset, or positively homogeneous: f(s·x) = s·f(x) for a scalar s,
 s > 0 for the second kind. A factor for each channel passes too where this module can follow its axis through

@@ -1,4 +1,4 @@
-"""A factor that a value of the graph carries: one number, or one for each channel."""
+"""The factor that a value of the graph carries: a scalar, or one number per channel."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _SAME = 1e-12
 different products and reciprocals."""
 
 
-class Refusal(Exception):  # noqa: N818 - it is a reason, and never reaches a user as an error
-    """Why a factor cannot move; its text completes 'left alone, because …'."""
+class Refusal(Exception):  # noqa: N818 - a reason that never reaches a user as an error
+    """The reason why a factor cannot move; the text completes 'left alone, because …'."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Find where a constant factor can go: new factors for values, such that every output stays what it is.
 
-Each value v of the graph may come multiplied by a factor g(v), 1 unless said otherwise. A node is content if
+Each value v of the graph may be multiplied by a factor g(v), by default 1. A node is consistent if
 
     weighted (Conv, ConvTranspose, Gemm, MatMul with constant weights)   always: w' takes up g(out) / g(in)
     linear (poolings, Pad with 0, Reshape, Transpose, Add, Concat, …)    g(out) = g(in), for every input
@@ -9,10 +9,10 @@ Each value v of the graph may come multiplied by a factor g(v), 1 unless said ot
     product with a constant                                              g(out) = g(in)
     anything else, the graph's inputs and outputs                        g = 1
 
-A product y = c·x can go if y := x leaves all contented: backward with g(x) = c and g(y) = 1, so that what
-makes x makes c·x and the other readers of x take up 1/c; or forward with g(x) = 1 and g(y) = 1/c. From there
-each node that is not content extends g to more of its values or refuses; a product of two values may extend
-it to either, and both are tried. A search that grows past a limit ends with a refusal.
+A product y = c·x can be removed if all nodes are consistent after y := x: backward with g(x) = c and g(y) = 1, so
+that the producer of x computes c·x and the other readers of x take up 1/c; or forward with g(x) = 1 and g(y) = 1/c.
+From there each inconsistent node extends g to more of its values or refuses; a product of two values may extend it to
+either operand, and both are tried. A search that grows past a limit ends with a refusal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nfexport.passes.folds.scales.factor import Factor, Refusal
 from nfexport.passes.folds.scales.scaled_constants import WEIGHTED, Scaling, constant_operand, scale_addend, take_up
 
 _LIMIT = 256
-"""Nodes that one search looks at."""
+"""The largest number of nodes that one search visits."""
 
 Factors: TypeAlias = "dict[ir.Value, Factor]"
 
@@ -119,9 +119,9 @@ def _neighbours(value: ir.Value) -> list[ir.Node]:
 
 
 def _options(node: ir.Node, factors: Factors) -> list[Factors]:
-    """Return the ways to make a node content, each as factors to be assigned; none if it is.
+    """Return the ways to make a node consistent, each as factors to assign; none if it already is.
 
-    Raises Refusal if there is no way."""
+    Raises Refusal if there is none."""
     if is_operator(node, "Shape", "Size"):
         return []
     if is_operator(node, *WEIGHTED):

@@ -2,7 +2,7 @@
 
     Conv(a·x, w', b') = c·Conv(x, w, b)   with   w'[o,i] = c[o]·w[o,i] / a[i],   b'[o] = c[o]·b[o]
 
-Zero padding is a pure scale's friend: 0 · s = 0. Factors are gathered in float64 and written once, when all
+Zero padding is compatible with a pure scale, as 0 · s = 0. Factors are accumulated in float64 and written once all
 are known, so that each weight is rounded once.
 
 A factor is refused where a result overflows its type, where a normal number would become zero, or where a

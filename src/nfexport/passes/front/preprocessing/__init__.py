@@ -1,1 +1,1 @@
-"""What the passes in front of a network share."""
+"""Code shared by the preprocessing passes in front of a network."""

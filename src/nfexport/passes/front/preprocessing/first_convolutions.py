@@ -1,4 +1,4 @@
-"""Find the convolutions that an image meets first, and what it meets before them.
+"""Find the first convolutions that read an image, and the nodes before them.
 
 image ─(Sub, Div, … per channel)▶ ─(Pad)▶ Conv, Conv, …
 """

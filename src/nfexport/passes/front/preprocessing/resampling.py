@@ -1,4 +1,4 @@
-"""How Pillow resizes an image, in numpy: its weights, its rounding, and timm's sizes and crops around it.
+"""Pillow's image resizing in numpy: its weights and rounding, and the sizes and crops of timm's transform.
 
 One axis after the other, each result rounded to a whole number in 0..255:
 
@@ -80,7 +80,7 @@ def target_size(size: tuple[int, int], crop_pct: float, crop_mode: str) -> tuple
         raise PassError(f"the crop mode '{crop_mode}' is not done in the graph", fix="leave out --resize")
     if crop_mode == "center" and size[0] != size[1]:
         raise PassError(
-            f"images of {size[0]}×{size[1]} are no squares, and their crop is not done in the graph",
+            f"images of {size[0]}×{size[1]} are not square, and such a crop is not supported in the graph",
             fix="leave out --resize, or pass a square --image-size",
         )
     if not 0 < crop_pct <= 1:

@@ -115,7 +115,7 @@ class Walk:
         return (array.astype(np.float64),) * len(self.batches) if array.size <= size_vectors.LONGEST else None
 
     def constant(self, value: ir.Value) -> Array | None:
-        """Return the array of a value that is computed from constants alone; None if it is not, or cannot be had."""
+        """Return the array of a value that is computed from constants alone; None if it is not, or is unavailable."""
         if self.evaluator.why_not_constant(value) is not None:
             return None
         if (array := edit.constant(value)) is not None:
