@@ -138,7 +138,5 @@ def test_what_is_not_rgb_is_refused() -> None:
         PassError, match="input 'x' has 1 channels, and bgr is an order of three; leave out --channels"
     ):
         SwapChannels(order="bgr").apply(network(grey))
-    with pytest.raises(
-        PassError, match="'rgb' is no order of channels; pass --channels bgr, or leave it out for rgb"
-    ):
+    with pytest.raises(PassError, match="'rgb' is not a channel order; pass --channels bgr, or leave it out for rgb"):
         SwapChannels(order="rgb").apply(network(PADDED))  # type: ignore[arg-type]

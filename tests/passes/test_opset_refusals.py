@@ -40,17 +40,17 @@ REFUSALS = {
     "a computed exponent of another type": (
         f"({X}, double[4] e) => ({Y})",
         "y = Pow(x, e)",
-        *(15, 11, "its exponent, which is of another type, is no constant", 12),
+        *(15, 11, "its exponent, which is of another type, is not constant", 12),
     ),
     "axes that are computed": (
         f"({X}, int64[1] i) => ({Y})",
         "y = ReduceMean(x, i)",
-        *(18, 17, "its axes input is no constant", 18),
+        *(18, 17, "its axes input is not constant", 18),
     ),
     "axes that a caller may override": (
         f"({X}, int64[1] i = {{1}}) => ({Y})",
         "y = ReduceMean(x, i)",
-        *(18, 17, "its axes input is no constant", 18),
+        *(18, 17, "its axes input is not constant", 18),
     ),
     "a norm over no axes": (
         f"({X}) => ({Y})",

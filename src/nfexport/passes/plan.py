@@ -44,7 +44,7 @@ def plan(
 
 
 def _is_refused(cls: type[Pass], request: Request) -> bool:
-    """Say whether the switch of a pass is off: --no-merge-groups."""
+    """Return whether the switch of a pass is off: --no-merge-groups."""
     return any(option.kind == "switch" and request.values.get(option.keyword) is False for option in cls.options)
 
 

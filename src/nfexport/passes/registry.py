@@ -76,7 +76,7 @@ def order() -> tuple[str, ...]:
 
 
 def is_built_in(cls: type[Pass]) -> bool:
-    """Say whether a pass comes with nfexport."""
+    """Return whether a pass comes with nfexport."""
     return built_in().get(cls.name) == cls.__module__
 
 
@@ -84,7 +84,7 @@ def load_file(reference: str) -> type[Pass]:
     """Import a user's own pass, 'FILE.py:Class', and return it; from now on it is known by its name.
 
     The class is one of ours, an onnx_ir pass, or an object that holds onnxscript rewrite rules (see adapter.py).
-    Raises InputError if the file or the class is not there, cannot be imported, or is no pass."""
+    Raises InputError if the file or the class does not exist, cannot be imported, or is not a pass."""
     file, _, attribute = reference.rpartition(":")
     path = Path(file)
     if not file or not attribute or path.suffix != ".py":

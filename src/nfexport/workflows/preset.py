@@ -64,7 +64,7 @@ def export_preset(
 
 
 def are_documented(preset: Preset, checkpoint: Path) -> bool | None:
-    """Say whether a checkpoint is the file that the preset documents, by its checksum; None if the preset
+    """Return whether a checkpoint is the file that the preset documents, by its checksum; None if the preset
     documents none."""
     known = {"sha256": preset.weights.sha256, "sha384": preset.weights.sha384}
     given = {name: value for name, value in known.items() if value is not None}

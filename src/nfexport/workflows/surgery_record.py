@@ -72,7 +72,7 @@ def updated_metadata(
 ) -> dict[str, str]:
     """Return the metadata of the file after an operation; network is the preprocessing in front of which it was done.
 
-    A part of a model is no longer the model: after extract the recipe is left out, and what is said of the
+    A part of a model is no longer the model: after extract the recipe is left out, and so are the facts about the
     model. An accuracy was measured of the file before."""
     replaced = {RECIPE_KEY, DIGEST_KEY, SURGERY_KEY, EVALUATION_KEY, EXTERNAL_KEY}
     extracted = any(step.name == "extract" for step in operation.steps)

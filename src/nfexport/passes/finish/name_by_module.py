@@ -75,7 +75,7 @@ def _share_literals(graph: ir.Graph, parameters: Collection[str]) -> None:
 
 
 def _is_named(value: ir.Value, parameters: Collection[str]) -> bool:
-    """Say whether the name of an initializer stays: it is a parameter's, or that of an input with a default."""
+    """Return whether the name of an initializer stays: it is a parameter's, or that of an input with a default."""
     return value.is_graph_input() or str(value.name).removesuffix(TRANSPOSED) in parameters
 
 

@@ -1,10 +1,10 @@
-"""Fold an inference BatchNormalization into the convolution before it.
+"""Fold inference-mode BatchNormalization into the preceding convolution.
 
-per output channel, in float64, rounded once. Source: arXiv:1502.03167, section 3.1, with the running
-statistics as constants.
+The fold is per output channel, computed in float64 and rounded once. Source: arXiv:1502.03167, section 3.1, with the
+running statistics as constants.
 
-Refuses, naming the node: a training-form BatchNormalization (its statistics come from the activations), a
-convolution with other consumers, weights or statistics that are not constant. Idempotent.
+Refuses, naming the node: a training-form BatchNormalization, whose statistics come from the activations; a
+convolution with other consumers; weights or statistics that are not constant. Idempotent.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Reverse the channel order of the input, so that the file accepts BGR images.
 
-As a node: Gather along axis 1 with the indices 2, 1, 0. `fold=True` gives every constant on the way to the
-first convolutions the file's order instead, so that no node is needed and no number changes:
+As a node, this is a Gather along axis 1 with the indices 2, 1, 0. With `fold=True` the constants between the input
+and the first convolutions are permuted instead, so that no node is needed and no number changes.
 
-k is a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused if any other operator
-reads the image, and for grouped convolutions, whose input channels cannot be permuted. Applying the pass twice undoes
-it; the recipe records the order.
+k in the formula is a Sub, Add, Div or Mul per channel, such as a mean that stays in front. Folding is refused if any
+other operator reads the image, and for grouped convolutions, whose input channels cannot be permuted. Applying the
+pass twice undoes it; the recipe records the order.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SwapChannels(Pass):
         fold = self.fold
         if self.order != "bgr":
             raise PassError(
-                f"'{self.order}' is no order of channels", fix="pass --channels bgr, or leave it out for rgb"
+                f"'{self.order}' is not a channel order", fix="pass --channels bgr, or leave it out for rgb"
             )
         head = find_head(model)
         if head.channels != len(BGR):

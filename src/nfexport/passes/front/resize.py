@@ -111,7 +111,7 @@ class Resize(Pass):
                 f"images of any size cannot be resized at opset {final}: Resize learned it at {ANTIALIAS_FROM}",
                 fix=f"pass --opset {ANTIALIAS_FROM}, or a fixed size: --resize HxW",
             )
-        resampling.weights(2, 2, self.interpolation)  # refuses what is no filter, before anything is changed
+        resampling.weights(2, 2, self.interpolation)  # refuses an unknown filter before anything is changed
         if self.from_size is None and present < ANTIALIAS_FROM:
             ConvertOpset(opset=ANTIALIAS_FROM).apply(model)
             head = find_head(model)

@@ -124,7 +124,7 @@ def _find(graph: ir.Graph, names: Sequence[str], option: str) -> list[ir.Value]:
 
 
 def _is_constant(value: ir.Value) -> bool:
-    """Say whether nothing but constants makes the value; an input with a default is none."""
+    """Return whether nothing but constants makes the value; an input with a default is none."""
     return not value.is_graph_input() and not any(v.is_graph_input() for v in _reached([value], set()))
 
 

@@ -41,7 +41,7 @@ class ConvertOpset(Pass):
 
     New nodes are named after the node that they replace ('/act/Gelu/Erf') and inherit its metadata and doc
     string; outputs keep their names; new constants are initializers, and those that fell out of use go.
-    Raises PassError, and leaves the model as it was, if a node cannot be carried; the fix names the nearest
+    Raises PassError, and leaves the model unchanged, if a node cannot be carried; the fix names the nearest
     opset to which the whole graph can."""
 
     name = "convert-opset"

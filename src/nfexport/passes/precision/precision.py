@@ -1,11 +1,11 @@
 """Store weights in float16, and optionally compute in it.
 
-Under 'fp16' inputs and outputs stay float32, and so does all in front of the first layer, where
-(x − mean) / std would lose what pixels tell. Float32, and named with the reason, stay nodes with constants
-that float16 cannot hold (|w| > 65504, or a tensor that rounding changes by more than 2⁻¹⁰ of its largest
-number), long sums, and what seeded images drive past an eighth of float16's range; so do Softmax, TopK and
-operators that ONNX does not define for float16. Applied twice it changes nothing more. Refused: 'fp16' for
-graphs with If or Loop.
+Under 'fp16' inputs and outputs stay float32, and so do the nodes before the first layer, where (x − mean) / std would
+lose information about the pixels. These nodes stay float32 too, and the report gives the reason: nodes with constants
+that float16 cannot represent (|w| > 65504, or a tensor that rounding changes by more than 2⁻¹⁰ of its largest
+magnitude), long sums, and layers that seeded images drive past an eighth of float16's range. Softmax, TopK and
+operators that ONNX does not define for float16 stay float32 as well. Idempotent. Refused: 'fp16' for graphs with If
+or Loop.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class _Casts:
 
 
 def _takes_half(node: ir.Node, opset: int) -> bool:
-    """Say whether ONNX defines the operator for float16 wherever this node has float32."""
+    """Return whether ONNX defines the operator for float16 wherever this node has float32."""
     if not is_default_domain(node) or node.op_type in (*KEPT, "Cast", "Constant"):
         return False
     try:

@@ -1,12 +1,12 @@
 """Replace the scale and offset after a group normalisation by one depthwise convolution.
 
-x [batch, C, height, width] comes from InstanceNormalization, by way of the Reshape that gives groups their
-channels back; a and b hold a number for each channel, or one for all.
+x [batch, C, height, width] is the output of InstanceNormalization after the Reshape that restores the channels; a and
+b are constants per channel, or scalars.
 
-Why: exporters write a group normalisation as InstanceNormalization over reshaped groups, a product and a sum.
-ONNX Runtime makes a pass over the map for each, and one for the Relu behind them. A depthwise convolution is one
-pass, takes the Relu in, and gives the next convolution its input in the blocked layout. What stands
-behind a convolution is left to fold-bn and fold-scales, which need no node at all.
+Why: exporters write a group normalisation as InstanceNormalization over reshaped groups, a product and a sum. ONNX
+Runtime reads and writes the feature map for each of them, and once more for the Relu that follows. A depthwise
+convolution does this in one pass, includes the Relu, and hands its output to the next convolution in the blocked
+layout. Scales and offsets after a convolution are left to fold-bn and fold-scales, which need no node at all.
 
 Leaves alone, and names: channels that are not a multiple of 16, for which runtimes have no fast depthwise
 convolution; factors that vary along anything but channels. Idempotent.

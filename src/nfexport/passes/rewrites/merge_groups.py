@@ -1,17 +1,17 @@
 """Merge the narrow groups of a grouped convolution into groups of a multiple of 16 channels.
 
-for groups that take and give I channels each. The zeros add exact zeros to each sum. Where k does not divide
+Applies to groups with I input and I output channels each. The zeros add exact zeros to each sum. If k does not divide
 G, the channels are first padded to the next multiple: their producers get additional filters of zeros, and their
-readers weights of 0 for them (passes.widening has the algebra).
+readers weights of 0 for them (widening.py has the algebra).
 
-Why: runtimes compute in blocks of 8 or 16 channels. ONNX Runtime keeps a grouped convolution in its blocked
-layout if the channels of a group are a multiple of the block (nchwc_transformer.cc: 16 with AVX-512 and on ARM,
-8 with AVX2); one of narrower groups runs group by group, at a tenth of the arithmetic, between two changes of
-the layout. The products with zeros cost less than that; docs/speed.md has the widths that were measured.
+Why: runtimes compute in blocks of 8 or 16 channels. ONNX Runtime keeps a grouped convolution in its blocked layout if
+the channels of a group are a multiple of the block (nchwc_transformer.cc: 16 with AVX-512 and on ARM, 8 with AVX2).
+Narrower groups run one by one, at a tenth of the arithmetic throughput, between two layout changes. The products with
+zeros cost less than that; docs/speed.md lists the measured widths.
 
-Leaves alone, and names: groups of another width than those in WORTH; groups that give another number of
-channels than they take; a weight that is computed at run time; channels that cannot be filled up. Ensures
-that every convolution it changed has groups of a multiple of 16 channels. Idempotent.
+Leaves alone, and names: groups of a width that is not in WORTH; groups with different numbers of input and output
+channels; a weight that is computed at run time; channels that cannot be padded. Ensures that every convolution it
+changed has groups of a multiple of 16 channels. Idempotent.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Merge a Pad into the MaxPool that follows, where the maximum stays the same.
 
-with pads p smaller than the kernel. A cell that a pooling pads counts as −∞. Each window has a cell of x in
-it, and its maximum with 0 is the same as with −∞ where x ≥ 0: behind Relu, Sigmoid, and what keeps their sign.
+The pads p must be smaller than the kernel, so that each window contains an element of x. MaxPool pads with −∞;
+padding with 0 gives the same maximum where x ≥ 0: after Relu, Sigmoid, and operators that keep their sign.
 
-Why: a Pad copies the whole map, in ONNX Runtime's plain layout, to which and from which it is reordered.
-Where a map that is padded with 0 may be negative the two differ, and the pair stays (guard-pooling keeps ONNX
-Runtime from fusing it).
+Why: a Pad copies the whole feature map in ONNX Runtime's plain layout, with a reorder before and after. If a map that
+is padded with 0 may be negative, the results differ, and the pair stays (guard-pooling keeps ONNX Runtime from fusing
+it).
 
-Leaves alone, and names: a MaxPool behind a Pad of zeros whose input may be negative; one whose Pad has another
-mode or value, or pads other axes than height and width; one that pads by itself too. Idempotent.
+Leaves alone, and names: a MaxPool after a zero Pad whose input may be negative; a Pad with another mode or value, or
+of axes other than height and width; a MaxPool that also pads by itself. Idempotent.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _why_not_fill(pad: ir.Node, fill: float) -> str | None:
 
 
 def is_not_negative(value: ir.Value | None) -> bool:
-    """Say whether the value is known to be 0 or more."""
+    """Return whether the value is known to be 0 or more."""
     node = None if value is None else value.producer()
     if is_operator(node, *NOT_NEGATIVE):
         return True

@@ -1,16 +1,16 @@
 """Replace a large 1×1 convolution of a single pixel by a matrix product.
 
-for x [batch, I, 1, 1], w [O, I, 1, 1], b [O]; w' [O, I] and b' [O, 1] are the same numbers in another shape. A
-convolution of one pixel is that product. What joins two of them pixel by pixel (the Relu between the two
-convolutions of an attention gate) moves between the Reshapes, and only one pair is left for each gate.
+x is [batch, I, 1, 1], w [O, I, 1, 1], b [O]; w' [O, I] and b' [O, 1] are reshaped copies. Elementwise operators
+between two such convolutions (the Relu of an attention gate) move between the Reshapes, which leaves one pair of
+Reshapes for each gate.
 
-Why: ONNX Runtime copies the weight of a convolution several times into its blocked layout while it opens a file,
-and packs a constant right operand of a product; a constant left operand is used unchanged, and memory-mapped if it is
+Why: ONNX Runtime copies the weight of a convolution several times into its blocked layout while it opens a file, and
+packs a constant right operand of a product. A constant left operand is used unchanged, and memory-mapped if it is
 stored next to the file (external data). The gates of nfnet_f0 hold 30 % of its weights. A product with one column is
-as fast as the convolution at every batch that was measured.
+as fast as the convolution at every measured batch size.
 
-Leaves alone, and names: a convolution in groups, one whose weight is computed, and one whose input is not known to
-be a single pixel. Weights below LARGE are not reported: the additional node costs more than it saves. Idempotent.
+Leaves alone, and names: a grouped convolution, one whose weight is computed, and one whose input is not known to be a
+single pixel. Weights below LARGE are not reported: the additional node costs more than it saves. Idempotent.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _integers(node: ir.Node, attribute: str, index: int) -> list[int] | None:
 
 
 def pads_with_zero(node: ir.Node) -> bool:
-    """Say whether a Pad adds nothing that would have to be scaled by itself."""
+    """Return whether a Pad adds nothing that would have to be scaled by itself."""
     if node.attributes.get_string("mode", "constant") != "constant":
         return True
     if (value := node.attributes.get_float("value", None)) is not None:

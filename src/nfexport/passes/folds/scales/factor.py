@@ -46,7 +46,7 @@ class Factor:
         return bool((self.values > 0).all())
 
     def matches(self, other: Factor) -> bool:
-        """Say whether both are the same factor, but for the rounding of float64."""
+        """Return whether both are the same factor, but for the rounding of float64."""
         return (
             self.axis == other.axis
             and self.values.shape == other.values.shape

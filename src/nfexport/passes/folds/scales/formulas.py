@@ -9,7 +9,7 @@ Runtimes recognise these and fuse them into one operator, which a missing or mov
 a normalisation is the product right behind the quotient by a root. The activations share one shape: two
 branches of elementwise operators part at a value x and meet in a product, and one of them bends (erf, tanh,
 sigmoid, clip). What lies between x and that product is the formula, and so is a trailing 1/2 or 1/6 where none
-is inside. A gate that comes from elsewhere, as in attention, is no such formula.
+is inside. A gate that comes from elsewhere, as in attention, is not such a formula.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _between(product: ir.Node, position: dict[ir.Node, int]) -> list[ir.Node]:
 
 
 def _is_normalised(value: ir.Value | None) -> bool:
-    """Say whether a value is a quotient by a root, or a product with a root's reciprocal."""
+    """Return whether a value is a quotient by a root, or a product with a root's reciprocal."""
     node = None if value is None else value.producer()
     if node is None or not is_operator(node, "Mul", "Div"):
         return False

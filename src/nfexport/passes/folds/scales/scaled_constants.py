@@ -26,7 +26,7 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 class Scaling:
     """An input of a node, and the float64 numbers, broadcastable to it, that it is multiplied by.
 
-    filter_axis is the axis of the weight that runs over filters, None where the constant is no weight."""
+    filter_axis is the axis of the weight that runs over filters, None if the constant is not a weight."""
 
     node: ir.Node
     index: int

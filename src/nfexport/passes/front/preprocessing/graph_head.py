@@ -38,7 +38,7 @@ class Head:
 def find_head(model: ir.Model) -> Head:
     """Return the head of the graph.
 
-    Raises PassError if there is not exactly one input, if it is no batch of images with a fixed number of
+    Raises PassError if there is not exactly one input, if it is not a batch of images with a fixed number of
     channels, or if a body of If or Loop reads it."""
     graph = model.graph
     entry = _only_input(graph)

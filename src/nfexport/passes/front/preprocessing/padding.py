@@ -13,7 +13,7 @@ INPUTS_SINCE = 11
 
 
 def pads_itself(conv: ir.Node) -> bool:
-    """Say whether the convolution adds zeros around its input."""
+    """Return whether the convolution adds zeros around its input."""
     mode = conv.attributes.get_string("auto_pad", "NOTSET")
     return mode.startswith("SAME") or (mode == "NOTSET" and any(conv.attributes.get_ints("pads", ())))
 

@@ -106,7 +106,7 @@ def _half(spare: int) -> int:
 
 
 def height_first(image: tuple[int, int], resized: tuple[int, int]) -> bool:
-    """Say whether Pillow, from 13 on, resizes the height before the width: if the height becomes smaller, and
+    """Return whether Pillow, from 13 on, resizes the height before the width: if the height becomes smaller, and
     loses more than twice as many pixels as the width. Before 13 the width always came first.
 
     Found by comparing both orders with Pillow 13.0 on 2,396 random sizes that tell them apart: no exception."""

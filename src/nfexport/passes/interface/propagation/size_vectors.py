@@ -18,7 +18,7 @@ LONGEST = 64
 
 
 def follows(content: Content) -> bool:
-    """Say whether the content is not the same at every batch size."""
+    """Return whether the content is not the same at every batch size."""
     return any(not np.array_equal(content[0], other, equal_nan=True) for other in content[1:])
 
 

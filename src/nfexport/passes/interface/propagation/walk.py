@@ -174,7 +174,7 @@ class Walk:
         self._note(node, results)
 
     def follows(self, value: ir.Value) -> bool:
-        """Say whether the value is made of sizes that change with the batch."""
+        """Return whether the value is made of sizes that change with the batch."""
         content = self._contents.get(value, ())
         return content is None or bool(content and size_vectors.follows(content))
 

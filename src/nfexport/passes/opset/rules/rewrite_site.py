@@ -72,7 +72,7 @@ class RewriteSite:
         return value if value is not None else self.refuse("its first input is missing")
 
     def reads_output(self, index: int) -> bool:
-        """Say whether anything depends on this output."""
+        """Return whether anything depends on this output."""
         if index >= len(self.node.outputs):
             return False
         output = self.node.outputs[index]
@@ -91,7 +91,7 @@ class RewriteSite:
         """Return the array behind a value; refuse if it is computed at run time or may be overridden."""
         tensor = fixed_tensor(value)
         if tensor is None:
-            self.refuse(f"its {what} is no constant")
+            self.refuse(f"its {what} is not constant")
         return tensor.numpy()
 
     def dtype(self, value: ir.Value) -> ir.DataType:
@@ -171,7 +171,7 @@ class RewriteSite:
         return new_values
 
     def is_as_before(self) -> bool:
-        """Say whether the sketch is the node itself, so that the graph need not be touched."""
+        """Return whether the sketch is the node itself, so that the graph need not be touched."""
         if len(self.sketch) != 1:
             return False
         (only,) = self.sketch
@@ -218,7 +218,7 @@ def _same_inputs(sketched: Sequence[Source], inputs: Sequence[ir.Value | None]) 
 
 
 def _is_equal(value: Any, attribute: ir.Attr) -> bool:
-    """Say whether a sketched attribute is the one that the node has."""
+    """Return whether a sketched attribute is the one that the node has."""
     if isinstance(value, ir.Attr) or attribute.is_ref():
         return value is attribute
     other = attribute.value
@@ -228,7 +228,7 @@ def _is_equal(value: Any, attribute: ir.Attr) -> bool:
 
 
 def _is_default(formal: Any, attribute: ir.Attr) -> bool:
-    """Say whether an attribute only repeats the default that its schema states."""
+    """Return whether an attribute only repeats the default that its schema states."""
     if formal is None or attribute.is_ref() or formal.default_value.name == "":
         return False
     return bool(ir.serde.deserialize_attribute(formal.default_value).value == attribute.value)

@@ -86,7 +86,7 @@ def inferred_outputs(
 
 
 def _dtype_of(type_str: str) -> ir.DataType | None:
-    """Read 'tensor(int64)'; None for a type parameter and for what is no tensor."""
+    """Read 'tensor(int64)'; None for a type parameter and for anything that is not a tensor."""
     word = type_str.removeprefix("tensor(").removesuffix(")").upper()
     return ir.DataType[word] if word in ir.DataType.__members__ else None
 

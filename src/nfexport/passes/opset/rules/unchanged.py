@@ -153,5 +153,5 @@ ROWS: dict[str, tuple[tuple[int, ...], ...]] = {
 
 
 def means_the_same(op_type: str, before: int, after: int) -> bool:
-    """Say whether two versions of the operator compute the same wherever both can be used."""
+    """Return whether two versions of the operator compute the same wherever both can be used."""
     return any(before in row and after in row for row in ROWS.get(op_type, ()))

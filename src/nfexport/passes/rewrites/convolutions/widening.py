@@ -1,10 +1,10 @@
 """Give a value more channels that nothing depends on, together with all values that share its channels.
 
-    y = Conv₂(f(Conv₁(x)))  stays, if Conv₁ gets more filters and Conv₂ more columns, of zeros all
+    y = Conv₂(f(Conv₁(x)))  is unchanged if Conv₁ gets additional filters and Conv₂ additional columns, all zeros
 
     w₁' = [w₁; 0],  b₁' = [b₁; 0]   makes the channels;      w₂' = [w₂, 0]   reads them with weight 0
 
-Between the two stand operators that keep channels apart: what they make of the new channels is finite, and is
+The operators between the two keep channels apart: their results for the new channels are finite, and are
 multiplied by 0. Zero filters of a convolution with groups make new groups, which read the new channels.
 """
 
