@@ -24,17 +24,17 @@ def dtype_name(data_type: int) -> str:
 
 
 def is_floating(tensor: onnx.TensorProto) -> bool:
-    """True for float32, float16, bfloat16, float64 and the float8 and float4 types."""
+    """Return true for float32, float16, bfloat16, float64 and the float8 and float4 types."""
     return dtype_name(tensor.data_type).startswith(FLOATING)
 
 
 def element_count(tensor: onnx.TensorProto) -> int:
-    """The product of the dims; 1 for a scalar."""
+    """Return the product of the dims; 1 for a scalar."""
     return math.prod(tensor.dims)
 
 
 def byte_count(tensor: onnx.TensorProto) -> int:
-    """The bytes of the values, packed; 0 for strings and for types that this onnx does not know."""
+    """Return the bytes of the values, packed; 0 for strings and for types that this onnx does not know."""
     name = dtype_name(tensor.data_type)
     if name in ("string", "undefined") or name.startswith("type "):
         return 0

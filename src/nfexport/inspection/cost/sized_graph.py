@@ -68,11 +68,11 @@ class SizedGraph:
                 yield node
 
     def shape(self, name: str) -> Shape | None:
-        """The shape of a value; None if it is not known."""
+        """Return the shape of a value; None if it is not known."""
         return self._shapes.get(name)
 
     def elements(self, name: str) -> int | None:
-        """The number of elements of a value; None if its shape is not known."""
+        """Return the number of elements of a value; None if its shape is not known."""
         shape = self._shapes.get(name)
         return None if shape is None else math.prod(shape)
 
@@ -85,7 +85,7 @@ class SizedGraph:
         return name in self._floating
 
     def number(self, name: str) -> float | None:
-        """The number that a stored constant holds in each of its elements; None where they differ, are missing, or
+        """Return the number that a stored constant holds in each of its elements; None where they differ, are missing, or
         were left out."""
         tensor = self.stored.get(name)
         if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -98,15 +98,15 @@ class SizedGraph:
         return first if bool((values == values.flat[0]).all()) else None
 
     def writer(self, name: str) -> Node | None:
-        """The node that writes a value; None for inputs and initializers."""
+        """Return the node that writes a value; None for inputs and initializers."""
         return self._writers.get(name)
 
     def readers(self, name: str) -> list[Node]:
-        """The nodes that read a value, once for each place."""
+        """Return the nodes that read a value, once for each place."""
         return self._readers.get(name, [])
 
     def only_reader(self, name: str) -> Node | None:
-        """The one node that reads a value, if there is only one and the value is not an output of the graph."""
+        """Return the node that reads a value, if there is only one and the value is not an output of the graph."""
         readers = self.readers(name)
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 
@@ -152,10 +152,10 @@ class SizedGraph:
 
 
 def attribute(node: Node, name: str) -> onnx.AttributeProto | None:
-    """The attribute of that name, or None."""
+    """Return the attribute of that name, or None."""
     return next((each for each in node.attribute if each.name == name), None)
 
 
 def label(node: Node) -> str:
-    """The name of a node, or of what it writes."""
+    """Return the name of a node, or of what it writes."""
     return node.name or node.output[0]

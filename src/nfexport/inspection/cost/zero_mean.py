@@ -81,7 +81,7 @@ def _has_unit_variance(filters: Filters) -> bool:
 
 
 def _passes(filters: Filters, roundoff: float) -> bool | None:
-    """True if all filters that are not zero have the mean 0; None if all are zero."""
+    """Say whether all filters that are not zero have the mean 0; None if all are zero."""
     sums = np.abs(filters.sum(axis=1, dtype=np.float64))
     sizes = np.abs(filters).sum(axis=1, dtype=np.float64)
     if not sizes.any():
