@@ -85,7 +85,7 @@ class SizedGraph:
         return name in self._floating
 
     def number(self, name: str) -> float | None:
-        """Return the number that a stored constant holds in each of its elements; None where they differ, are missing, or
+        """Return the number that each element of a stored constant holds; None where they differ, are missing, or
         were left out."""
         tensor = self.stored.get(name)
         if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL:
