@@ -86,7 +86,7 @@ def test_nothing_is_left_if_the_ir_does_not_equal_the_model(tmp_path: Path, monk
         return written
 
     monkeypatch.setattr(openvino, "convert", wrong)
-    with pytest.raises(VerificationFailed, match="OpenVINO's form of the file does not equal test_nfnet"):
+    with pytest.raises(VerificationFailed, match="OpenVINO's IR of the file does not equal test_nfnet"):
         nfexport.export("test_nfnet", tmp_path / "net.onnx", opset=11, fold_ws=True, to="openvino")
     assert list(tmp_path.iterdir()) == []
 
@@ -101,7 +101,7 @@ def test_what_is_no_ir_is_refused_in_one_sentence(tmp_path: Path, exported: nfex
         nfexport.verify(tmp_path / "page.xml")
     with pytest.raises(OnnxFileError, match=r"as OpenVINO writes the graph of its IR; name the \.onnx file"):
         nfexport.inspect(exported.path.with_suffix(".xml"))
-    with pytest.raises(InputError, match="is an IR, which OpenVINO alone runs"):
+    with pytest.raises(InputError, match="is OpenVINO's IR, which runs in openvino only"):
         nfexport.verify(exported.path.with_suffix(".xml"), bisect=True)
     with pytest.raises(RecipeError, match="but no IR; add --to openvino"):
         nfexport.export("test_nfnet", tmp_path / "x.onnx", ir_precision="fp16")

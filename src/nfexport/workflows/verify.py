@@ -124,7 +124,7 @@ def _read(path: Path, named: NamedModel | None, stages: Stages) -> _Claim:
 
 def _alone(path: Path, converted: Format) -> InputError:
     return InputError(
-        f"'{path}' is {converted.title}, which {converted.runtime or 'no runtime of nfexport'} alone runs",
+        f"'{path}' is {converted.title}, which runs in {converted.runtime or 'no runtime of nfexport'} only",
         fix="verify the ONNX file that it was converted from, or leave the other options out",
     )
 
