@@ -21,6 +21,9 @@ import pytest
 
 from nfexport import process
 
+# the tests look at warnings themselves, which elsewhere are errors
+pytestmark = pytest.mark.filterwarnings("default")
+
 SOURCE = Path(process.__file__).parent
 
 Guard = Callable[[], AbstractContextManager[None]]
