@@ -94,8 +94,8 @@ def test_a_combination_of_many(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"mean": (0.5, 0.5, 0.5)}, "--mean is for normalising, which nobody asked for; add --normalize"),
-        ({"normalize": "nodes", "mean": (0.5, 0.5, 0.5)}, "--mean and --std belong together"),
+        ({"mean": (0.5, 0.5, 0.5)}, "--mean and --std belong together"),
+        ({"std": (0.5, 0.5, 0.5), "normalize": "nodes"}, "--mean and --std belong together"),
         ({"input_range": 7}, "pixels cannot range from 0 to 7; pass --input-range 255 or 1"),
         ({"input_dtype": "uint8", "input_range": 1}, "uint8 pixels cannot range from 0 to 1"),
         ({"resize": "any", "opset": 17}, "Resize learned it at 18; pass --opset 18, or a fixed size"),

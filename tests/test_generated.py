@@ -1,4 +1,4 @@
-"""What the files made from declarations say is true; a new pass may be missing from them until they are made again."""
+"""What the files made from declarations say is true; a new pass may be missing until they are made again."""
 
 from __future__ import annotations
 
