@@ -11,7 +11,7 @@ from msgspec.structs import replace
 import nfexport
 from nfexport.cards.command_line import commands
 from nfexport.cli import run
-from nfexport.recipe.recipe import PassStep, Recipe, Weights
+from nfexport.recipe.recipe import Recipe, Weights
 from tests.cards.conftest import FORMS
 
 
@@ -64,16 +64,14 @@ def test_a_checkpoint_is_left_to_name(files: dict[str, Path]) -> None:
 
 
 def test_other_weights_and_classes_are_named(files: dict[str, Path]) -> None:
+    recipe = recipe_of(files["original"])
     recipe = replace(
-        recipe_of(files["original"]),
-        weights=Weights(kind="pretrained", digest="0", tag="r160_in1k"),
-        labels=None,
-        num_classes=7,
-        dynamic_size=True,
-        passes=(PassStep(name="convert-opset", params={"opset": 13}), PassStep(name="strip")),
+        recipe,
+        source=replace(recipe.source, model="test_nfnet.r160_in1k", num_classes=7),
+        options=replace(recipe.options, opset=13, dynamic_size=True, passes={"strip": True}),
     )
     (line,) = commands(recipe, "my model.onnx")
     assert line.replace(" \\\n   ", "") == (
-        "nfexport test_nfnet.r160_in1k --opset 13 --image-size 96 --dynamic-size --num-classes 7 --strip "
+        "nfexport test_nfnet.r160_in1k --num-classes 7 --image-size 96 --opset 13 --dynamic-size --strip "
         "-o 'my model.onnx'"
     )

@@ -130,5 +130,11 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=_plain)
         return plain
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):  # Markdown, a subclass that msgspec does not know
+        return str(value)
+    raise TypeError(f"a card holds no {type(value).__name__}")
