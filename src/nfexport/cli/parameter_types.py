@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import click
 
 
-class _Text(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
+class _Text(click.ParamType, abc.ABC):  # type: ignore[type-arg]  # generic from click 8.5
     """A value that is written as text; anything else is passed on as it is."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value; fails with one sentence for a text that is not one."""
         return self.parse(value, param, ctx) if isinstance(value, str) else value
 
+    @abc.abstractmethod
     def parse(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what the text stands for."""
-        raise NotImplementedError
 
 
 class NumbersType(_Text):
