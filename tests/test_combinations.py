@@ -15,6 +15,9 @@ from nfexport.errors import RecipeError
 NETWORKS = ("test_nfnet", "test_efficientnet", "vit_tiny_r_s16_p8_224")
 OPSETS = (11, 13, 17, 18)
 
+FEW = 6
+"""The combinations that the default suite tries."""
+
 
 def draw(seed: int) -> tuple[str, dict[str, Any]]:
     """Return an architecture and flags of its export."""
@@ -63,6 +66,9 @@ def draw(seed: int) -> tuple[str, dict[str, Any]]:
         flags["image_size"] = 96
         if size is None and pick(True, False, False):
             flags["dynamic_size"] = True
+    if flags["opset"] == 18 and seed < FEW:
+        # dynamo takes ten seconds, and these combinations are about what follows the trace
+        flags["exporter"] = "torchscript"
     if flags["outputs"] == ("logits",):
         flags["rename"] = {"input": "image", "output": "scores"}
     return name, flags
@@ -80,13 +86,13 @@ def check(seed: int, folder: Path) -> None:
         assert again.passed, (again.report.summary(), again.disagreements)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(FEW))
 def test_a_combination(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12, 200))
+@pytest.mark.parametrize("seed", range(FEW, 200))
 def test_a_combination_of_many(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path)
 

@@ -18,6 +18,7 @@ from tests.conftest import DIGITS
 FORMS = 11
 
 
+@pytest.mark.slow
 def test_every_form_names_the_same_digits(digits: Path) -> None:
     done = subprocess.run([sys.executable, DIGITS / "prove.py", digits], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -30,6 +31,7 @@ def test_every_form_names_the_same_digits(digits: Path) -> None:
     assert float(accuracy) > 97
 
 
+@pytest.mark.slow
 def test_a_form_that_disagrees_is_told_by_the_exit_code(
     digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every command of the README runs."""
+"""Every command of the README runs: `make readme`, which CI calls."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def test_the_readme_has_commands() -> None:
     assert "nfexport nfnet_f0 --opset 11 --fold-ws" in commands()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, folder: Path) -> None:
     words = command.split()[1:]
@@ -42,6 +43,7 @@ def test_command(command: str, folder: Path) -> None:
         assert "71,444,360" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python(code: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)

@@ -24,6 +24,7 @@ report, not an exception; only `nfexport.export` raises VerificationFailed, as i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 EXIT_OK = 0
@@ -112,3 +113,11 @@ class VerificationFailed(NfexportError):  # noqa: N818
     def __init__(self, problem: str, *, fix: str, report: Any = None) -> None:
         super().__init__(problem, fix=fix)
         self.report = report
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x' or 'y'?" for the names that are most like one that does not exist; '' if none is."""
+    import difflib
+
+    alike = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
+    return f"did you mean {' or '.join(map(repr, alike))}?" if alike else ""

@@ -17,16 +17,16 @@ import contextlib
 import functools
 import gc
 import io
-import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _lock = threading.RLock()
 """Held while a value is changed, and not for the length of a block."""
@@ -86,6 +86,8 @@ def garbage_collection_paused() -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def quiet_loggers(*names: str) -> Iterator[None]:
     """Let these loggers, and those below them that have no level of their own, log nothing under CRITICAL."""
+    import logging
+
     with contextlib.ExitStack() as stack:
         for logger in map(logging.getLogger, names):
             read = functools.partial(getattr, logger, "level")
@@ -95,6 +97,8 @@ def quiet_loggers(*names: str) -> Iterator[None]:
 
 def logging_disabled() -> contextlib.AbstractContextManager[None]:
     """Let no logger log until the block ends, for code that logs to the root logger."""
+    import logging
+
     return setting(lambda: logging.root.manager.disable, logging.disable, logging.CRITICAL)
 
 
@@ -113,6 +117,8 @@ def standard_output_discarded() -> contextlib.AbstractContextManager[None]:
 
 def temporary_files_in(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Let `tempfile` make its files in this folder until the block ends."""
+    import tempfile
+
     return attribute(tempfile, "tempdir", str(folder))
 
 
@@ -138,8 +144,8 @@ def abandon_standard_output() -> None:
     """Write no more to a standard output that nobody reads, so that Python does not complain when it exits.
 
     Not undone: for the command line, just before it exits."""
-    with contextlib.suppress(OSError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _collect_garbage(on: bool) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nfexport import extensions, formats
+from nfexport import formats
 from nfexport.errors import InputError, RecipeError
 from nfexport.formats import Format, InputForms
 from nfexport.recipe.option import Option
+from tests.conftest import Installing
 
 
 class Upper(Format):
@@ -45,16 +45,9 @@ class Upper(Format):
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install a package that adds the toy format, and one whose entry point is not a format."""
-    points = [
-        importlib.metadata.EntryPoint(name=name, value=f"{__name__}:{value}", group=formats.GROUP)
-        for name, value in (("upper", "Upper"), ("path", "Path"))
-    ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == formats.GROUP else [])
-    extensions.installed.cache_clear()
-    yield
-    extensions.installed.cache_clear()
+def toy(installing: Installing) -> None:
+    """Install a package that adds the toy format, and an entry point that is not a format."""
+    installing(formats.GROUP, upper=f"{__name__}:Upper", path=f"{__name__}:Path")
 
 
 def test_formats_are_found_by_their_files_and_imported_without_their_packages() -> None:

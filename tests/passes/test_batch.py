@@ -442,9 +442,9 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     [
         ("test_nfnet", {}, 1, "dynamic"),
         ("vit_tiny_r_s16_p8_224", {"num_classes": 8}, 2, "dynamic"),
-        ("vit_tiny_r_s16_p8_224", {"num_classes": 8}, "dynamic", 4),
+        pytest.param("vit_tiny_r_s16_p8_224", {"num_classes": 8}, "dynamic", 4, marks=pytest.mark.slow),
         ("test_vit2", {"opset": 11}, 1, 3),
-        ("test_vit3", {"opset": 18}, 2, "dynamic"),
+        pytest.param("test_vit3", {"opset": 18}, 2, "dynamic", marks=pytest.mark.slow),
     ],
 )
 def test_real_networks(name: str, options: dict[str, Any], old: Any, size: Any, tmp_path: Path) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from nfexport import extensions
 from nfexport.errors import InputError, MissingPackage
 from nfexport.runtimes import Runtime, find, open_session, runtimes
 from nfexport.runtimes.session import registry
+from tests.conftest import Installing
 from tests.verification.toy import CLASSES, SIZE, to_onnx, toy, weights
 
 BUILT_IN = ("migraphx", "onnxruntime", "opencv", "openvino", "reference")
@@ -40,25 +40,14 @@ RUNTIME = Runtime(name="toy", summary="a toy", install="pip install toy", load=i
 ABSENT = dataclasses.replace(RUNTIME, name="absent", load=load_absent)
 """
 
-Installing = Callable[..., None]
-
 
 @pytest.fixture
-def installing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installing]:
+def adding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installing: Installing) -> Iterator[Installing]:
     """Return a function that puts entry points of the group into place, each a module and an attribute of it."""
     (tmp_path / "toy_runtime.py").write_text(TOY)
     (tmp_path / "broken_runtime.py").write_text("raise OSError('no such library')\n")
     monkeypatch.syspath_prepend(tmp_path)
-
-    def install(**values: str) -> None:
-        points = [importlib.metadata.EntryPoint(n, value, registry.GROUP) for n, value in values.items()]
-        monkeypatch.setattr(
-            importlib.metadata, "entry_points", lambda *, group: points if group == registry.GROUP else []
-        )
-        extensions.installed.cache_clear()
-
-    yield install
-    extensions.installed.cache_clear()
+    yield partial(installing, registry.GROUP)
     for name in ("toy_runtime", "broken_runtime"):
         sys.modules.pop(name, None)
 
@@ -92,8 +81,8 @@ def test_each_optional_runtime_has_an_extra() -> None:
         assert len(extras[name]) == 1
 
 
-def test_an_entry_point_adds_a_runtime(installing: Installing) -> None:
-    installing(toy="toy_runtime:RUNTIME")
+def test_an_entry_point_adds_a_runtime(adding: Installing) -> None:
+    adding(toy="toy_runtime:RUNTIME")
     assert runtimes() == (*BUILT_IN, "toy")
     assert isinstance(find("toy"), Runtime)
     session = open_session(to_onnx(weights(toy())), runtime="toy")
@@ -101,32 +90,32 @@ def test_an_entry_point_adds_a_runtime(installing: Installing) -> None:
     assert session.run({"image": np.zeros((1, 3, *SIZE), np.float32)})["logits"].shape == (1, CLASSES)
 
 
-def test_a_runtime_of_another_package_does_not_replace_one_of_ours(installing: Installing) -> None:
-    installing(onnxruntime="toy_runtime:RUNTIME")
+def test_a_runtime_of_another_package_does_not_replace_one_of_ours(adding: Installing) -> None:
+    adding(onnxruntime="toy_runtime:RUNTIME")
     assert runtimes() == BUILT_IN
     assert find("onnxruntime").summary.startswith("ONNX Runtime")
 
 
-def test_an_unknown_runtime_is_refused_with_those_that_there_are(installing: Installing) -> None:
-    installing(toy="toy_runtime:RUNTIME")
+def test_an_unknown_runtime_is_refused_with_those_that_there_are(adding: Installing) -> None:
+    adding(toy="toy_runtime:RUNTIME")
     with pytest.raises(InputError, match=r"there is no runtime 'tract'; use one of migraphx, .*, reference, toy$"):
         open_session(b"", runtime="tract")
 
 
-def test_a_missing_package_is_named_with_how_to_install_it(installing: Installing) -> None:
-    installing(absent="toy_runtime:ABSENT")
+def test_a_missing_package_is_named_with_how_to_install_it(adding: Installing) -> None:
+    adding(absent="toy_runtime:ABSENT")
     with pytest.raises(MissingPackage, match=r"'absent' cannot be imported \(No module named .*\); pip install toy$"):
         open_session(b"", runtime="absent")
 
 
-def test_a_package_whose_entry_point_cannot_be_imported_is_named(installing: Installing) -> None:
-    installing(broken="broken_runtime:RUNTIME")
-    with pytest.raises(InputError, match=r"'broken' of the package broken_runtime.* \(OSError: no such library\)"):
+def test_a_package_whose_entry_point_cannot_be_imported_is_named(adding: Installing) -> None:
+    adding(broken="broken_runtime:RUNTIME")
+    with pytest.raises(InputError, match=r"'broken' of the package toys.* \(OSError: no such library\)"):
         open_session(b"", runtime="broken")
 
 
-def test_an_entry_point_that_does_not_name_a_runtime_is_refused(installing: Installing) -> None:
-    installing(toy="toy_runtime")
+def test_an_entry_point_that_does_not_name_a_runtime_is_refused(adding: Installing) -> None:
+    adding(toy="toy_runtime")
     with pytest.raises(
         InputError, match=r"names a module instead of a Runtime; let it name .*'package\.module:RUNTIME'"
     ):
@@ -134,8 +123,8 @@ def test_an_entry_point_that_does_not_name_a_runtime_is_refused(installing: Inst
     assert isinstance(sys.modules["toy_runtime"], ModuleType)
 
 
-def test_threads_are_for_the_runtimes_that_take_them(installing: Installing) -> None:
-    installing(toy="toy_runtime:RUNTIME")
+def test_threads_are_for_the_runtimes_that_take_them(adding: Installing) -> None:
+    adding(toy="toy_runtime:RUNTIME")
     for runtime in ("reference", "toy"):
         with pytest.raises(
             InputError,

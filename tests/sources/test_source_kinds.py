@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 import nfexport
-from nfexport import extensions, sources
+from nfexport import sources
 from nfexport.errors import EXIT_INPUT, InputError, UnknownModelError
 from nfexport.recipe.recipe import Preprocessing, Weights
 from nfexport.sources import InputSpec, LoadedModel, ModelSpec, timm_names
 from nfexport.sources.model import source_kinds
 from nfexport.sources.model.digest import state_digest
-
-Installing = Callable[..., None]
+from tests.conftest import Installing
 
 
 class Toy(torch.nn.Module):
@@ -64,18 +62,9 @@ broken = object()
 
 
 @pytest.fixture
-def installing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installing]:
-    """Let packages seem to be installed whose entry points have these names and values."""
-
-    def install(**values: str) -> None:
-        points = [importlib.metadata.EntryPoint(name, value, source_kinds.GROUP) for name, value in values.items()]
-        monkeypatch.setattr(
-            importlib.metadata, "entry_points", lambda *, group: points if group == source_kinds.GROUP else []
-        )
-        extensions.installed.cache_clear()
-
-    yield install
-    extensions.installed.cache_clear()
+def adding(installing: Installing) -> Installing:
+    """Return a function that installs a package whose entry points have these names and values."""
+    return partial(installing, source_kinds.GROUP)
 
 
 def test_a_source_is_a_file_of_its_folder() -> None:
@@ -104,8 +93,8 @@ def test_an_object_that_no_source_understands_is_refused() -> None:
         sources.resolve(Toy())
 
 
-def test_an_entry_point_adds_a_source(installing: Installing) -> None:
-    installing(toy=f"{__name__}:toy")
+def test_an_entry_point_adds_a_source(adding: Installing) -> None:
+    adding(toy=f"{__name__}:toy")
     assert "toy" in sources.names()
     assert sources.resolve("toy:1") is toy
     assert sources.resolve(Toy()) is toy
@@ -114,21 +103,21 @@ def test_an_entry_point_adds_a_source(installing: Installing) -> None:
         sources.resolve("other:1")
 
 
-def test_a_name_with_a_kind_imports_no_other_package(installing: Installing) -> None:
-    installing(a_broken_one="nowhere:source", toy=f"{__name__}:toy")
+def test_a_name_with_a_kind_imports_no_other_package(adding: Installing) -> None:
+    adding(a_broken_one="nowhere:source", toy=f"{__name__}:toy")
     assert sources.resolve("toy:1") is toy
-    with pytest.raises(InputError, match="'a_broken_one' of the package nowhere:source cannot be imported"):
+    with pytest.raises(InputError, match="'a_broken_one' of the package toys cannot be imported"):
         sources.resolve("other:1")
 
 
-def test_a_source_without_a_function_is_refused(installing: Installing) -> None:
-    installing(toy=f"{__name__}:broken")
+def test_a_source_without_a_function_is_refused(adding: Installing) -> None:
+    adding(toy=f"{__name__}:broken")
     with pytest.raises(InputError, match=r"'toy' .* names a source without a function 'matches'"):
         sources.resolve("toy:1")
 
 
-def test_no_package_replaces_a_source_of_nfexport(installing: Installing) -> None:
-    installing(timm_names=f"{__name__}:toy")
+def test_no_package_replaces_a_source_of_nfexport(adding: Installing) -> None:
+    adding(timm_names=f"{__name__}:toy")
     assert sources.find("timm_names") is timm_names
     with pytest.raises(UnknownModelError):
         sources.resolve("toy:1")
@@ -139,14 +128,14 @@ def test_there_is_no_source_of_another_name() -> None:
         sources.find("toy")
 
 
-def test_an_object_that_is_handed_over_is_loaded(installing: Installing) -> None:
-    installing(toy=f"{__name__}:toy")
+def test_an_object_that_is_handed_over_is_loaded(adding: Installing) -> None:
+    adding(toy=f"{__name__}:toy")
     module = Toy()
     assert sources.load(ModelSpec(name="mine", instance=module)).module is module
 
 
-def test_a_model_of_another_packages_source_is_exported_and_verified(tmp_path: Path, installing: Installing) -> None:
-    installing(toy=f"{__name__}:toy")
+def test_a_model_of_another_packages_source_is_exported_and_verified(tmp_path: Path, adding: Installing) -> None:
+    adding(toy=f"{__name__}:toy")
     result = nfexport.export("toy:3", tmp_path / "toy.onnx", opset=13)
     assert result.verification is not None
     assert result.verification.passed
@@ -157,9 +146,9 @@ def test_a_model_of_another_packages_source_is_exported_and_verified(tmp_path: P
     assert nfexport.rebuild(tmp_path / "toy.onnx").reproduced
 
 
-def test_without_its_package_the_model_of_a_recipe_is_not_found(tmp_path: Path, installing: Installing) -> None:
-    installing(toy=f"{__name__}:toy")
+def test_without_its_package_the_model_of_a_recipe_is_not_found(tmp_path: Path, adding: Installing) -> None:
+    adding(toy=f"{__name__}:toy")
     nfexport.export("toy:3", tmp_path / "toy.onnx", verify=False)
-    installing()
+    adding()
     with pytest.raises(UnknownModelError, match="'toy:3' is not a timm name"):
         nfexport.verify(tmp_path / "toy.onnx")

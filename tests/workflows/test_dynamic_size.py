@@ -16,8 +16,17 @@ from nfexport.sources.model.accepted_sizes import why_fixed
 from nfexport.sources.timm.torchvision_operators import import_timm
 
 
-@pytest.mark.parametrize("opset", [11, 17, 18])
-@pytest.mark.parametrize("name", ["test_nfnet", "test_efficientnet"])
+@pytest.mark.parametrize(
+    ("name", "opset"),
+    [
+        ("test_nfnet", 11),
+        ("test_nfnet", 18),
+        ("test_efficientnet", 17),
+        pytest.param("test_nfnet", 17, marks=pytest.mark.slow),
+        pytest.param("test_efficientnet", 11, marks=pytest.mark.slow),
+        pytest.param("test_efficientnet", 18, marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_right_at_sizes_that_the_verifier_did_not_try(name: str, opset: int, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     result = nfexport.export(name, path, dynamic_size=True, image_size=96, opset=opset, fold_ws=True, num_classes=9)

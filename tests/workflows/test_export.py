@@ -108,9 +108,22 @@ def one_dynamo_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamo, "trace", trace_once)
 
 
+OPSETS = range(OLDEST_OPSET, newest_opset() + 1)
+CHOSEN = (9, 11, 17, 18, newest_opset())
+"""The opsets at which the unfolded form is tried too: both ends, the default, and both sides of the exporters."""
+
+
 @pytest.mark.usefixtures("one_dynamo_trace")
-@pytest.mark.parametrize("fold_ws", [False, True], ids=["unfolded", "folded"])
-@pytest.mark.parametrize("opset", range(OLDEST_OPSET, newest_opset() + 1))
+@pytest.mark.parametrize(
+    ("opset", "fold_ws"),
+    [
+        *(pytest.param(opset, True, id=f"{opset}-folded") for opset in OPSETS),
+        *(
+            pytest.param(opset, False, id=f"{opset}-unfolded", marks=() if opset in CHOSEN else pytest.mark.slow)
+            for opset in OPSETS
+        ),
+    ],
+)
 def test_every_opset_loads_and_agrees(opset: int, fold_ws: bool, tmp_path: Path) -> None:
     result = nfexport.export("test_nfnet", tmp_path / "m.onnx", opset=opset, fold_ws=fold_ws)
     assert result.verification is not None
@@ -120,7 +133,7 @@ def test_every_opset_loads_and_agrees(opset: int, fold_ws: bool, tmp_path: Path)
     assert result.recipe.exporter == ("torchscript" if opset < 18 else "dynamo")
 
 
-@pytest.mark.parametrize("name", ["test_nfnet", "test_efficientnet"])
+@pytest.mark.parametrize("name", ["test_nfnet", pytest.param("test_efficientnet", marks=pytest.mark.slow)])
 def test_opset_11_does_not_hang_on_the_deprecated_exporter_alone(name: str, tmp_path: Path) -> None:
     result = nfexport.export(name, tmp_path / "m.onnx", opset=11, fold_ws=True, exporter="dynamo")
     assert result.recipe.exporter == "dynamo"

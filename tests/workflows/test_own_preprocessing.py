@@ -82,7 +82,11 @@ def test_what_no_picture_can_be_prepared_with_is_refused(
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"normalize": "nodes", "input_dtype": "uint8"}, {"resize": "any", "normalize": "nodes", "opset": 18}],
+    [
+        {},
+        {"normalize": "nodes", "input_dtype": "uint8"},
+        {"resize": "any", "normalize": "nodes", "opset": 18, "exporter": "torchscript"},
+    ],
     ids=["outside", "inside", "resized"],
 )
 def test_verify_feeds_what_the_recipes_network_sees(options: dict[str, Any], tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TypeAlias
+
+import msgspec
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
@@ -13,8 +14,7 @@ _LONGEST = 16
 """Elements of a vector that may still be a shape."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Dim:
+class Dim(msgspec.Struct, frozen=True):
     """A dimension that is known at run time only: one axis of a value."""
 
     value: ir.Value

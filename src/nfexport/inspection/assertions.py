@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import operator
 import re
 from collections.abc import Callable, Sequence
 
 import onnx.defs
 
-from nfexport.errors import InputError
+from nfexport.errors import InputError, did_you_mean
 from nfexport.inspection.facts import FileFacts
 
 COUNT = re.compile(r"^(?P<op>[\w.:]+?)(?P<sign><=|>=|=)(?P<count>\d+)$")
@@ -105,6 +104,5 @@ def _check_operator(name: str) -> None:
         return
     known = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""}
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "operators of other domains are written domain::Op"
+        hint = did_you_mean(name, sorted(known)) or "operators of other domains are written domain::Op"
         raise InputError(f"ONNX has no operator '{name}'", fix=hint)

@@ -88,8 +88,7 @@ class Changes(enum.Flag):
     """Outputs differ by more than float32 rounding."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The options that a user passed, and the context in which the passes will run.
 
     values maps keywords to the options that were given. network is the preprocessing that the network was trained
@@ -102,7 +101,7 @@ class Request:
     channels: int | None = None
     opset: int | None = None
     outputs: Sequence[Output] = ()
-    planned: Mapping[str, Pass] = dataclasses.field(default_factory=dict)
+    planned: Mapping[str, Pass] = {}
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """Return the value of an option, or the default if it was not given."""
@@ -112,7 +111,7 @@ class Request:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Pass(_InPlacePass):
-    """Base class of every graph pass. Subclasses become frozen dataclasses with keyword-only fields.
+    """Base class of every graph pass. At its first use a subclass becomes a frozen dataclass, of keyword-only fields.
 
     name is the file name, with hyphens. after lists passes of the same stage that run earlier, before those that run
     later, again_after those after which the pass runs a second time. Surgery runs few passes by default; there,
@@ -132,16 +131,12 @@ class Pass(_InPlacePass):
     formula: ClassVar[str] = ""
     already: ClassVar[str] = ""
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        if "__annotations__" in cls.__dict__:
-            dataclasses.dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
-
     def __new__(cls, *positional: Any, **parameters: Any) -> Self:
         """Return an instance that is an onnx_ir InPlacePass.
 
         The class itself is not one, so that a pass can be declared without importing onnx_ir."""
-        if (positional or parameters) and not _fields(cls):
+        known = _fields(cls)
+        if (positional or parameters) and not known:
             raise TypeError(f"{cls.__name__} takes no parameters")
         return typing.cast("Self", object.__new__(_on_onnx_ir(cls)))
 
@@ -256,8 +251,18 @@ def _on_onnx_ir(cls: type[Pass]) -> type[Pass]:
     return typing.cast("type[Pass]", type(cls.__name__, (cls, ir.passes.InPlacePass), named))
 
 
+@functools.cache
 def _fields(cls: type[Pass]) -> tuple[dataclasses.Field[Any], ...]:
-    # a pass without parameters does not need a dataclass
+    """Return the fields of a pass, which becomes a dataclass with them.
+
+    Here rather than when the class is defined: a help page reads every pass, and a dataclass takes a millisecond."""
+    if cls is Pass:
+        return ()
+    for base in cls.__bases__:
+        if issubclass(base, Pass):
+            _fields(base)
+    if "__annotations__" in cls.__dict__:
+        dataclasses.dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
     return dataclasses.fields(typing.cast("Any", cls)) if hasattr(cls, "__dataclass_fields__") else ()
 
 

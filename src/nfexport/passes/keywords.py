@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from nfexport.errors import RecipeError
+from nfexport.errors import RecipeError, did_you_mean
 from nfexport.passes import registry
 from nfexport.recipe.option import Command, Kind, Option
 
@@ -56,10 +55,9 @@ def validated(option: Option, value: Any) -> Any:
 
 def unknown(keyword: str, known: Iterable[str], what: str) -> RecipeError:
     """Return the error for a keyword that nothing declares, with the nearest ones that exist."""
-    near = difflib.get_close_matches(keyword, list(known), n=3)
     return RecipeError(
         f"{what} has no option '{keyword[:60]}'",
-        fix=f"did you mean {' or '.join(near)}?" if near else "see 'nfexport export --help' for the options",
+        fix=did_you_mean(keyword, known) or "see 'nfexport export --help' for the options",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ def plan(
     In a surgery, passes bring those along that have to run before them.
     Raises RecipeError for options that contradict each other, and parameters that a pass does not take."""
     chosen: dict[str, Pass] = {}
-    request = dataclasses.replace(request, planned=chosen)
+    request = msgspec.structs.replace(request, planned=chosen)
     for cls in registry.all_passes():
         if extra and cls.name in extra:
             chosen[cls.name] = cls.from_params(extra[cls.name])

@@ -7,7 +7,6 @@ pass is imported when it is asked for by name; the order of all of them is worke
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import re
@@ -91,6 +90,8 @@ def load_file(reference: str) -> type[Pass]:
         raise InputError(f"'{reference}' does not name a pass", fix="pass --pass FILE.py:Class")
     if not path.is_file():
         raise InputError(f"'{path}' does not exist", fix="name the file that holds the pass: --pass FILE.py:Class")
+    import hashlib
+
     # two files of one name are two modules, and one file is the same module wherever it lies
     module_name = f"nfexport_pass_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)

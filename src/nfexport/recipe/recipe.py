@@ -8,8 +8,6 @@ same recipe and the same weights always give the same bytes. Importing this modu
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -176,6 +174,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def digest(self) -> str:
         """The sha256 of the canonical form, in hexadecimal."""
+        import hashlib
+
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @classmethod
@@ -197,5 +197,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: keys sorted, no spaces, ASCII only."""
+    import json
+
     plain = msgspec.to_builtins(value)
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

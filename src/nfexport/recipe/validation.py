@@ -26,10 +26,12 @@ LONGEST = 10_000
 MOST = 1_000_000
 """Values in one document."""
 
-UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>`\[\]]")
-"""Control characters, characters that change the direction of text, and those that markup is made of."""
+UNSAFE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>`\[\]]"
+"""Control characters, characters that change the direction of text, and those that markup is made of.
 
-UNSAFE_PROSE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>]")
+A text, since compiling it takes longer than importing the rest of this module."""
+
+UNSAFE_PROSE = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>]"
 """The same for text of several lines, such as a BibTeX entry."""
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -83,7 +85,7 @@ def convert(raw: Any, kind: type[T], what: str, *, fix: str = "export the model 
 def check_strings(raw: Any, what: str, *, prose: bool = False) -> None:
     """Raise RecipeError if a string among plain values, keys included, holds control characters or markup, or if the
     values are nested too deeply or too many."""
-    unsafe = UNSAFE_PROSE if prose else UNSAFE
+    unsafe = re.compile(UNSAFE_PROSE if prose else UNSAFE)
     pending: list[tuple[Any, int]] = [(raw, 0)]
     count = 0
     while pending:
@@ -108,7 +110,7 @@ def check_strings(raw: Any, what: str, *, prose: bool = False) -> None:
 
 def printable(text: str, longest: int = 60) -> str:
     """Return a string from a file as a message can show it: shortened, in quotes, with ? for what is unsafe."""
-    return f"'{UNSAFE.sub('?', text[:longest])}{'…' if len(text) > longest else ''}'"
+    return f"'{re.sub(UNSAFE, '?', text[:longest])}{'…' if len(text) > longest else ''}'"
 
 
 def read_text(path: Path) -> str:

@@ -18,7 +18,14 @@ FORMS: dict[str, dict[str, Any]] = {
     "plain": {"outputs": ("logits", "features", "embedding", "embedding-unpooled")},
     "bgr": {"normalize": "nodes", "channels": "bgr", "input_range": 255, "outputs": ("probs",)},
     "bytes": {"normalize": "nodes", "input_dtype": "uint8", "input_layout": "nhwc"},
-    "any-size": {"normalize": "nodes", "resize": "any", "outputs": ("topk",), "top_k": 4, "opset": 18},
+    "any-size": {
+        "normalize": "nodes",
+        "resize": "any",
+        "outputs": ("topk",),
+        "top_k": 4,
+        "opset": 18,
+        "exporter": "torchscript",
+    },
     "four": {"batch": 4},
     "features": {"outputs": ("features",)},
 }

@@ -83,7 +83,9 @@ def test_timms_statistics_would_not_agree(answered: Answered, tmp_path: Path) ->
 
 
 def test_a_file_that_resizes_leaves_the_recipes_crop_to_pillow(tmp_path: Path) -> None:
-    path = export(tmp_path / "any.onnx", **(OWN | CROP), resize="any", normalize="nodes", opset=18)
+    path = export(
+        tmp_path / "any.onnx", **(OWN | CROP), resize="any", normalize="nodes", opset=18, exporter="torchscript"
+    )
     recipe = nfexport.inspect(path).recipe
     assert recipe is not None
     pre = network_preprocessor(recipe).preprocessing

@@ -120,7 +120,9 @@ def test_gates_that_are_products_are_followed_too(tmp_path: Path, monkeypatch: p
         assert culprit.node == node.name
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if name == "test_nfnet" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_each_kind_of_fault_is_located(name: str, exported: Callable[[str], Exported]) -> None:
     """One place of each kind; `make mutations` tries all of them on larger networks."""
     network = exported(name)

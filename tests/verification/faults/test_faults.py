@@ -18,7 +18,7 @@ from nfexport.verification.faults import all_faults, inject
         ("test_nfnet", {"opset": 11, "fold_ws": True}, 20),
         ("test_nfnet", {"opset": 17}, 15),
         ("test_vit", {"opset": 13}, 15),
-        ("test_convnext", {"opset": 18}, 15),
+        pytest.param("test_convnext", {"opset": 18}, 15, marks=pytest.mark.slow),
     ],
 )
 def test_faults_are_valid_files(name: str, options: dict[str, Any], kinds: int, tmp_path: Path) -> None:

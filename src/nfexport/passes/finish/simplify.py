@@ -9,7 +9,6 @@ graph stays unchanged and the report gives the reason. Requires the package onnx
 from __future__ import annotations
 
 import collections
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +107,8 @@ def _counts(model: ir.Model) -> collections.Counter[str]:
 
 def _optimised_nodes(proto: onnx.ModelProto) -> int:
     """Return how many nodes ONNX Runtime's optimiser leaves, without its hardware-specific rewrites."""
+    import tempfile
+
     import onnxruntime
 
     named = onnx.ModelProto()

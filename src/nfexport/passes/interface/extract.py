@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from nfexport.errors import PassError
+from nfexport.errors import PassError, did_you_mean
 from nfexport.graph import edit
 from nfexport.graph.constants import free_name
 from nfexport.graph.libraries import common_passes, ir
 from nfexport.graph.shape_inference import infer_shapes
 from nfexport.passes.base import Changes, Pass, Request, Stage
-from nfexport.passes.interface.rename import nearest
 from nfexport.recipe.option import Option
 
 if TYPE_CHECKING:
@@ -116,8 +115,9 @@ def _find(graph: ir.Graph, names: Sequence[str], option: str) -> list[ir.Value]:
                     f"'{name}' lies inside the body of an If or Loop, which cannot be cut",
                     fix=f"name a tensor of the graph itself with {option}",
                 )
+        near = did_you_mean(name, map(str, values))
         raise PassError(
-            f"the graph has no tensor '{name}'{nearest(name, (str(known) for known in values))}",
+            f"the graph has no tensor '{name}'" + (f"; {near}" if near else ""),
             fix=f"name tensors of the graph with {option}: its outputs are {', '.join(_names(graph.outputs))}",
         )
     return [values[name] for name in names]

@@ -9,11 +9,10 @@ of If and Loop included) and keeps, one NEW for two tensors, and a NEW that is e
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from nfexport.errors import PassError
+from nfexport.errors import PassError, did_you_mean
 from nfexport.graph.libraries import ir
 from nfexport.passes.base import Changes, Pass, Request, Stage
 from nfexport.recipe.option import Option
@@ -90,18 +89,13 @@ class Rename(Pass):
         )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x' or 'y'?" for the names that are most alike, or nothing."""
-    alike = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(other) for other in alike)}?" if alike else ""
-
-
 def _refuse_unknown(graph: ir.Graph, old: str) -> None:
     inputs, outputs = _names(graph.inputs), _names(graph.outputs)
     inside = any(name == old for name, _ in _tensors(graph))
     problem = f"'{old}' is a tensor inside the graph" if inside else f"there is no input or output '{old}'"
+    near = "" if inside else did_you_mean(old, [*inputs, *outputs])
     raise PassError(
-        f"{problem}{'' if inside else nearest(old, [*inputs, *outputs])}",
+        f"{problem}; {near}" if near else problem,
         fix=f"name one of the inputs {_listed(inputs)} or of the outputs {_listed(outputs)}",
     )
 

@@ -15,9 +15,10 @@ single pixel. Weights below LARGE are not reported: the additional node costs mo
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from nfexport.graph import edit
 from nfexport.graph.constants import set_constant
@@ -95,12 +96,11 @@ class MultiplyGates(Pass):
         return self.rewrote(model, changed, "convolutions of a single pixel written as products", left_alone)
 
 
-@dataclasses.dataclass(frozen=True)
-class Columns:
+class Columns(msgspec.Struct, frozen=True):
     """The columns [batch, channels, 1] that there are for pixels [batch, channels, 1, 1]."""
 
     graph: ir.Graph
-    made: dict[ir.Value, ir.Value] = dataclasses.field(default_factory=dict)
+    made: dict[ir.Value, ir.Value] = {}
 
     def of(self, pixel: ir.Value, reader: ir.Node) -> ir.Value:
         """Return the column of a pixel, for a node to be put in front of its reader: what the pixel was reshaped

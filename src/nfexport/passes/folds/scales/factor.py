@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from nfexport.graph.libraries import Array, np
 
@@ -15,8 +15,7 @@ class Refusal(Exception):  # noqa: N818 - a reason that never reaches a user as 
     """The reason why a factor cannot move; the text completes 'left alone, because …'."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Factor:
+class Factor(msgspec.Struct, frozen=True, eq=False):
     """values float64: a scalar with axis None, or a vector along this axis of the value that carries it."""
 
     values: Array

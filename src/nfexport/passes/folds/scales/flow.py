@@ -17,9 +17,10 @@ either operand, and both are tried. A search that grows past a limit ends with a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
+
+import msgspec
 
 from nfexport.graph import edit
 from nfexport.graph.libraries import ir
@@ -34,8 +35,7 @@ _LIMIT = 256
 Factors: TypeAlias = "dict[ir.Value, Factor]"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What makes a product superfluous: how many values change, and what their weights are multiplied by."""
 
     values: int

@@ -11,8 +11,9 @@ filter's largest entry would leave the range of normal numbers, below which prec
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+import msgspec
 
 from nfexport.graph import constants, edit
 from nfexport.graph.libraries import Array, ir, np
@@ -22,8 +23,7 @@ from nfexport.passes.folds.scales.factor import Factor, Refusal
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scaling:
+class Scaling(msgspec.Struct, frozen=True, eq=False):
     """An input of a node, and the float64 numbers, broadcastable to it, that it is multiplied by.
 
     filter_axis is the axis of the weight that runs over filters, None if the constant is not a weight."""
@@ -154,7 +154,7 @@ class Ledger:
 
     def _merge(self, new: Scaling) -> Scaling:
         old = self._gathered.get((new.node, new.index))
-        return new if old is None else dataclasses.replace(new, numbers=old.numbers * new.numbers)
+        return new if old is None else msgspec.structs.replace(new, numbers=old.numbers * new.numbers)
 
     def write(self, graph: ir.Graph) -> int:
         """Replace the constants by the scaled ones and return how many; sharers of one that are scaled alike

@@ -5,7 +5,7 @@ image ─(Sub, Div, … per channel)▶ ─(Pad)▶ Conv, Conv, …
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
@@ -16,8 +16,7 @@ from nfexport.passes.front.preprocessing.graph_head import Head
 PER_CHANNEL = ("Sub", "Add", "Div", "Mul")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """A convolution that reads the image, and the Pad before it, if there is one."""
 
     conv: ir.Node

@@ -7,9 +7,10 @@ entry is the graph's input, image the first value that is floating-point [batch,
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
@@ -22,8 +23,7 @@ NCHW_TO_NHWC = (0, 2, 3, 1)
 OUTSIDE = "leave the preprocessing to the caller of this file"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Where an image enters: form holds the Cast and Transpose between entry and image."""
 
     graph: ir.Graph

@@ -17,7 +17,7 @@ zero padding is exact inside the image and wrong at its border. With m = 0 there
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
@@ -36,8 +36,7 @@ from nfexport.passes.front.preprocessing.padding import (
 AS_NODES = "pass --normalize without 'fold', which puts nodes in front"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The new constants of one convolution; bias and fill are None where they stay as they are.
 
     fill is the constant of the Pad before it, of a new one if takes_over says so. error is that of the
@@ -51,8 +50,7 @@ class Target:
     error: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fold:
+class Fold(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be written, and the mean that has to be subtracted in front (zeros if none)."""
 
     head: Head
@@ -105,8 +103,7 @@ def plan_fold(model: ir.Model, head: Head, shift: Array, scale: Array) -> Fold:
     raise PassError(f"what node '{name}' (Pad) adds would differ from channel to channel", fix=AS_NODES)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Border:
+class _Border(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the mean can go into the bias, and the constant that a Pad then needs (None: as it is)."""
 
     exact: bool

@@ -12,9 +12,10 @@ transforms/functional.py (_compute_resized_output_size, center_crop).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
+
+import msgspec
 
 from nfexport.errors import PassError
 from nfexport.graph.libraries import Array, np
@@ -63,8 +64,7 @@ def weights(size: int, out: int, interpolation: str) -> Array:
     return result
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Geometry:
+class Geometry(msgspec.Struct, frozen=True, kw_only=True):
     """The sizes of timm's evaluation transform: (height, width) resized to, corner and size of the crop."""
 
     resized: tuple[int, int]
