@@ -53,24 +53,32 @@ PLAIN = {
 
 def keyword_types() -> str:
     """Return the text of keywords.py."""
+    export, surgery = _keywords("export", Source, ExportOptions), _keywords("surgery", SurgeryOptions)
+    shared = {name: kind for name, kind in export.items() if surgery.get(name) == kind}
     text = HEADER
-    kinds: tuple[tuple[str, Command, tuple[type[msgspec.Struct], ...]], ...] = (
-        ("ExportKeywords", "export", (Source, ExportOptions)),
-        ("SurgeryKeywords", "surgery", (SurgeryOptions,)),
-    )
-    for name, command, structs in kinds:
-        rows = {
-            field: "str | Path | None" if field == "checkpoint" else _field_type(hint)
-            for kind in structs
-            for field, hint in typing.get_type_hints(kind).items()
-            if field not in ("model", "passes")
-        }
-        converting = [option for format_ in formats.names() for option in formats.get(format_).options]
-        for option in (*keywords.options(command).values(), *(converting if command == "export" else ())):
-            rows.setdefault(option.keyword, _option_type(option))
-        text += f'\n\nclass {name}(TypedDict, total=False):\n    """Keyword arguments of nfexport.{command}."""\n\n'
-        text += "".join(f"    {field}: {kind}\n" for field, kind in rows.items())
+    for name, base, what, rows in (
+        ("SharedKeywords", "TypedDict", "that nfexport.export and nfexport.surgery have in common", shared),
+        ("ExportKeywords", "SharedKeywords", "of nfexport.export", export),
+        ("SurgeryKeywords", "SharedKeywords", "of nfexport.surgery", surgery),
+    ):
+        text += f'\n\nclass {name}({base}, total=False):\n    """Keyword arguments {what}."""\n\n'
+        own = rows if rows is shared else {key: kind for key, kind in rows.items() if key not in shared}
+        text += "".join(f"    {key}: {kind}\n" for key, kind in own.items())
     return text
+
+
+def _keywords(command: Command, *structs: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the keyword arguments of a command, each with its type."""
+    rows = {
+        field: "str | Path | None" if field == "checkpoint" else _field_type(hint)
+        for kind in structs
+        for field, hint in typing.get_type_hints(kind).items()
+        if field not in ("model", "passes")
+    }
+    converting = [option for format_ in formats.names() for option in formats.get(format_).options]
+    for option in (*keywords.options(command).values(), *(converting if command == "export" else ())):
+        rows.setdefault(option.keyword, _option_type(option))
+    return rows
 
 
 def table() -> str:

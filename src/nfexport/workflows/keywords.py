@@ -10,7 +10,34 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 
-class ExportKeywords(TypedDict, total=False):
+class SharedKeywords(TypedDict, total=False):
+    """Keyword arguments that nfexport.export and nfexport.surgery have in common."""
+
+    optimize: bool
+    extra_passes: Mapping[str, Mapping[str, Any]]
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    external_data: bool | None
+    fold_ws: bool
+    fold_scales: bool
+    merge_groups: bool | None
+    merge_affine: bool | None
+    pool_globally: bool | None
+    merge_pads: bool | None
+    multiply_gates: bool | None
+    normalize: Literal["nodes", "fold"] | None
+    input_range: float | None
+    channels: Literal["rgb", "bgr"] | None
+    resize: int | tuple[int, int] | Literal["any"] | None
+    input_dtype: Literal["uint8", "float32", "float16"] | None
+    input_layout: Literal["nchw", "nhwc"] | None
+    rename: Mapping[str, str] | None
+    precision: Literal["fp16", "fp16-weights"] | None
+    simplify: bool
+    strip: bool
+
+
+class ExportKeywords(SharedKeywords, total=False):
     """Keyword arguments of nfexport.export."""
 
     pretrained: bool
@@ -22,72 +49,28 @@ class ExportKeywords(TypedDict, total=False):
     exporter: Literal["auto", "torchscript", "dynamo"]
     batch: int | Literal["dynamic"]
     dynamic_size: bool
-    optimize: bool
-    extra_passes: Mapping[str, Mapping[str, Any]]
     input_name: str
     output_name: str | None
     outputs: Sequence[Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]]
     top_k: int
     feature_levels: Sequence[int]
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
     crop_pct: float | None
     crop_mode: Literal["center", "squash", "border"] | None
     interpolation: Literal["bicubic", "bilinear"] | None
     labels: Sequence[str] | None
     to: str
     to_options: Mapping[str, Any]
-    external_data: bool | None
-    fold_ws: bool
-    fold_scales: bool
-    merge_groups: bool | None
-    merge_affine: bool | None
-    pool_globally: bool | None
-    merge_pads: bool | None
-    multiply_gates: bool | None
-    normalize: Literal["nodes", "fold"] | None
-    input_range: float | None
-    channels: Literal["rgb", "bgr"] | None
-    resize: int | tuple[int, int] | Literal["any"] | None
-    input_dtype: Literal["uint8", "float32", "float16"] | None
-    input_layout: Literal["nchw", "nhwc"] | None
-    rename: Mapping[str, str] | None
-    precision: Literal["fp16", "fp16-weights"] | None
-    simplify: bool
-    strip: bool
     ir_precision: Literal["fp32", "fp16"] | None
 
 
-class SurgeryKeywords(TypedDict, total=False):
+class SurgeryKeywords(SharedKeywords, total=False):
     """Keyword arguments of nfexport.surgery."""
 
-    optimize: bool
-    extra_passes: Mapping[str, Mapping[str, Any]]
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
-    external_data: bool | None
-    fold_ws: bool
     fold_bn: bool
-    fold_scales: bool
-    merge_groups: bool | None
-    merge_affine: bool | None
-    pool_globally: bool | None
-    merge_pads: bool | None
-    multiply_gates: bool | None
-    normalize: Literal["nodes", "fold"] | None
-    input_range: float | None
-    channels: Literal["rgb", "bgr"] | None
-    resize: int | tuple[int, int] | Literal["any"] | None
-    input_dtype: Literal["uint8", "float32", "float16"] | None
-    input_layout: Literal["nchw", "nhwc"] | None
     outputs: Sequence[Literal["logits", "probs", "topk"]]
     top_k: int | None
     logits: str | None
     extract_inputs: Sequence[str]
     extract_outputs: Sequence[str]
-    rename: Mapping[str, str] | None
     batch: int | tuple[int, int] | Literal["dynamic"] | None
     opset: int | None
-    precision: Literal["fp16", "fp16-weights"] | None
-    simplify: bool
-    strip: bool
