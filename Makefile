@@ -7,9 +7,10 @@ FLAGS ?= --opset 11 --fold-ws
 JOBS ?= 2
 LEAST ?= 92
 PEERS ?= .venv-peers
+ACCEPTANCE := $(addprefix tests/,test_readme.py test_extension.py test_patches.py test_digits.py goldens workflows/test_own_preprocessing.py)
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
-.PHONY: export test coverage readme test-slow generated sweep mutations bench bench-int8 cards goldens check format clean help
+.PHONY: export test coverage acceptance test-slow generated sweep mutations bench bench-int8 cards goldens check format clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -23,8 +24,8 @@ test: $(VENV)/.ready          ## the test suite, on JOBS processes of one thread
 coverage:        ## the test suite, with the share of lines that it runs; fails below LEAST per cent
 	$(MAKE) test PYTEST_FLAGS="--cov --cov-report term:skip-covered --cov-fail-under $(LEAST)"
 
-readme: $(VENV)/.ready        ## run every command of the README
-	$(BIN)/python -m pytest -m slow tests/test_readme.py
+acceptance: $(VENV)/.ready    ## run the README's commands, examples/ and patches/ as their users do
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile $(ACCEPTANCE)
 
 test-slow: $(VENV)/.ready     ## the tests on networks of real size, and the recorded graphs
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)

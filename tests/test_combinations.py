@@ -15,7 +15,7 @@ from nfexport.errors import RecipeError
 NETWORKS = ("test_nfnet", "test_efficientnet", "vit_tiny_r_s16_p8_224")
 OPSETS = (11, 13, 17, 18)
 
-FEW = 6
+FEW = 4
 """The combinations that the default suite tries."""
 
 

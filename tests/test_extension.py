@@ -77,6 +77,7 @@ def test_the_format_is_written_next_to_the_file(exported: tuple[Path, Any]) -> N
     assert "Min" in (folder / "toy.onnxtxt").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_runtime_verifies_the_file(installed: Path, exported: tuple[Path, Any]) -> None:
     folder, _ = exported
     result = as_json(installed, "verify", "toy.onnx", "--runtime", "unoptimised", cwd=folder)
@@ -86,6 +87,7 @@ def test_the_runtime_verifies_the_file(installed: Path, exported: tuple[Path, An
     assert rebuilt["reproduced"] is True
 
 
+@pytest.mark.slow
 def test_a_pass_that_changes_the_function_is_caught(installed: Path, tmp_path: Path) -> None:
     done = run(installed, "toy:relu", "--limit-relu", "0.1", "-o", "toy.onnx", cwd=tmp_path)
     assert done.returncode == 1
@@ -123,6 +125,7 @@ class SwapAdd(Pass):
 '''
 
 
+@pytest.mark.slow
 def test_a_pass_in_a_file_runs_on_export_and_surgery_and_again(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FILE_PASS, encoding="utf-8")
     words = ("test_nfnet", "--image-size", "96", "--fold-ws", "--pass", "mine.py:SwapAdd:times=3", "-o", "m.onnx")

@@ -1,4 +1,4 @@
-"""Every command of the README runs: `make readme`, which CI calls."""
+"""Every command of the README runs: `make acceptance`, which CI calls."""
 
 from __future__ import annotations
 

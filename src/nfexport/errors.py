@@ -4,6 +4,7 @@
     ├── InputError               invalid usage or input: a name, a file, an option
     │   ├── UnknownModelError    no architecture or pretrained tag of that name
     │   ├── RecipeError          options or a recipe that contradict themselves or the model
+    │   │   └── UnknownOption    an option that nothing declares
     │   ├── CheckpointError      a weights file that cannot be read or does not fit the model
     │   ├── OnnxFileError        a file that is not ONNX, is damaged, or lacks what is asked of it
     │   ├── ImageError           an image that is missing, damaged or of the wrong size
@@ -57,6 +58,10 @@ class UnknownModelError(InputError):
 
 class RecipeError(InputError):
     """Options or a recipe that contradict themselves or the model."""
+
+
+class UnknownOption(RecipeError):  # noqa: N818 (a TypeError in Python, as for any keyword)
+    """An option that nothing declares."""
 
 
 class CheckpointError(InputError):

@@ -132,7 +132,7 @@ def test_list_marks_weight_standardisation(capsys: pytest.CaptureFixture[str]) -
         (["test_vit", "--image-size", "30"], "does not accept images of 30×30", "--image-size 160"),
         (["test_nfnet", "--checkpoint", "none.pth"], "there is no file 'none.pth'", "--checkpoint"),
         (["test_nfnet", "--input-name", "output"], "both named 'output'", "--input-name"),
-        (["test_nfnet", "--num-classes", "-3"], "the number of classes cannot be -3", "--num-classes"),
+        (["test_nfnet", "--num-classes", "-3"], "-3 is not in the range x>=0", "--num-classes"),
         (["test_nfnet", "-o", "nowhere/m.onnx"], "the folder 'nowhere' does not exist", "-o"),
         (["test_nfnet", "--frobnicate"], "No such option", "--help"),
         (["list", "xyzzy"], "no architecture like 'xyzzy'", "shorter"),

@@ -57,6 +57,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
+@pytest.mark.slow
 def test_several_runtimes_each_give_a_report(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["verify", str(exported), "--runtime", "reference", "--runtime", "onnxruntime"]
     assert run([*arguments, "--json"]) == EXIT_OK

@@ -44,6 +44,7 @@ class OnnxRuntimeBackend(Backend):
         return Prepared()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:onnx.backend")  # its node cases overflow on purpose
 def test_onnx_s_own_backend_runner_finds_and_passes_it(small: Path, tmp_path: Path) -> None:
     cases = tmp_path / "data" / "model"

@@ -39,7 +39,7 @@ def test_sizes(text: str, size: int) -> None:
         (["--max-size", "2MB"], 0, None),
         (["--max-size", "2XB"], 2, "'2XB' is not a size"),
         (["--assert-op-count", "Conv=x"], 2, "is not a count of operators"),
-        (["--assert-no-op", "BatchNorm"], 2, "did you mean BatchNormalization?"),
+        (["--assert-no-op", "BatchNorm"], 2, "did you mean 'BatchNormalization'?"),
         (["--assert-no-op", "acme::Thing"], 0, None),
     ],
 )

@@ -114,9 +114,10 @@ def test_an_error_in_a_users_file_is_one_sentence(tmp_path: Path) -> None:
 def test_passes_that_each_ask_to_run_before_the_other_are_named(toy: Path) -> None:
     registry.load_file(f"{toy}:First")
     registry.order()  # one alone asks for nothing impossible
-    registry.load_file(f"{toy}:Second")
     with pytest.raises(InputError, match=r"first → second → first|second → first → second"):
-        registry.order()
+        registry.load_file(f"{toy}:Second")
+    assert "first" in registry.order()
+    assert "second" not in registry.order()
 
 
 def test_a_name_that_no_pass_has_lists_those_that_there_are() -> None:
@@ -196,3 +197,83 @@ def test_reading_what_passes_declare_imports_no_library_that_is_slow() -> None:
 
 def test_that_test_can_fail() -> None:
     assert "onnx_ir" in imported("registry.get('fold-bn')()")
+
+
+UNUSABLE = """
+from nfexport.passes.base import Pass, Stage
+
+
+class WrongStage(Pass):
+    name, stage, before = "wrong-stage", Stage.FRONT, ("fold-ws",)
+
+    def call(self, model): ...
+
+
+class NoCall(Pass):
+    name = "no-call"
+
+
+class NoJson(Pass):
+    name = "no-json"
+    xs: list[int] = []
+
+    def call(self, model): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("WrongStage", "the stage of the pass 'wrong-stage' contradicts its order relative to 'fold-ws'"),
+        ("NoCall", "'NoCall' has no method `call`"),
+        ("NoJson", "the parameters of 'NoJson' cannot be read"),
+    ],
+)
+def test_a_class_that_cannot_be_a_pass_is_refused(name: str, message: str, toy: Path) -> None:
+    toy.write_text(UNUSABLE)
+    with pytest.raises(InputError, match=message):
+        registry.load_file(f"{toy}:{name}")
+    assert registry._of_files == {}
+    registry.order()
+
+
+def test_a_pass_of_a_file_runs_only_where_it_is_named(toy: Path) -> None:
+    from nfexport.passes.base import Bundle, Request
+    from nfexport.passes.plan import plan
+
+    toy.write_text(
+        TOY.replace("    changes =", "    implied_by = (Bundle.OPTIMIZE,)\n    changes =", 1).replace(
+            "import Changes", "import Bundle, Changes"
+        )
+    )
+    registry.load_file(f"{toy}:SwapNeg")
+    request, bundles = Request(command="surgery", values={}), {Bundle.OPTIMIZE}
+    assert "swap-neg" not in {item.name for item in plan(request, bundles)}
+    assert "swap-neg" in {item.name for item in plan(request, bundles, extra={"swap-neg": {}})}
+
+
+def test_one_pass_is_not_requested_in_two_ways() -> None:
+    from nfexport.passes.base import Request
+    from nfexport.passes.plan import plan
+
+    request = Request(command="export", values={"fold_ws": True})
+    with pytest.raises(RecipeError, match="'fold-ws' is requested by --pass and by --fold-ws"):
+        plan(request, (), extra={"fold-ws": {}})
+
+
+def test_the_origin_names_what_the_parameters_change(toy: Path) -> None:
+    from nfexport.passes.plan import step_of
+
+    toy.write_text(
+        TOY.replace(
+            "    def call",
+            "    more: bool = False\n\n    def what_changes(self):\n"
+            "        return Changes.WEIGHTS if self.more else Changes.NOTHING\n\n    def call",
+            1,
+        )
+    )
+    cls = registry.load_file(f"{toy}:SwapNeg")
+    for params, changes in (({"more": True}, ("weights",)), ({}, ())):
+        origin = step_of(cls.from_params(params)).origin
+        assert origin is not None
+        assert origin.changes == changes

@@ -96,3 +96,25 @@ def test_an_expand_over_the_batch_keeps_one_short_chain() -> None:
     StaticShapes().apply(model)
     assert operators(model) == ["Shape", "Gather", "Concat", "Expand"]
     np.testing.assert_array_equal(run(model, {"x": normal(4, 7, 5)})[0], np.broadcast_to(normal(1, 1, 5), (4, 1, 5)))
+
+
+def test_nodes_without_names_get_shapes_with_different_names() -> None:
+    """Two Expands of a file whose producer names no node."""
+    text = """g (float[batch,1] x, float[batch,1] z) => (float[batch,4] y, float[batch,4] w) {
+        s = Shape (x)
+        n = Gather <axis = 0> (s, zero)
+        n1 = Unsqueeze <axes = [0]> (n)
+        t = Concat <axis = 0> (n1, four)
+        c = Equal (t, minus)
+        target = Where (c, one, t)
+        y = Expand (x, target)
+        w = Expand (z, target)
+    }"""
+    model = parse(text, weights={**CONSTANTS, "four": np.array([4])})
+    for node in model.graph:
+        node.name = ""
+    StaticShapes().apply(model)
+    names = [output.name for node in model.graph for output in node.outputs]
+    assert len(names) == len(set(names))
+    x = normal(2, 1)
+    np.testing.assert_array_equal(run(model, {"x": x, "z": x})[1], np.repeat(x, 4, 1))

@@ -29,11 +29,12 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "interface", "resize"),
     [
         ("efficientnet-b0-pytorch", ("data", (1, 3, 224, 224), "prob", (1, 1000)), 256),
-        pytest.param("nfnet-f0", ("image", (1, 3, 256, 256), "probs", (1, 1000)), 284, marks=pytest.mark.slow),
+        ("nfnet-f0", ("image", (1, 3, 256, 256), "probs", (1, 1000)), 284),
     ],
 )
 def test_both_forms_give_the_same_probabilities_everywhere(

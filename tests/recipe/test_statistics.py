@@ -37,6 +37,9 @@ def test_no_normalisation_is_of_either_unit() -> None:
         ((0.5, 0.5), (0.5, 0.5), "2 numbers for 3 channels"),
         ((300, 0, 0), (1, 1, 1), r"outside 0..255"),
         ((float("nan"), 0, 0), (1, 1, 1), r"outside 0..255"),
+        (BYTE_MEAN, STD, r"--mean 123.675 looks like 0..255 and --std 0.229 like 0..1"),
+        ((-100, 0, 0), (0.5, 0.5, 0.5), r"--mean -100 looks like 0..255"),
+        ((), (), "hold no numbers"),
         (MEAN, (0.2, 0, 0.2), "standard deviation must be above 0"),
     ],
 )

@@ -20,7 +20,7 @@ from nfexport.sources.timm.torchvision_operators import import_timm
     ("name", "opset"),
     [
         ("test_nfnet", 11),
-        ("test_nfnet", 18),
+        pytest.param("test_nfnet", 18, marks=pytest.mark.slow),
         ("test_efficientnet", 17),
         pytest.param("test_nfnet", 17, marks=pytest.mark.slow),
         pytest.param("test_efficientnet", 11, marks=pytest.mark.slow),

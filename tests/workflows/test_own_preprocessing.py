@@ -126,6 +126,7 @@ def test_the_old_names_of_mean_and_std_say_what_replaces_them(
     assert "--network-mean is an old name of --mean" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_mean_and_std_are_what_the_network_was_trained_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,7 +172,7 @@ def test_a_recipe_that_people_write_is_exported(exported: Path, tmp_path: Path) 
         ("opset = 11", "does not name a model"),
         ("model = 3", "does not name a model"),
         ('model = "test_nfnet"\nopset = "11"', r"expected `int`, got `str` - at `\$.opset`"),
-        ('model = "test_nfnet"\nopsett = 11', "no option 'opsett'; did you mean opset"),
+        ('model = "test_nfnet"\nopsett = 11', "no option 'opsett'; did you mean 'opset'"),
         ('model = "test_nfnet"\nfold_ws = "yes"', "--fold-ws cannot be 'yes'"),
         ('model = "test_nfnet"\nchannels = "brg"', "--channels cannot be 'brg'"),
         ('model = "a\\u001b[31m"', "control characters or markup"),
@@ -194,7 +194,114 @@ def test_a_recipe_with_a_mistake_is_refused_in_one_sentence(
 
 
 def test_keywords_that_do_not_exist_are_named() -> None:
-    with pytest.raises(TypeError, match="no option 'fold_w'; did you mean fold_ws"):
+    with pytest.raises(TypeError, match="no option 'fold_w'; did you mean 'fold_ws'"):
         nfexport.export("test_nfnet", fold_w=True)  # type: ignore[call-arg]
     with pytest.raises(RecipeError, match="expected `int`"):
         nfexport.export("test_nfnet", opset="11")  # type: ignore[arg-type]
+
+
+def export_cli(*words: object) -> int:
+    return run(["export", *map(str, words), "--no-verify", "-q"])
+
+
+def test_what_the_command_line_says_wins_over_a_recipe_even_where_it_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('model = "test_nfnet"\nopset = 11\nbatch = 4\nseed = 3\nimage_size = 96\n')
+    out = tmp_path / "m.onnx"
+    recipe = ("--recipe", tmp_path / "r.toml", "-o", out)
+    assert export_cli(*recipe, "--opset", 17, "--batch", "dynamic", "--seed", 0) == 0
+    assert (recipe_of(out).opset, recipe_of(out).batch, recipe_of(out).weights.seed) == (17, "dynamic", 0)
+    assert export_cli(*recipe, "--features", "1,2") == 0
+    assert export_cli("--recipe", out, "--features", "-o", tmp_path / "all.onnx") == 0
+    assert len(recipe_of(tmp_path / "all.onnx").outputs) == 5
+
+
+def test_a_recipe_of_a_checkpoint_is_not_exported_with_other_weights(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = replace(recipe_of(exported).weights, kind="checkpoint", seed=None)
+    file = forged(exported, tmp_path / "c.onnx", weights=weights)
+    assert export_cli("--recipe", file, "-o", tmp_path / "m.onnx") == 3
+    assert "--checkpoint FILE" in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="seeded weights, not those of a checkpoint"):
+        nfexport.rebuild(exported, checkpoint=tmp_path / "w.pth")
+
+
+def test_a_checkpoint_in_a_recipe_lies_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "r.toml").write_text('model = "test_nfnet"\ncheckpoint = "w.safetensors"\n')
+    assert export_cli("--recipe", tmp_path / "models" / "r.toml", "-o", tmp_path / "m.onnx") == 2
+    assert "models/w.safetensors" in capsys.readouterr().err
+
+
+OWN_PASS = """
+from nfexport import Pass
+
+
+class Nothing(Pass):
+    \"\"\"Change nothing.\"\"\"
+
+    name = "nothing"
+
+    def call(self, model):
+        return self.rewrote(model, [], "changes")
+"""
+
+
+def test_a_recipe_with_a_pass_that_is_not_here_is_refused(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nfexport.passes import registry
+
+    (tmp_path / "own.py").write_text(OWN_PASS)
+    own = tmp_path / "own.onnx"
+    try:
+        assert export_cli("--recipe", exported, "--pass", f"{tmp_path / 'own.py'}:Nothing", "-o", own) == 0
+        assert nfexport.rebuild(own, verify=False).reproduced
+    finally:
+        registry._of_files.clear()
+        registry._sorted.cache_clear()
+    for command in (["export", "--recipe", str(own), "-o", str(tmp_path / "m.onnx")], ["rebuild", str(own)]):
+        assert run(command) == 2
+        assert "'nothing' is not installed; install the package" in capsys.readouterr().err
+
+
+def test_operations_of_a_recipe_exclude_another_form_of_the_file(exported: Path, tmp_path: Path) -> None:
+    file = tmp_path / "s.onnx"
+    nfexport.surgery(exported, file, strip=True, verify=False)
+    with pytest.raises(RecipeError, match="--to cannot be combined with a recipe that holds operations"):
+        nfexport.export(recipe_of(file), tmp_path / "m.onnx", to="openvino")
+
+
+def test_a_surgery_that_was_forced_is_repeated(exported: Path, tmp_path: Path) -> None:
+    once, twice = tmp_path / "once.onnx", tmp_path / "twice.onnx"
+    nfexport.surgery(exported, once, normalize="nodes", verify=False)
+    nfexport.surgery(once, twice, normalize="nodes", force=True, verify=False)
+    assert nfexport.rebuild(twice, verify=False).reproduced
+
+
+def test_a_rebuilt_file_has_external_data_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "x.onnx"
+    nfexport.export("test_nfnet", file, image_size=96, external_data=True, verify=False)
+    assert nfexport.rebuild(file, tmp_path / "again.onnx", verify=False).reproduced
+    file.with_name("x.onnx.data").unlink()
+    assert nfexport.inspect(tmp_path / "again.onnx").external_data == ("again.onnx.data",)
+    onnx.checker.check_model(str(tmp_path / "again.onnx"))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--input-name", "im[0]"), ("--output-name", "<y>"), ("--rename", "output=a`b")],
+)
+def test_a_name_that_no_recipe_may_hold_is_refused(
+    option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export_cli("test_nfnet", *option, "-o", tmp_path / "m.onnx") == 2
+    assert "use names and labels without control characters" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_zero_is_a_value_too(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="opset 0"):
+        nfexport.surgery(exported, tmp_path / "m.onnx", opset=0)
+    with pytest.raises(RecipeError, match="--resize cannot be '0'"):
+        nfexport.export("test_nfnet", tmp_path / "m.onnx", resize=0)

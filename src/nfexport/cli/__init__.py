@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from nfexport import process
+from nfexport.cli.escaping import complain
 from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {
@@ -110,28 +111,28 @@ def run(args: list[str] | None = None) -> int:
     try:
         result: Any = nfexport.main(args, prog_name="nfexport", standalone_mode=False)
     except NfexportError as error:
-        _complain(str(error))
+        complain(_one_line(str(error)))
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
         return EXIT_INPUT
     except click.UsageError as error:
         hint = f"; see '{error.ctx.command_path} --help'" if error.ctx is not None else ""
-        _complain(error.format_message().rstrip(".") + hint)
+        complain(_one_line(error.format_message().rstrip(".") + hint))
         return EXIT_INPUT
     except click.ClickException as error:
-        _complain(error.format_message())
+        complain(_one_line(error.format_message()))
         return EXIT_INPUT
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; nothing was written")
+        complain("interrupted; nothing was written")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         return _NO_READER
     return result if isinstance(result, int) else 0
 
 
-def _complain(sentence: str) -> None:
-    click.echo(f"nfexport: {' '.join(sentence.split())}", err=True)
+def _one_line(sentence: str) -> str:
+    return " ".join(sentence.split())
 
 
 def _terminate(number: int, _: Any) -> None:

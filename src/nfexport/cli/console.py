@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console as RichConsole
 
+from nfexport.cli.escaping import complain
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,7 +44,7 @@ def report_assertions(path: Path, outcomes: Sequence[AssertionResult]) -> bool:
     """Print one line on stderr for each assertion that fails; say whether all hold."""
     for outcome in outcomes:
         if not outcome.passed:
-            click.echo(f"nfexport: {path}: {outcome.assertion} fails: {outcome.detail}", err=True)
+            complain(f"{path}: {outcome.assertion} fails: {outcome.detail}")
     return all(outcome.passed for outcome in outcomes)
 
 

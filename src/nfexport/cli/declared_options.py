@@ -59,14 +59,14 @@ def keywords(command: Command, values: dict[str, Any]) -> dict[str, Any]:
 
     Raises InputError for a user's pass that cannot be imported."""
     found: dict[str, Any] = {}
-    for item, default in declarations(command):
+    for item, _ in declarations(command):
         value = values.pop(item.keyword, None)
         if item.keyword == "extra_passes":
             value = dict(map(_loaded, value or ()))
         elif item.kind == "pairs":
             value = dict(value or ())
         given = bool(value) if item.kind == "flag" else value not in (None, (), {})
-        if given and value != default:
+        if given:
             found[item.keyword] = value
     return found
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+
+from nfexport.cli.escaping import escape
 
 if TYPE_CHECKING:
     from nfexport.inspection import FileFacts
@@ -24,7 +25,7 @@ def facts_table() -> Table:
 def add_facts(table: Table, facts: FileFacts) -> None:
     """Add what is in a file."""
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in facts.opset_imports.items())
-    table.add_row("opset", f"{opsets} (IR version {facts.ir_version})")
+    table.add_row("opset", escape(f"{opsets} (IR version {facts.ir_version})"))
     for what, tensors in (("input", facts.inputs), ("output", facts.outputs)):
         for tensor in tensors:
             shape = "?" if tensor.shape is None else ", ".join(str(dim) for dim in tensor.shape)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from nfexport.cli.escaping import complain
 from nfexport.cli.sections import option, together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -104,5 +105,5 @@ def renamed(values: dict[str, Any], names: dict[str, str]) -> None:
         old_flag, new_flag = (f"--{name.replace('_', '-')}" for name in (old, new))
         if values.get(new) is not None:
             raise RecipeError(f"{old_flag} is an old name of {new_flag}", fix=f"pass {new_flag} alone")
-        click.echo(f"nfexport: {old_flag} is deprecated; use {new_flag}, which means the same", err=True)
+        complain(f"{old_flag} is deprecated; use {new_flag}, which means the same")
         values[new] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 from typing import Any
 
 import click
@@ -115,17 +116,13 @@ class PassReferenceType(_Text):
         self, text: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, dict[str, Any]]:
         """Return the reference and the parameters; numbers, true, false and lists are read as JSON."""
-        reference, parameters = text, ""
-        head, _, tail = text.rpartition(":")
-        if "=" in tail:
-            reference, parameters = head, tail
+        # a colon or a comma separates only where KEY= follows: values may hold both
+        reference, *parameters = re.split(r":(?=[A-Za-z_]\w*=)", text, maxsplit=1)
         if not reference:
             self.fail(f"'{text}' does not name a pass; pass {self.name}", param, ctx)
         found: dict[str, Any] = {}
-        for item in filter(None, parameters.split(",")):
-            key, sign, value = item.partition("=")
-            if not sign or not key:
-                self.fail(f"'{item}' is not of the form KEY=VALUE", param, ctx)
+        for item in re.split(r",(?=[A-Za-z_]\w*=)", parameters[0]) if parameters else ():
+            key, _, value = item.partition("=")
             found[key] = _json_or_text(value)
         return reference, found
 

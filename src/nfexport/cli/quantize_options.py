@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
+
+from nfexport.recipe.quantize_step import Method
 
 if TYPE_CHECKING:
     from nfexport.quantization.int8 import Int8
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-METHODS = ("minmax", "entropy", "percentile")
 
 
 class ImagesType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5
@@ -49,7 +49,7 @@ def quantize_options(function: Function) -> Function:
         ),
         click.option(
             "--calibration-method",
-            type=click.Choice(METHODS),
+            type=click.Choice(get_args(Method)),
             help="int8: how a range is taken from the images. [default: minmax]",
         ),
     ]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+
+from nfexport.cli.escaping import escape
 
 if TYPE_CHECKING:
     from nfexport.benchmark.bench_result import BenchResult, Spread

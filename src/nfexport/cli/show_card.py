@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+
+from nfexport.cli.escaping import escape
 
 if TYPE_CHECKING:
     from nfexport.cards.contents import Card

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from nfexport.cli.escaping import escape
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console

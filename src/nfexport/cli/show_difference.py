@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+
+from nfexport.cli.escaping import escape
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
@@ -19,7 +20,7 @@ MOST = 20
 def show_difference(difference: Difference, console: Console) -> None:
     """Print a table of the differences, and one closing line."""
     table = Table(box=None, pad_edge=False)
-    for column in ("", "", str(difference.first.path), str(difference.second.path)):
+    for column in ("", "", *(escape(str(facts.path)) for facts in (difference.first, difference.second))):
         table.add_column(column, overflow="fold")
     listed: collections.Counter[str] = collections.Counter()
     for change in difference.changes:

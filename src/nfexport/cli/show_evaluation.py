@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-from rich.markup import escape
 from rich.table import Table
+
+from nfexport.cli.escaping import complain, escape
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
@@ -77,11 +77,11 @@ def _show_classes(result: Evaluation, console: Console) -> None:
 def report_problems(result: Evaluation, problems: Sequence[str], *, not_recorded: bool) -> None:
     """Print a line on stderr for each image that was skipped, and for each expectation that is not met."""
     for _, reason in result.skipped:
-        click.echo(f"nfexport: skipped: {reason}", err=True)
+        complain(f"skipped: {reason}")
     for problem in problems:
-        click.echo(f"nfexport: {result.path}: {problem}", err=True)
+        complain(f"{result.path}: {problem}")
     if not_recorded:
-        click.echo(f"nfexport: {result.path}: the accuracy was not recorded, for these reasons", err=True)
+        complain(f"{result.path}: the accuracy was not recorded, for these reasons")
 
 
 def write_tables(result: Evaluation, *, csv: Path | None, confusion: Path | None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
+from nfexport.cli.escaping import escape
 from nfexport.cli.facts_table import add_facts, add_preprocessing, facts_table, size
 from nfexport.cli.show_quantization import add_quantization
 from nfexport.cli.show_verification import add_verification
@@ -62,7 +62,7 @@ def _add_passes(table: Table, reports: Sequence[PassReport], *, verbose: bool) -
         if Bundle.OPTIMIZE not in cls.implied_by or Bundle.EXPORT in cls.implied_by:
             continue
         if report.changed or cls.stage is Stage.FOLDS:
-            table.add_row(report.name, report.summary)
+            table.add_row(report.name, escape(report.summary))
     for report in reports:
         for node, reason in report.left_alone.items():
             if verbose or report.name == "fold-ws":

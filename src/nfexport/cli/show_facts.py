@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
+from nfexport.cli.escaping import escape
 from nfexport.cli.facts_table import add_facts, add_preprocessing, describe_labels, facts_table, size
 from nfexport.cli.show_cost import add_cost
 from nfexport.errors import InputError

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
 from rich.console import Console as RichConsole
-from rich.markup import escape
 from rich.table import Table
 
+from nfexport.cli.escaping import escape
 from nfexport.images.classify.classifier import Prediction
 from nfexport.images.classify.inference import Skipped
 from nfexport.images.files import printable

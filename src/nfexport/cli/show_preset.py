@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from nfexport.cli.escaping import escape
 from nfexport.presets.consistency import default_names
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
+from nfexport.cli.escaping import escape
 from nfexport.cli.facts_table import facts_table
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
+from nfexport.cli.escaping import escape
 from nfexport.passes import registry
 from nfexport.passes.ledger import SHOWN, LedgerEntry
 
@@ -37,7 +37,8 @@ def show_surgery(result: SurgeryResult, console: Console) -> None:
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
     facts = result.facts
     if facts is not None:
-        table.add_row("opset", ", ".join(f"{domain or 'ai.onnx'} {v}" for domain, v in facts.opset_imports.items()))
+        opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in facts.opset_imports.items())
+        table.add_row("opset", escape(opsets))
         table.add_row("nodes", f"{facts.node_count:,}")
         table.add_row("size", f"{facts.total_size:,} bytes")
     report = result.verification

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
+from nfexport.cli.escaping import escape
 from nfexport.cli.facts_table import facts_table, size
 from nfexport.cli.show_diagnosis import add_diagnosis, add_self_test
 
@@ -20,7 +20,7 @@ def show_verification(result: VerifyResult, console: Console) -> None:
     """Print the reports, and where the file is at fault."""
     table = facts_table()
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
-    table.add_row("model", f"{result.model_name} at {size(result.image_size)}")
+    table.add_row("model", f"{escape(result.model_name)} at {size(result.image_size)}")
     table.add_row("weights", result.weights.describe())
     for report in result.reports:
         add_verification(table, report, verbose=console.verbose)
@@ -38,9 +38,9 @@ def show_verification(result: VerifyResult, console: Console) -> None:
 
 def add_verification(table: Table, report: VerificationReport, *, verbose: bool) -> None:
     """Add the verdict of one runtime, with figures."""
-    table.add_row("verified", report.summary())
+    table.add_row("verified", escape(report.summary()))
     if (caution := report.caution()) is not None:
-        table.add_row("[yellow]caution[/]", caution)
+        table.add_row("[yellow]caution[/]", escape(caution))
     facts = report.to_dict()
     figures = {"top-1": facts["top1_agreement"], "top-5": facts["top5_agreement"]}
     agreement = [f"{name} {share:.0%}" for name, share in figures.items() if share is not None]
@@ -52,4 +52,4 @@ def add_verification(table: Table, report: VerificationReport, *, verbose: bool)
         for case in report.cases:
             c = case.comparison
             error = "" if c.max_relative is None else f"largest error {c.max_relative:.1e}"
-            table.add_row("", f"{case.name}, batch {case.batch}: {error} {c.reason}".rstrip())
+            table.add_row("", escape(f"{case.name}, batch {case.batch}: {error} {c.reason}".rstrip()))

@@ -120,7 +120,10 @@ def of_file(path: Path) -> Format | None:
 
 
 def check_options(chosen: str | None, given: Mapping[str, Any]) -> None:
-    """Raise RecipeError if an option is given that belongs to a format that was not chosen."""
+    """Raise RecipeError if an option is given that no format has, or one that was not chosen."""
+    known = {option.keyword for name in names() for option in get(name).options}
+    for keyword in given.keys() - known:
+        raise RecipeError(f"no format has an option '{keyword[:60]}'", fix=f"use one of {', '.join(sorted(known))}")
     own = set() if chosen is None else {option.keyword for option in get(chosen).options}
     for name in names():
         for option in get(name).options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -79,9 +80,9 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     """Yield a new folder next to the target, which is removed when the block ends.
 
     Raises OutputError, which names the target, if the disk is full or the folder around it cannot be written."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.d")
+    partial: Path | None = None
     try:
-        partial.mkdir()
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial.d", dir=target.parent))
         yield partial
     except OSError as error:
         raise OutputError(
@@ -89,7 +90,8 @@ def temporary_folder(target: Path) -> Iterator[Path]:
             fix="free some space, or name another file with -o",
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager

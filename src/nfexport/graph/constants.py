@@ -65,13 +65,26 @@ def stored_bytes(graph: ir.Graph) -> int:
     return sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
 
 
+class FreeNames:
+    """Gives names that no node, value or input of a graph has, and that it has not given before."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._taken = {*map(str, graph.initializers), *(str(value.name) for value in graph.inputs)}
+        for node in graph.all_nodes():
+            self._taken.add(str(node.name))
+            self._taken.update(str(value.name) for value in node.outputs)
+        self._next: dict[str, int] = {}
+
+    def take(self, wanted: str) -> str:
+        """Return the wanted name, with the first free number behind it if it is in use."""
+        name, number = wanted, self._next.get(wanted, 1)
+        while name in self._taken:
+            name, number = f"{wanted}_{number}", number + 1
+        self._next[wanted] = number
+        self._taken.add(name)
+        return name
+
+
 def free_name(graph: ir.Graph, wanted: str) -> str:
-    """Return the wanted name, with the first free number behind it if a node, a value or an input has it already."""
-    taken = {*graph.initializers, *(value.name for value in graph.inputs)}
-    for node in graph.all_nodes():
-        taken.add(str(node.name))
-        taken.update(str(value.name) for value in node.outputs)
-    name, number = wanted, 1
-    while name in taken:
-        name, number = f"{wanted}_{number}", number + 1
-    return name
+    """Return one free name; see FreeNames, which is for several."""
+    return FreeNames(graph).take(wanted)

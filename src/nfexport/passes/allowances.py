@@ -42,7 +42,7 @@ def _changes(step: PassStep) -> Changes:
     except NfexportError:
         if step.origin is None:
             return EVERYTHING
-    names = {change.name.lower(): change for change in Changes if change.name}
+    names = {name: change for change in Changes for name in change.names()}
     result = Changes.NOTHING
     for name in step.origin.changes:
         result |= names.get(name, EVERYTHING)

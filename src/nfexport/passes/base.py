@@ -87,6 +87,11 @@ class Changes(enum.Flag):
     NUMBERS = enum.auto()
     """Outputs differ by more than float32 rounding."""
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the flags that are set, in lower case."""
+        # the class is iterated, and 0 left out: before Python 3.11 a value has no order, and 0 is in every one
+        return tuple(str(flag.name).lower() for flag in type(self) if flag.value and flag in self)
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The options that a user passed, and the context in which the passes will run.
@@ -187,9 +192,10 @@ class Pass(_InPlacePass):
         """Return the validated parameters of a recipe's step, without creating the pass, which needs onnx_ir.
 
         Raises RecipeError as from_params does."""
+        schema = _schema(cls)
         try:
-            checked = msgspec.convert(dict(params), _schema(cls), strict=True)
-        except (msgspec.ValidationError, TypeError) as error:
+            checked = msgspec.convert(dict(params), schema, strict=True)
+        except msgspec.ValidationError as error:
             raise RecipeError(
                 f"the parameters of the pass '{cls.name}' are not valid ({error})", fix="export the model again"
             ) from error

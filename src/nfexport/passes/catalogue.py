@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nfexport.passes import registry
-from nfexport.passes.base import Changes, Pass
+from nfexport.passes.base import Pass
 
 
 def describe(cls: type[Pass]) -> dict[str, Any]:
@@ -19,10 +19,15 @@ def describe(cls: type[Pass]) -> dict[str, Any]:
         "stage": cls.stage.name.lower(),
         "options": [option.flag for option in cls.options],
         "implied_by": [bundle.value for bundle in cls.implied_by],
-        "changes": [change.name.lower() for change in Changes if change in cls.changes and change.name],
-        "parameters": {field.name: str(field.type) for field in cls.fields()},
+        "changes": list(cls.changes.names()),
+        "parameters": {field.name: _type_of(field.type) for field in cls.fields()},
         "origin": origin,
     }
+
+
+def _type_of(kind: object) -> str:
+    """Return a type as it is written; a class by its name."""
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def markdown(classes: Sequence[type[Pass]]) -> str:

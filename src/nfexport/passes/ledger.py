@@ -1,4 +1,4 @@
-"""What each pass did, with figures that a reviewer can do again."""
+"""What each pass did, with figures that a reviewer can reproduce."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""From what is asked for to the passes that do it, in their order; and running them."""
+"""Select the passes for a request, and run them in order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from nfexport import extensions
+from nfexport.errors import RecipeError
 from nfexport.passes import registry
-from nfexport.passes.base import Bundle, Changes, Pass, Request
+from nfexport.passes.base import Bundle, Pass, Request
 from nfexport.recipe.recipe import Origin, PassStep
 
 if TYPE_CHECKING:
@@ -25,15 +26,28 @@ def plan(
 
     extra names passes that are asked for by name, with their parameters. The user's options are a set, not a script.
     In a surgery, passes bring those along that have to run before them.
-    Raises RecipeError for options that contradict each other, and parameters that a pass does not take."""
+    Raises RecipeError for options that contradict each other, parameters that a pass does not take, and a pass that
+    is not installed."""
     chosen: dict[str, Pass] = {}
     request = msgspec.structs.replace(request, planned=chosen)
-    for cls in registry.all_passes():
-        if extra and cls.name in extra:
+    extra = extra or {}
+    classes = registry.all_passes()
+    for name in sorted(extra.keys() - {cls.name for cls in classes}):
+        raise RecipeError(
+            f"the graph pass '{name}' is not installed",
+            fix="install the package that adds it, or name its file: --pass FILE.py:CLASS",
+        )
+    for cls in classes:
+        asked = cls.asked(request)
+        if cls.name in extra:
+            if asked is not None:
+                raise RecipeError(
+                    f"'{cls.name}' is requested by --pass and by {cls.options[0].flag}", fix="use one of the two"
+                )
             chosen[cls.name] = cls.from_params(extra[cls.name])
-        elif (asked := cls.asked(request)) is not None:
+        elif asked is not None:
             chosen[cls.name] = asked
-        elif set(cls.implied_by) & set(bundles) and not _is_refused(cls, request):
+        elif set(cls.implied_by) & set(bundles) and not (_is_refused(cls, request) or registry.is_of_file(cls)):
             chosen[cls.name] = cls()
     if Bundle.SURGERY in bundles:
         declined = {name for item in chosen.values() for name in item.declines}
@@ -49,14 +63,13 @@ def _is_refused(cls: type[Pass], request: Request) -> bool:
 
 def step_of(item: Pass) -> PassStep:
     """Return the step that a recipe keeps of a pass; one that is not nfexport's is kept with its origin."""
-    origin = None if registry.is_built_in(type(item)) else origin_of(type(item))
+    origin = None if registry.is_built_in(type(item)) else origin_of(item)
     return PassStep(name=item.name, params=msgspec.to_builtins(item.params), origin=origin)
 
 
-def origin_of(cls: type[Pass]) -> Origin:
-    """Return where the code of a pass comes from, and what it says that it may change."""
-    changes = tuple(change.name.lower() for change in Changes if change.name and change in cls.changes)
-    return Origin(**extensions.origin(cls), changes=changes)
+def origin_of(item: Pass) -> Origin:
+    """Return where the code of a pass comes from, and what it may change with its parameters."""
+    return Origin(**extensions.origin(type(item)), changes=item.what_changes().names())
 
 
 def run(model: ir.Model, passes: Sequence[Pass], observe: Callable[[str], None] | None = None) -> list[PassReport]:
@@ -67,8 +80,3 @@ def run(model: ir.Model, passes: Sequence[Pass], observe: Callable[[str], None] 
             observe(item.name)
         reports.append(item.apply(model))
     return reports
-
-
-def passes_of(steps: Iterable[PassStep]) -> tuple[Pass, ...]:
-    """Return the passes of a recipe's steps. Raises RecipeError for one that is not there, or other parameters."""
-    return tuple(registry.get(step.name).from_params(step.params) for step in steps)

@@ -9,8 +9,9 @@ from nfexport import extensions
 from nfexport.errors import RecipeError
 from nfexport.passes import keywords, registry
 from nfexport.recipe import metadata as entries
+from nfexport.recipe.export_options import SurgeryOptions
 from nfexport.recipe.option import Command, Option
-from nfexport.recipe.quantize_step import QUANTIZE, QuantizeParameters
+from nfexport.recipe.quantize_step import QUANTIZE, QuantizeOptions, QuantizeParameters
 from nfexport.recipe.recipe import PassStep, Recipe
 from nfexport.recipe.validation import convert
 
@@ -28,42 +29,56 @@ def read_recipe(metadata: Mapping[str, str]) -> Recipe | None:
 
 def check(recipe: Recipe) -> None:
     """Raise RecipeError if a step or an option of a recipe has a parameter that its pass does not take."""
-    check_steps(recipe.passes)
-    names = [step.name for step in recipe.passes]
-    check_options("export", recipe.options.passes, names)
+    check_steps(recipe.steps)
+    check_options("export", recipe.options.passes, recipe.passes)
+    channels = len(recipe.preprocessing.mean)
+    for step in recipe.steps:
+        if step.name == "normalize" and not channels == len(step.params["mean"]) == len(step.params["std"]):
+            raise RecipeError(f"the recipe normalises other than {channels} channels", fix="export the model again")
     for operation in recipe.operations:
-        check_steps(operation.steps)
-        if operation.command == "surgery":
-            own = {"optimize", "extra_passes", "mean", "std"}
-            values = {key: value for key, value in operation.options.items() if key not in own}
-            check_options("surgery", values, [step.name for step in operation.steps])
+        if operation.command == "quantize":
+            convert(dict(operation.options), QuantizeOptions, "the recipe's quantisation")
+            continue
+        values = dict(operation.options)
+        own = {name: values.pop(name) for name in SurgeryOptions.__struct_fields__ if name in values}
+        convert(own, SurgeryOptions, "the recipe's surgery")
+        check_options("surgery", values, operation.steps)
 
 
 def check_steps(steps: Collection[PassStep]) -> None:
     """Raise RecipeError if a step has parameters that its pass does not take.
 
-    A pass of another package that is not installed cannot be asked, and is told by its origin."""
+    nfexport's own steps hold every parameter. A pass of another package that is not installed cannot be checked; its
+    recorded origin is trusted."""
     for step in steps:
         if step.name == QUANTIZE:
             convert(dict(step.params), QuantizeParameters, "the recipe's quantisation")
-        elif step.name in registry.built_in() or step.name in extensions.installed(registry.GROUP):
+        elif step.name in registry.built_in():
+            missing = registry.get(step.name).checked_params(step.params).keys() - step.params.keys()
+            if missing:
+                raise RecipeError(
+                    f"the recipe's pass '{step.name}' lacks the parameter '{min(missing)}'",
+                    fix="export the model again",
+                )
+        elif step.name in extensions.installed(registry.GROUP):
             registry.get(step.name).checked_params(step.params)
         elif step.origin is None:
             raise RecipeError(f"the recipe names a graph pass '{step.name}', which does not exist", fix=_FIX)
 
 
-def check_options(command: Command, values: Mapping[str, Any], likely: Collection[str]) -> None:
-    """Raise RecipeError for an option that no pass declares, or a value that it does not take; likely names the
-    passes that are asked first, as importing all of them takes a while."""
-    offered = _options_of(likely, command)
+def check_options(command: Command, values: Mapping[str, Any], steps: Collection[PassStep]) -> None:
+    """Raise RecipeError for an option that no pass declares, or a value that it does not take.
+
+    steps are those that came of them: their passes are asked first, as importing all of them takes a while. An option
+    may be that of a pass that is not installed, if the steps have one."""
+    offered = _options_of([step.name for step in steps], command)
+    foreign = any(step.origin is not None for step in steps)
     for keyword, value in values.items():
         if keyword not in offered:
             offered = keywords.options(command)
         if keyword in offered:
             keywords.validated(offered[keyword], value)
-        elif extensions.installed(registry.GROUP):
-            raise keywords.unknown(keyword, offered, "the recipe")
-        else:
+        elif not foreign:
             raise RecipeError(f"the recipe has an option '{keyword[:60]}' that no pass declares", fix=_FIX)
 
 

@@ -49,13 +49,7 @@ def get(name: str) -> type[Pass]:
     if name in built_in():
         return _class_of(built_in()[name])
     if name in extensions.installed(GROUP):
-        cls = _checked(name, extensions.load(GROUP, name), extensions.installed(GROUP)[name].module)
-        if cls.name != name:
-            raise InputError(
-                f"the entry point '{name}' of {GROUP} leads to a pass named '{cls.name}'",
-                fix="give both one name, in the package that adds it",
-            )
-        return cls
+        return _of_entry_point(name, extensions.installed(GROUP)[name].value)
     raise RecipeError(f"there is no graph pass '{name}'", fix=f"use one of {', '.join(names())}")
 
 
@@ -77,6 +71,11 @@ def order() -> tuple[str, ...]:
 def is_built_in(cls: type[Pass]) -> bool:
     """Return whether a pass comes with nfexport."""
     return built_in().get(cls.name) == cls.__module__
+
+
+def is_of_file(cls: type[Pass]) -> bool:
+    """Return whether a user named a pass by its file; it runs only where it is asked for."""
+    return cls.name in _of_files
 
 
 def load_file(reference: str) -> type[Pass]:
@@ -111,9 +110,43 @@ def load_file(reference: str) -> type[Pass]:
     cls = _checked(attribute, getattr(module, attribute), module_name)
     if cls.name in built_in():
         raise InputError(f"'{reference}' is named '{cls.name}', as one of nfexport's passes", fix="rename it")
+    _check_usable(attribute, cls)
     _of_files[cls.name] = cls
     _sorted.cache_clear()
+    try:
+        all_passes()
+    except InputError:  # its order contradicts that of others, which stay usable
+        del _of_files[cls.name]
+        _sorted.cache_clear()
+        raise
     return cls
+
+
+@functools.cache
+def _of_entry_point(name: str, value: str) -> type[Pass]:
+    """Return the pass that an entry point leads to; value says where."""
+    cls = _checked(name, extensions.load(GROUP, name), value.partition(":")[0])
+    if cls.name != name:
+        raise InputError(
+            f"the entry point '{name}' of {GROUP} leads to a pass named '{cls.name}'",
+            fix="give both one name, in the package that adds it",
+        )
+    return cls
+
+
+def _check_usable(attribute: str, cls: type[Pass]) -> None:
+    """Raise InputError for a class without `call`, or with parameters that a recipe cannot hold."""
+    if not callable(getattr(cls, "call", None)):
+        raise InputError(f"'{attribute}' has no method `call`", fix="define call(self, model)")
+    try:
+        cls.checked_params({})
+    except RecipeError:  # a parameter that has to be given
+        pass
+    except (TypeError, ValueError, NameError) as error:
+        raise InputError(
+            f"the parameters of '{attribute}' cannot be read ({error})",
+            fix="give its fields types and defaults that JSON can hold",
+        ) from error
 
 
 def _class_of(module_name: str) -> type[Pass]:
@@ -142,12 +175,25 @@ def _checked(name: str, found: object, module: str) -> type[Pass]:
     return found
 
 
+def _check_stages(cls: type[Pass], classes: Mapping[str, type[Pass]]) -> None:
+    """Raise InputError if a pass asks to run before one of an earlier stage, or after one of a later stage."""
+    wrong = [name for name in cls.before if name in classes and classes[name].stage < cls.stage]
+    wrong += [name for name in cls.after if name in classes and classes[name].stage > cls.stage]
+    if wrong:
+        raise InputError(
+            f"the stage of the pass '{cls.name}' contradicts its order relative to '{wrong[0]}'",
+            fix="change its `stage`, `after` or `before`",
+        )
+
+
 @functools.cache
 def _sorted(wanted: Iterable[str]) -> tuple[type[Pass], ...]:
     """Sort passes by their stages, and by what they say of each other.
 
     Raises InputError if what they say contradicts itself."""
     classes = {cls.name: cls for cls in map(get, wanted)}
+    for cls in classes.values():
+        _check_stages(cls, classes)
     result: list[type[Pass]] = []
     for stage in sorted({cls.stage for cls in classes.values()}):
         here = {name: cls for name, cls in classes.items() if cls.stage is stage}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -19,14 +19,3 @@ class PassReport:
     summary: str
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     left_alone: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def of_nodes(cls, name: str, nodes: Sequence[str], work: str, left_alone: Mapping[str, str]) -> PassReport:
-        """Return the report of a pass that rewrote these nodes; work says what was done to so many of them."""
-        return cls(
-            name=name,
-            changed=len(nodes),
-            summary=f"{len(nodes)} {work}",
-            facts={"nodes": list(nodes)},
-            left_alone=left_alone,
-        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from nfexport.errors import RecipeError
+from nfexport.recipe.quantize_step import Method
+from nfexport.recipe.validation import check_strings
 
-Method = Literal["minmax", "entropy", "percentile"]
-METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
+METHODS: tuple[Method, ...] = get_args(Method)
 
 OLDEST = 13
 """The first opset whose DequantizeLinear takes a scale per channel."""
@@ -26,7 +27,9 @@ class Int8:
     seed: int = 0
 
     def check(self, opset: int, *, fix: str = f"pass --opset {OLDEST}, or a later one") -> None:
-        """Raise RecipeError for an unknown method, a negative number of layers, or an opset that is too old."""
+        """Raise RecipeError for an unknown method, a negative number of layers, names of layers that no recipe may
+        hold, or an opset that is too old."""
+        check_strings(self.keep_float, "--keep-float", fix="use * for characters such as < > ` [ ]")
         if self.method not in METHODS:
             raise RecipeError(
                 f"the calibration method '{self.method}' is unknown", fix=f"use one of {', '.join(METHODS)}"

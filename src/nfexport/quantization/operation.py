@@ -27,7 +27,7 @@ from nfexport.quantization.calibration import (
 )
 from nfexport.quantization.equivalence import prove_equivalence
 from nfexport.quantization.identity import graph_digest
-from nfexport.quantization.int8 import OLDEST, Int8, Method
+from nfexport.quantization.int8 import OLDEST, Int8
 from nfexport.quantization.noise import measure_noise, noisiest
 from nfexport.quantization.quantiser import run_quantiser
 from nfexport.quantization.quantize_result import QuantizeResult
@@ -35,7 +35,7 @@ from nfexport.quantization.selection import kept_in_float, products, quantisable
 from nfexport.recipe.about import EVALUATION_KEY
 from nfexport.recipe.interface import network_preprocessing, precision
 from nfexport.recipe.metadata import write_recipe
-from nfexport.recipe.quantize_step import QUANTIZE
+from nfexport.recipe.quantize_step import QUANTIZE, Method
 from nfexport.recipe.recipe import Operation, PassStep, Recipe
 from nfexport.runtimes import open_session
 from nfexport.verification.model_under_test import ModelUnderTest

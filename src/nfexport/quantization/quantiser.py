@@ -11,8 +11,8 @@ import onnx
 from nfexport import process
 from nfexport.errors import PassError
 from nfexport.quantization.calibration import Calibration
-from nfexport.quantization.int8 import Method
 from nfexport.quantization.selection import FOLLOWERS, PRODUCTS
+from nfexport.recipe.quantize_step import Method
 
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """Metadata that tells the quantiser to skip its preparation: BatchNormalization is folded, shapes are known."""

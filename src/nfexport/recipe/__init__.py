@@ -1,4 +1,4 @@
 """What determines a file, and its validated JSON: source, options, recipe, preprocessing, metadata.
 
-Nothing here imports numpy, onnx or torch.
+Importing it loads neither numpy nor onnx nor torch; opsets.py loads onnx and onnxruntime when it is called.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -19,6 +19,10 @@ from nfexport.recipe.validation import Above0, Finite, Natural, Pixels, Positive
 
 Asked = Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]
 """The kinds of output that a file can return."""
+
+Exporter = Literal["auto", "torchscript", "dynamo"]
+AskedCropMode = Literal["center", "squash", "border"]
+AskedInterpolation = Literal["bicubic", "bilinear"]
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -56,10 +60,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = 0
     num_classes: Annotated[
-        int | None,
+        Natural | None,
         Option(
             flag="--num-classes",
             kind="integer",
+            minimum=0,
             help="Number of classes of the classifier.",
             default_text="the architecture's",
             section="Source",
@@ -67,6 +72,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = None
     image_size: Annotated[
+        # a bound beside a tuple of fixed length in one union crashes msgspec 0.22: see __post_init__
         int | tuple[Pixels, Pixels] | Literal["train", "test"] | None,
         Option(
             flag="--image-size",
@@ -78,6 +84,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             commands=("export",),
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image_size, int) and self.image_size < 1:
+            raise ValueError(f"an image of {self.image_size} pixels is not possible")
 
 
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,11 +105,11 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = DEFAULT_OPSET
     exporter: Annotated[
-        Literal["auto", "torchscript", "dynamo"],
+        Exporter,
         Option(
             flag="--exporter",
             kind="choice",
-            choices=("auto", "torchscript", "dynamo"),
+            choices=get_args(Exporter),
             help="PyTorch's exporter; auto uses TorchScript up to opset 17 and dynamo from 18 on.",
             commands=("export",),
         ),
@@ -217,22 +227,22 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = None
     crop_mode: Annotated[
-        Literal["center", "squash", "border"] | None,
+        AskedCropMode | None,
         Option(
             flag="--crop-mode",
             kind="choice",
-            choices=("center", "squash", "border"),
+            choices=get_args(AskedCropMode),
             help="How images are cropped.",
             section="Preprocessing",
             commands=("export",),
         ),
     ] = None
     interpolation: Annotated[
-        Literal["bicubic", "bilinear"] | None,
+        AskedInterpolation | None,
         Option(
             flag="--interpolation",
             kind="choice",
-            choices=("bicubic", "bilinear"),
+            choices=get_args(AskedInterpolation),
             help="How images are resized.",
             section="Preprocessing",
             commands=("export",),

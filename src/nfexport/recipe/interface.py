@@ -1,6 +1,6 @@
 """How graph passes change a file's interface: the preprocessing left to its caller, and the precision.
 
-Standard library only. The passes in front of a network run in a fixed order (see nfexport.passes), from the
+The passes in front of a network run in a fixed order (see nfexport.passes), from the
 network outwards: normalize, channels, resize, input-form. Surgery adds its steps in front of them.
 """
 

@@ -8,6 +8,7 @@ from nfexport.errors import RecipeError
 
 OLDEST_OPSET = 9
 DEFAULT_OPSET = 17
+"""Part of the format of recipes, which leave defaults out: changing it needs a new RECIPE_FORMAT."""
 
 
 @functools.cache

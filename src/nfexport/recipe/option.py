@@ -48,8 +48,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
     bare is the value of an option that is passed without one ('--normalize' means '--normalize nodes'); multiple
     says that it can be passed several times, which gives a tuple. keyword is the name of the Python argument; it
-    follows from the flag unless it is given. default is what the command line shows, in words, where the value alone
-    does not tell ("the model's own")."""
+    follows from the flag unless it is given. default is the value where the option is not passed; default_text
+    describes it where the value alone does not tell ("the model's own")."""
 
     flag: str
     help: str

@@ -11,6 +11,9 @@ from nfexport.recipe.validation import Digest, Natural, Positive
 QUANTIZE = "quantize"
 """Its name among the steps of a recipe."""
 
+Method = Literal["minmax", "entropy", "percentile"]
+"""How the range of a tensor is taken from its values on the calibration images."""
+
 Error = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -32,7 +35,7 @@ class QuantizeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     a verification allows; graph_sha256 is the digest of the int8 graph."""
 
     form: Literal["int8"]
-    method: Literal["minmax", "entropy", "percentile"]
+    method: Method
     calibration: CalibrationRecord
     keep_float: tuple[str, ...]
     keep_worst: Natural | None
@@ -40,3 +43,15 @@ class QuantizeParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     error: Error
     bound: Error
     graph_sha256: Digest
+
+
+class QuantizeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of a quantisation, as an operation of a recipe keeps them.
+
+    calibrate is the number of seeded images; None if there was a folder of them, which a recipe does not hold."""
+
+    calibrate: Positive | None = None
+    keep_float: tuple[str, ...] = ()
+    keep_worst: Natural | None = None
+    method: Method = "minmax"
+    seed: Natural = 0

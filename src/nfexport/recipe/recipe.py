@@ -73,6 +73,10 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     layout: Literal["nchw", "nhwc"] = "nchw"
 
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"there are {len(self.mean)} means and {len(self.std)} standard deviations")
+
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where the code of a third-party pass comes from, and what the pass declares that it may change.
@@ -184,7 +188,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
         Raises RecipeError if the text is not a recipe, is of another format, or has a field that is unknown, missing,
         of another type, out of range, or holds control characters or markup."""
-        raw = parse_json(text, WHAT)
+        return cls.from_plain(parse_json(text, WHAT))
+
+    @classmethod
+    def from_plain(cls, raw: Any) -> Recipe:
+        """Return the recipe of plain values; see from_json."""
         if not isinstance(raw, dict) or "format" not in raw:
             raise RecipeError("the recipe is not one of nfexport's", fix="export the model again")
         if raw["format"] != RECIPE_FORMAT or isinstance(raw["format"], bool):

@@ -33,13 +33,15 @@ def statistics(mean: Sequence[float], std: Sequence[float], *, channels: int | N
         raise RecipeError(
             f"--mean has {len(mean)} numbers and --std has {len(std)}", fix="pass one number per channel in each"
         )
+    if not mean:
+        raise RecipeError("--mean and --std hold no numbers", fix="pass one number per channel in each")
     if channels is not None and len(mean) != channels:
         raise RecipeError(
             f"--mean and --std have {len(mean)} numbers for {channels} channels",
             fix=f"pass {channels} numbers in each",
         )
     numbers = [*mean, *std]
-    if not all(abs(number) <= BYTE for number in numbers) or min(mean) < -BYTE:
+    if not all(abs(number) <= BYTE for number in numbers):
         raise RecipeError(
             f"--mean and --std lie outside 0..{BYTE:g}, the range of a pixel", fix="pass them in 0..1 or in 0..255"
         )
@@ -47,10 +49,13 @@ def statistics(mean: Sequence[float], std: Sequence[float], *, channels: int | N
         raise RecipeError(
             f"--std contains {min(std):g}, but a standard deviation must be above 0", fix="pass numbers above 0"
         )
-    unit = BYTE if max(numbers) > 1 else 1.0
-    if unit == BYTE and 0 < max(mean) <= 1:
+    largest_mean = max(map(abs, mean))
+    unit = BYTE if max(largest_mean, max(std)) > 1 else 1.0
+    if unit == BYTE and (0 < largest_mean <= 1 or max(std) < 1):
+        units = ("0..1", "0..255") if largest_mean <= 1 else ("0..255", "0..1")
         raise RecipeError(
-            f"--mean {mean[0]:g} looks like 0..1 and --std {max(std):g} like 0..255", fix="pass both in the same unit"
+            f"--mean {mean[0]:g} looks like {units[0]} and --std {max(std):g} like {units[1]}",
+            fix="pass both in the same unit",
         )
     return Statistics(
         mean=tuple(number / unit for number in mean), std=tuple(number / unit for number in std), unit=unit

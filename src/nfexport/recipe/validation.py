@@ -44,14 +44,14 @@ Finite = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Above0 = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
-def parse_json(text: str | bytes, what: str, *, prose: bool = False) -> Any:
+def parse_json(text: str | bytes, what: str, *, prose: bool = False, fix: str = "export the model again") -> Any:
     """Return the plain values of a JSON text, whose strings hold neither control characters nor markup.
 
     Raises RecipeError, in the name of `what`, for anything else."""
     try:
         raw = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise RecipeError(f"{what} is not JSON ({error})", fix="export the model again") from error
+        raise RecipeError(f"{what} is not JSON ({error})", fix=fix) from error
     except RecursionError:
         raise _too_deep(what) from None
     check_strings(raw, what, prose=prose)
@@ -82,7 +82,9 @@ def convert(raw: Any, kind: type[T], what: str, *, fix: str = "export the model 
         raise _too_deep(what) from None
 
 
-def check_strings(raw: Any, what: str, *, prose: bool = False) -> None:
+def check_strings(
+    raw: Any, what: str, *, prose: bool = False, fix: str = "do not trust the file; export the model again"
+) -> None:
     """Raise RecipeError if a string among plain values, keys included, holds control characters or markup, or if the
     values are nested too deeply or too many."""
     unsafe = re.compile(UNSAFE_PROSE if prose else UNSAFE)
@@ -100,7 +102,7 @@ def check_strings(raw: Any, what: str, *, prose: bool = False) -> None:
                 raise RecipeError(
                     f"{what} holds a string with control characters or markup, or of more than {LONGEST:,} "
                     f"characters ({printable(value)})",
-                    fix="do not trust the file; export the model again",
+                    fix=fix,
                 )
         elif isinstance(value, Mapping):
             pending += [(part, depth + 1) for item in value.items() for part in item]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from nfexport import process
-from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError
+from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, UnknownOption, WeightsUnreachable
 from nfexport.graph.atomic_files import check_target
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import inspect
@@ -35,7 +35,7 @@ from nfexport.recipe.statistics import statistics
 from nfexport.recipe.versions import recorded_versions
 from nfexport.workflows import other_format
 from nfexport.workflows.operations import repeat_operations
-from nfexport.workflows.requests import export_request
+from nfexport.workflows.requests import changed_request, export_request
 from nfexport.workflows.results import ExportResult
 from nfexport.workflows.subjects import subject_of_recipe
 from nfexport.workflows.verify import demand, verify_file
@@ -82,28 +82,27 @@ def export(
 
 
 def _request(model: str | Recipe | RecipeRequest, keywords: dict[str, Any]) -> RecipeRequest:
-    if isinstance(model, str):
-        try:
-            return export_request(model, keywords)
-        except RecipeError as error:
-            if "has no option" in error.problem:
-                raise TypeError(f"export(): {error}") from error
-            raise
-    request = RecipeRequest.of(model) if isinstance(model, Recipe) else model
-    given = {key: value for key, value in keywords.items() if value is not None}
-    if not given:
-        return request
-    before = {name: getattr(request.source, name) for name in request.source.__struct_fields__ if name != "model"}
-    before |= {name: getattr(request.options, name) for name in request.options.__struct_fields__}
-    passes = {**before.pop("passes"), **given.pop("passes", {})}
-    changed = export_request(request.source.model, {**before, **passes, **given})
-    return replace(changed, operations=request.operations)
+    try:
+        return export_request(model, keywords) if isinstance(model, str) else changed_request(model, keywords)
+    except UnknownOption as error:
+        raise TypeError(f"export(): {error}") from error
 
 
 def _check(request: RecipeRequest, target: Path, quantize: Int8 | None) -> None:
     """Raise, before any expensive work, if options contradict each other or the output cannot be written."""
     options = request.options
     check_target(target)
+    if request.needs_checkpoint and request.source.checkpoint is None:
+        raise WeightsUnreachable(
+            f"the weights of {request.source.model} came from a checkpoint, which is not here",
+            fix="pass it with --checkpoint FILE",
+        )
+    if request.operations and (quantize is not None or options.to != "onnx"):
+        flag = "--to" if quantize is None else "--quantize"
+        raise RecipeError(
+            f"{flag} cannot be combined with a recipe that holds operations on the finished file",
+            fix="export the recipe first, then convert or quantise the result",
+        )
     check_opset(options.opset)
     for flag, name in (("--input-name", options.input_name), ("--output-name", options.output_name)):
         if name is not None and (not name or name != name.strip() or "/" in name):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, OnnxFileError, WeightsUnreachable
-from nfexport.graph.atomic_files import check_target
-from nfexport.graph.model_writer import staged_model
+from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, OnnxFileError, RecipeError
+from nfexport.graph.atomic_files import check_target, temporary_folder
+from nfexport.graph.model_reader import read_model
+from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import FileFacts, inspect
 from nfexport.inspection.difference import diff
 from nfexport.passes import registry
@@ -87,23 +89,23 @@ def rebuild(
     if facts.recipe_error is not None:
         raise facts.recipe_error
     if facts.recipe is None:
-        raise OnnxFileError(f"'{path}' has no recipe, so it cannot be built again", fix="pass a file of nfexport's")
+        raise OnnxFileError(
+            f"'{path}' has no recipe, so it cannot be built again", fix="pass a file that nfexport exported"
+        )
     recipe = facts.recipe
     request = _request(recipe, checkpoint)
     stored_outside = replace(request.options, external_data=bool(facts.external_data))
     request = replace(request, options=stored_outside)
-    with tempfile.TemporaryDirectory(prefix="nfexport-", dir=path.resolve().parent) as folder:
+    with _working_folder(target) as folder:
         # the name of the external data is part of the file
-        made = Path(folder) / _original_name(path, facts)
+        made = folder / _original_name(path, facts)
         result = export(request, made, about=facts.about, verify=verify, progress=progress)
         if facts.evaluation is not None:
             _record_evaluation(made, facts)
         digests, rebuilt_digests = _digests(path, facts), _digests(made, inspect(made), as_name=path.name)
         differences = () if digests == rebuilt_digests else _differences(path, made, recipe, result.recipe)
         if target is not None:
-            with staged_model(target) as partial:
-                for name in (made.name, *result.facts.external_data):
-                    shutil.copyfile(made.with_name(name), partial.parent / name.replace(made.stem, partial.stem))
+            _keep(made, target, external_data=bool(facts.external_data))
     return RebuildResult(
         path=path,
         recipe=recipe,
@@ -114,20 +116,41 @@ def rebuild(
     )
 
 
+@contextlib.contextmanager
+def _working_folder(target: Path | None) -> Iterator[Path]:
+    """Yield a folder for the new file: next to the target, or where temporary files go if it is not kept."""
+    if target is not None:
+        with temporary_folder(target) as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="nfexport-") as name:
+        yield Path(name)
+
+
+def _keep(made: Path, target: Path, *, external_data: bool) -> None:
+    """Copy the new file to its place; one with external data is written again, as it names that file."""
+    with staged_model(target) as partial:
+        if external_data:
+            write_model(read_model(made), partial, external_data=True)
+        else:
+            shutil.copyfile(made, partial)
+
+
 def _request(recipe: Recipe, checkpoint: str | Path | None) -> RecipeRequest:
     request = RecipeRequest.of(recipe)
-    if recipe.weights.kind == "checkpoint" and checkpoint is None:
-        raise WeightsUnreachable(
-            f"the file was exported from a checkpoint of {recipe.architecture}, which is not here",
-            fix="pass it with --checkpoint FILE",
-        )
     if checkpoint is None:
         return request
+    if recipe.weights.kind != "checkpoint":
+        raise RecipeError(
+            f"the file holds {recipe.weights.kind} weights, not those of a checkpoint", fix="leave --checkpoint out"
+        )
     return replace(request, source=replace(request.source, checkpoint=str(checkpoint), pretrained=False))
 
 
 def _original_name(path: Path, facts: FileFacts) -> str:
-    names = [name.removesuffix(".data") for name in facts.external_data if name.endswith(".onnx.data")]
+    names = [
+        name.removesuffix(".data") for name in facts.external_data if "/" not in name and name.endswith(".onnx.data")
+    ]
     return names[0] if names else path.name
 
 
@@ -140,7 +163,7 @@ def _record_evaluation(path: Path, facts: FileFacts) -> None:
 
 
 def _digests(path: Path, facts: FileFacts, as_name: str | None = None) -> dict[str, str]:
-    named = {as_name or path.name: path} | {name: path.with_name(name) for name in facts.external_data}
+    named = {as_name or path.name: path} | {name: path.parent / name for name in facts.external_data}
     return {name: _sha256(file) for name, file in named.items()}
 
 
@@ -155,14 +178,14 @@ def _sha256(path: Path) -> str:
 def _differences(path: Path, made: Path, old: Recipe, new: Recipe) -> tuple[str, ...]:
     """Say what differs: the causes that the recipes tell first, then what the graphs show."""
     found = [
-        f"version of {name}: the file was written with {old.versions.get(name)}, here is {version}"
+        f"version of {name}: the file was written with {old.versions.get(name)}, and {version} is installed"
         for name, version in new.versions.items()
         if old.versions.get(name) != version
     ]
     for step in old.steps:
         if step.origin is None:
             continue
-        here = origin_of(registry.get(step.name))
+        here = origin_of(registry.get(step.name).from_params(step.params))
         if here != step.origin:
             found.append(f"code of the pass '{step.name}': its sha256 or version is not the recorded one")
     if old.weights.digest != new.weights.digest:

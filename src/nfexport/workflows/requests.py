@@ -13,11 +13,12 @@ from nfexport.errors import RecipeError
 from nfexport.inspection import inspect
 from nfexport.passes import keywords as pass_keywords
 from nfexport.passes import registry
+from nfexport.passes.recorded import check
 from nfexport.recipe.export_options import ExportOptions, Source, SurgeryOptions
 from nfexport.recipe.option import Command, Option
 from nfexport.recipe.recipe import Operation, Recipe
 from nfexport.recipe.request import RecipeRequest
-from nfexport.recipe.validation import convert, parse_json, parse_toml, read_text
+from nfexport.recipe.validation import check_strings, convert, parse_json, parse_toml, read_text
 
 T = TypeVar("T", ExportOptions, SurgeryOptions)
 
@@ -33,15 +34,37 @@ def export_request(model: str, keywords: Mapping[str, Any], what: str = "the exp
     source = {"model": model, **{key: _plain(keywords[key]) for key in sources & keywords.keys()}}
     rest = {key: value for key, value in keywords.items() if key not in sources}
     options = _options(rest, ExportOptions, "export", what)
-    return RecipeRequest(
-        source=convert(_given(source), Source, what, fix=FIX),
-        options=options,
-    )
+    _check_strings({**msgspec.to_builtins(options), "model": model}, what)
+    return RecipeRequest(source=convert(_given(source), Source, what, fix=FIX), options=options)
+
+
+def changed_request(model: Recipe | RecipeRequest, keywords: dict[str, Any]) -> RecipeRequest:
+    """Return the request of a recipe, with keywords in place of what it asks for."""
+    if isinstance(model, Recipe):
+        check(model)
+        request = RecipeRequest.of(model)
+    else:
+        request = model
+    given = {key: value for key, value in keywords.items() if value is not None}
+    if not given:
+        return request
+    before = {name: getattr(request.source, name) for name in request.source.__struct_fields__ if name != "model"}
+    before |= {name: getattr(request.options, name) for name in request.options.__struct_fields__}
+    passes = {**before.pop("passes"), **given.pop("passes", {})}
+    changed = export_request(request.source.model, {**before, **passes, **given})
+    return msgspec.structs.replace(changed, operations=request.operations, needs_checkpoint=request.needs_checkpoint)
 
 
 def surgery_options(keywords: Mapping[str, Any], what: str = "the surgery") -> SurgeryOptions:
     """Return the options of a surgery; see export_request."""
-    return _options(keywords, SurgeryOptions, "surgery", what)
+    options = _options(keywords, SurgeryOptions, "surgery", what)
+    _check_strings(msgspec.to_builtins(options), what)
+    return options
+
+
+def _check_strings(values: Any, what: str) -> None:
+    """Raise RecipeError for a name or label that no recipe may hold, and that no command would read again."""
+    check_strings(values, what, fix="use names and labels without control characters and without < > ` [ ]")
 
 
 def read_request(path: Path) -> RecipeRequest:
@@ -59,23 +82,27 @@ def read_request(path: Path) -> RecipeRequest:
         if facts.recipe_error is not None:
             raise facts.recipe_error
         if facts.recipe is None:
-            raise RecipeError(f"'{path}' has no recipe inside", fix="pass a file that nfexport exported")
+            raise RecipeError(f"'{path}' has no recipe", fix="pass a file that nfexport exported")
         return RecipeRequest.of(facts.recipe)
     text, what = read_text(path), f"'{path}'"
     if path.suffix.lower() == ".toml":
         raw = parse_toml(text, what)
     elif path.suffix.lower() == ".json":
-        raw = parse_json(text, what)
+        raw = parse_json(text, what, fix="correct the file")
     else:
         raise RecipeError(f"{what} is not a recipe", fix="pass a .toml, .json or .onnx file")
     if not isinstance(raw, dict):
         raise RecipeError(f"{what} is not a table of options", fix=FIX)
     if "format" in raw:
-        return RecipeRequest.of(Recipe.from_json(text))
+        recipe = Recipe.from_plain(raw)
+        check(recipe)
+        return RecipeRequest.of(recipe)
     keywords = {str(key).replace("-", "_"): value for key, value in raw.items()}
     model = keywords.pop("model", None)
     if not isinstance(model, str):
         raise RecipeError(f"{what} does not name a model", fix='add a line such as: model = "nfnet_f0"')
+    if isinstance(checkpoint := keywords.get("checkpoint"), str):
+        keywords["checkpoint"] = path.parent / checkpoint
     operations = convert(keywords.pop("operations", []), tuple[Operation, ...], what, fix=FIX)
     request = export_request(model, keywords, what)
     return msgspec.structs.replace(request, operations=operations)
@@ -86,7 +113,8 @@ def _options(keywords: Mapping[str, Any], kind: type[T], command: Command, what:
     offered: dict[str, Option] = pass_keywords.options(command)
     converting: set[str] = _format_options() if kind is ExportOptions else set()
     own: dict[str, Any] = {}
-    passes: dict[str, Any] = dict(keywords.get("passes") or {})
+    passes: dict[str, Any] = convert(_plain(keywords.get("passes") or {}), dict[str, Any], what, fix=FIX)
+    to_options: dict[str, Any] = {}
     for key, value in keywords.items():
         if key == "passes" or value is None:
             continue
@@ -95,7 +123,7 @@ def _options(keywords: Mapping[str, Any], kind: type[T], command: Command, what:
         elif key in offered:
             passes[key] = value
         elif key in converting:
-            own["to_options"] = {**own.get("to_options", {}), key: _plain(value)}
+            to_options[key] = _plain(value)
         else:
             raise pass_keywords.unknown(key, (*fields, *offered), what)
     for key, value in passes.items():
@@ -103,9 +131,12 @@ def _options(keywords: Mapping[str, Any], kind: type[T], command: Command, what:
             raise pass_keywords.unknown(key, offered, what)
         passes[key] = pass_keywords.validated(offered[key], _plain(value))
     # a flag that is off, or an empty list, asks for nothing
-    passes = {key: value for key, value in passes.items() if value not in (False, (), {}) or _is_switch(offered[key])}
-    for name, params in own.get("extra_passes", {}).items():
-        registry.get(name).from_params(params)
+    passes = {key: value for key, value in passes.items() if not _asks_for_nothing(value) or _is_switch(offered[key])}
+    if to_options:
+        own["to_options"] = {**own.get("to_options", {}), **to_options}
+    extra = convert(own.get("extra_passes", {}), dict[str, dict[str, Any]], what, fix=FIX)
+    for name, params in extra.items():
+        registry.get(name).checked_params(params)
     found = convert({**own, "passes": passes}, kind, what, fix=FIX)
     # one form in a recipe: an option at its default is left out, whether it was given or not
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
@@ -114,6 +145,10 @@ def _options(keywords: Mapping[str, Any], kind: type[T], command: Command, what:
 
 def _format_options() -> set[str]:
     return {option.keyword for name in formats.names() for option in formats.get(name).options}
+
+
+def _asks_for_nothing(value: Any) -> bool:
+    return value is False or value in ((), {})
 
 
 def _is_switch(option: Any) -> bool:

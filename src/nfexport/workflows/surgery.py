@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nfexport.errors import OnnxFileError, PassError, RecipeError, VerificationFailed
+from nfexport.errors import OnnxFileError, PassError, RecipeError, UnknownOption, VerificationFailed
 from nfexport.graph.atomic_files import check_target
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import FileFacts, inspect
@@ -112,6 +112,9 @@ def surgery(
         model = read_model(source)
         record = read_record(model.metadata_props)
     _check_not_int8(record, options)
+    if not force and options.passes.get("resize") is not None:
+        # planned without the recipe's own crop, which a resize in the file has taken over
+        check_once(record, [PassStep(name="resize")])
     network = _network(record, options)
     passes = _planned(model, options, network)
     steps = tuple(step_of(item) for item in passes)
@@ -152,10 +155,8 @@ def _checked(keywords: Mapping[str, Any]) -> SurgeryOptions:
     Raises TypeError for a keyword that does not exist, RecipeError for a value that an option does not take."""
     try:
         options = surgery_options(keywords)
-    except RecipeError as error:
-        if "has no option" in error.problem:
-            raise TypeError(f"surgery(): {error}") from error
-        raise
+    except UnknownOption as error:
+        raise TypeError(f"surgery(): {error}") from error
     if (opset := options.passes.get("opset")) is not None:
         check_opset(opset)
     return options
@@ -208,9 +209,9 @@ def _network(record: Record, options: SurgeryOptions) -> Preprocessing | None:
         known = msgspec.structs.replace(record.recipe.preprocessing, dtype="float32", layout="nchw")
     if options.mean is None and options.std is None:
         return known
-    for flag in ("--mean", "--std"):
-        if options.passes.get("normalize") is None:
-            raise RecipeError(f"{flag} is for normalising, which is not asked for", fix="add --normalize")
+    if options.passes.get("normalize") is None:
+        flag = "--std" if options.mean is None else "--mean"
+        raise RecipeError(f"{flag} is for normalising, which is not requested", fix="add --normalize")
     if options.mean is None or options.std is None:
         raise RecipeError("--mean and --std belong together", fix="pass both, or neither for the model's own")
     own = statistics(options.mean, options.std)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nfexport.errors import UnknownModelError
-from nfexport.recipe.recipe import Preprocessing, Recipe, Weights
+from nfexport.errors import RecipeError, UnknownModelError
+from nfexport.recipe.recipe import Preprocessing, Weights
 from nfexport.sources import InputSpec, LoadedModel, ModelSpec
 
 if TYPE_CHECKING:
@@ -24,22 +23,18 @@ def load(spec: ModelSpec, /) -> LoadedModel:
     """Build the network."""
     if spec.name != NAME:
         raise UnknownModelError(f"there is no toy '{spec.name}'", fix=f"pass {NAME}")
-    return _loaded(spec.seed)
-
-
-def load_from_recipe(recipe: Recipe, /, *, checkpoint: Path | None = None) -> LoadedModel:
-    """Build the network of a recipe."""
-    return _loaded(recipe.weights.seed or 0)
-
-
-def _loaded(seed: int) -> LoadedModel:
+    if spec.checkpoint is not None or spec.pretrained or spec.num_classes is not None or spec.image_size is not None:
+        raise RecipeError(
+            f"{NAME} has seeded weights, 4 classes and images of 16 pixels",
+            fix="leave out --checkpoint, --pretrained, --num-classes and --image-size",
+        )
     from nfexport.sources.model.digest import state_digest
 
-    module = _network(seed)
+    module = _network(spec.seed)
     return LoadedModel(
         module=module,
         architecture=NAME,
-        weights=Weights(kind="seeded", digest=state_digest(module), seed=seed),
+        weights=Weights(kind="seeded", digest=state_digest(module), seed=spec.seed),
         input=InputSpec(channels=3, height=16, width=16),
         num_classes=4,
         preprocessing=Preprocessing(

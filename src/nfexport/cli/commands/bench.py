@@ -26,7 +26,7 @@ class BatchesType(click.ParamType):  # type: ignore[type-arg]  # generic from cl
         return tuple(int(part) for part in parts)
 
 
-@click.command(name="bench", short_help="Compare the speed of ONNX files on this machine.")
+@click.command(name="bench")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--runtime",

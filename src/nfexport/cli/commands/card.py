@@ -10,7 +10,7 @@ from nfexport.cards.styles import available_styles
 from nfexport.cli.options import reporting
 
 
-@click.command(name="card", short_help="Write the model card of an ONNX file.")
+@click.command(name="card")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--out", "target", type=click.Path(path_type=Path), help="File to write. [default: stdout]")
 @click.option(

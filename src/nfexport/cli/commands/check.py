@@ -9,7 +9,7 @@ import click
 from nfexport.cli.options import reporting
 
 
-@click.command(name="check", short_help="List what a runtime does not support in an ONNX file.")
+@click.command(name="check")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--target",

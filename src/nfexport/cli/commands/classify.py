@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nfexport.cli.escaping import plain
 from nfexport.cli.options import reporting
 from nfexport.cli.sections import SectionedCommand, option
 from nfexport.cli.verify_options import check_providers
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from nfexport.progress import Progress
 
 
-@click.command(name="classify", cls=SectionedCommand, short_help="Classify images with an ONNX file.")
+@click.command(name="classify", cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @option("--stdin", is_flag=True, help="Read paths from standard input, one per line, as for '-'.", section="Images")
@@ -140,7 +141,7 @@ def _classify(
         if isinstance(result, Skipped):
             skipped += 1
             printer.skip(result)
-            click.echo(f"nfexport: {result.error}", file=sys.stderr)  # rich prints it above the progress
+            click.echo(plain(f"nfexport: {result.error}"), file=sys.stderr)  # rich prints it above the progress
         else:
             read += 1
             printer.show(predict(result) if predict else Prediction(image=result.image, classes=()))

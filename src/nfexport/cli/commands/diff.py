@@ -9,7 +9,7 @@ import click
 from nfexport.cli.options import reporting
 
 
-@click.command(name="diff", short_help="Compare two ONNX files.")
+@click.command(name="diff")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option(

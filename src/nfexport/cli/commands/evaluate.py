@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nfexport.cli.escaping import complain
 from nfexport.cli.evaluate_options import (
     ExpectedAccuracy,
     accuracy_options,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from nfexport.progress import Progress
 
 
-@click.command(name="evaluate", cls=SectionedCommand, short_help="Measure top-1 and top-5 accuracy of an ONNX file.")
+@click.command(name="evaluate", cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @data_options
@@ -75,8 +76,8 @@ def command(file: Path, data: Path, as_json: bool, quiet: bool, verbose: bool, *
     except KeyboardInterrupt:
         if options["resume"] is None or not options["resume"].exists():
             raise
-        message = f"nfexport: interrupted; run the same command again to continue from '{options['resume']}'"
-        click.echo(message, err=True)
+        message = f"interrupted; run the same command again to continue from '{options['resume']}'"
+        complain(message)
         return 128 + signal.SIGINT
     problems = expectation.check(result)
     passed = result.exit_code == EXIT_OK and not problems

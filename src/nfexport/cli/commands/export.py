@@ -17,7 +17,7 @@ EMBEDDINGS = {"pooled": "embedding", "unpooled": "embedding-unpooled"}
 """The words of --embedding, and the outputs that they ask for."""
 
 
-@click.command(name="export", cls=SectionedCommand, short_help="Export a timm model to ONNX.")
+@click.command(name="export", cls=SectionedCommand)
 @click.argument("model", required=False)
 @option(
     "--recipe",
@@ -90,7 +90,7 @@ def command(
     asked = keywords("export", values)
     features = [] if feature_levels is None else ["features"]
     if outputs := [*asked.pop("outputs", ()), *features, *(EMBEDDINGS[form] for form in embeddings)]:
-        asked |= {"outputs": outputs, "feature_levels": feature_levels or None}
+        asked |= {"outputs": outputs, "feature_levels": feature_levels or ()}
     if label_file is not None:
         from nfexport.images.labels import read_labels
 

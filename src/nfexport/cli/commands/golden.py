@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nfexport.cli.escaping import complain
 from nfexport.cli.options import reporting
 from nfexport.errors import EXIT_OK, GoldenError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from nfexport.goldens.writer import GoldenResult
 
 
-@click.group(name="golden", short_help="Record the facts and outputs of a file, and check them without torch.")
+@click.group(name="golden")
 def command() -> None:
     """Record the facts and expected outputs of a file against PyTorch, and check them later without torch."""
 
@@ -141,7 +142,7 @@ def _check(file: Path, folder: Path | None, *, runtime: str, numbers_only: bool,
 
         if not update or not _is_of(file, read_manifest(folder or default_folder(file)).model_name):
             raise
-        click.echo(f"nfexport: {file}: {error.problem}", err=True)
+        complain(f"{file}: {error.problem}")
         return None
 
 
@@ -155,7 +156,7 @@ def _is_of(file: Path, model_name: str | None) -> bool:
 
 def _report(result: GoldenCheck, *, forgiven: bool) -> None:
     for change in (*result.changes, *(result.forgiven if forgiven else ())):
-        click.echo(f"nfexport: {result.file}: {change}", err=True)
+        complain(f"{result.file}: {change}")
 
 
 def _show_check(result: GoldenCheck, *, verbose: bool) -> None:

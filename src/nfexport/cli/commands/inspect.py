@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nfexport.inspection.cost import Cost
 
 
-@click.command(name="inspect", cls=SectionedCommand, short_help="Show what is in an ONNX file.")
+@click.command(name="inspect", cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @option("--cost", "wants_cost", is_flag=True, help="Fail if operations cannot be counted.", section="Graph")
 @option(

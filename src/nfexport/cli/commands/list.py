@@ -10,7 +10,7 @@ from nfexport.cli.options import reporting
 from nfexport.errors import UnknownModelError
 
 
-@click.command(name="list", short_help="List architectures and their trained weights.")
+@click.command(name="list")
 @click.argument("pattern", required=False)
 @reporting
 def command(pattern: str | None, as_json: bool, quiet: bool, verbose: bool) -> int:

@@ -9,7 +9,7 @@ import click
 import nfexport
 
 
-@click.command(name="makefile", short_help="Print the path of the make rules for other repositories.")
+@click.command(name="makefile")
 def command() -> int:
     r"""Print the path of nfexport.mk: make rules that export, verify and check models in other repositories.
 

@@ -10,7 +10,7 @@ from nfexport.cli.options import reporting
 from nfexport.cli.sections import SectionedCommand, option
 
 
-@click.command(name="passes", cls=SectionedCommand, short_help="List the graph passes in execution order.")
+@click.command(name="passes", cls=SectionedCommand)
 @click.argument("name", required=False)
 @option("--markdown", is_flag=True, help="Print the table of docs/passes.", section="Reporting")
 @reporting
@@ -37,7 +37,7 @@ def command(name: str | None, markdown: bool, as_json: bool, quiet: bool, verbos
 
 
 def _show(entry: dict[str, Any], console: Any, *, whole: bool) -> None:
-    from rich.markup import escape
+    from nfexport.cli.escaping import escape
 
     console.out.print(f"[bold]{entry['name']:<16}[/] {escape(entry['does'])}")
     if not whole:

@@ -24,7 +24,7 @@ FOLDERS = click.option(
 )
 
 
-@click.group(name="preset", short_help="List, show and export documented models.")
+@click.group(name="preset")
 def command() -> None:
     """Export documented models by name, with their interface, figures and weights."""
 

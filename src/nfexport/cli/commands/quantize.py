@@ -11,7 +11,7 @@ from nfexport.cli.options import reporting
 from nfexport.cli.quantize_options import quantize_options
 
 
-@click.command(name="quantize", short_help="Quantise a folded file to int8.")
+@click.command(name="quantize")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--out", "target", type=click.Path(path_type=Path), required=True, help="File to write.")
 @quantize_options

@@ -10,7 +10,7 @@ from nfexport.cli.options import reporting, target_option, verifying
 from nfexport.cli.sections import SectionedCommand, option
 
 
-@click.command(name="rebuild", cls=SectionedCommand, short_help="Build a file again from the recipe inside it.")
+@click.command(name="rebuild", cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @target_option("none: only compare")
 @option(

@@ -13,7 +13,7 @@ from nfexport.cli.options import asserting, reporting, seed_option, target_optio
 from nfexport.cli.sections import SectionedCommand, option
 
 
-@click.command(name="surgery", cls=SectionedCommand, short_help="Apply graph passes to any ONNX file.")
+@click.command(name="surgery", cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @options_of("surgery")
 @target_option(None)

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from nfexport.workflows.results import VerifyResult
 
 
-@click.command(
-    name="verify", cls=SectionedCommand, short_help="Verify an ONNX file against the model that it claims to be."
-)
+@click.command(name="verify", cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @option(
     "--checkpoint",

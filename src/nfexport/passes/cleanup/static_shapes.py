@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
+from nfexport.graph.constants import FreeNames
 from nfexport.graph.libraries import ir, np, onnx
 from nfexport.graph.recognisers import is_operator
 from nfexport.graph.shape_inference import infer_outputs, input_symbols
@@ -55,6 +56,7 @@ class _Walk:
         self._opset = model.opset_imports.get("", 1)
         self._symbols = input_symbols(model.graph)
         self._news: set[ir.Value] = set()
+        self._names: FreeNames | None = None
         self.changed = 0
 
     def visit(self, node: ir.Node) -> None:
@@ -90,8 +92,8 @@ class _Walk:
         target = node.inputs[1]
         if not is_operator(target.producer() if target else None, "Concat", "Shape"):
             parts = [self._read(node, e) if isinstance(e, Dim) else self._literal(node, e) for e in elements]
-            concat = ir.node("Concat", parts, {"axis": 0}, name=f"{node.name}/Concat")
-            concat.outputs[0].name = f"{node.name}/Concat_shape"
+            concat = ir.node("Concat", parts, {"axis": 0}, name=self._free(f"{node.name}/Concat"))
+            concat.outputs[0].name = self._free(f"{node.name}/Concat_shape")
             self._graph.insert_before(node, concat)
             node.replace_input_with(1, concat.outputs[0])
             self.changed += 1
@@ -104,13 +106,19 @@ class _Walk:
             self._announce(node.outputs[0], [e for e in known if isinstance(e, (int, Dim))])
 
     def _read(self, node: ir.Node, dim: Dim) -> ir.Value:
-        shape = ir.node("Shape", [dim.value], name=f"{node.name}/Shape")
+        shape = ir.node("Shape", [dim.value], name=self._free(f"{node.name}/Shape"))
         index = edit.add_initializer(self._graph, f"{node.name}/axis", np.array([dim.axis], dtype=np.int64))
-        gather = ir.node("Gather", [shape.outputs[0], index], {"axis": 0}, name=f"{node.name}/Gather")
-        shape.outputs[0].name = f"{node.name}/Shape_{dim.axis}"
-        gather.outputs[0].name = f"{node.name}/Gather_{dim.axis}"
+        gather = ir.node("Gather", [shape.outputs[0], index], {"axis": 0}, name=self._free(f"{node.name}/Gather"))
+        shape.outputs[0].name = self._free(f"{node.name}/Shape_{dim.axis}")
+        gather.outputs[0].name = self._free(f"{node.name}/Gather_{dim.axis}")
         self._graph.insert_before(node, [shape, gather])
         return gather.outputs[0]
+
+    def _free(self, wanted: str) -> str:
+        """Return a free name; nodes of a foreign file may have none, which makes these names alike."""
+        if self._names is None:
+            self._names = FreeNames(self._graph)
+        return self._names.take(wanted)
 
     def _literal(self, node: ir.Node, element: int) -> ir.Value:
         return edit.add_initializer(self._graph, f"{node.name}/dim", np.array([element], dtype=np.int64))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nfexport.errors import MissingPackage
-from nfexport.graph.constants import free_name, stored_bytes
+from nfexport.graph.constants import FreeNames, stored_bytes
 from nfexport.graph.libraries import common_passes, ir, onnx
 from nfexport.passes.base import Changes, Pass, Stage
 from nfexport.recipe.option import Option
@@ -82,9 +82,10 @@ class Simplify(Pass):
         if not changed:
             return self._not_kept(model, "it changes nothing")
         model.graph = other.graph
+        free = FreeNames(model.graph)
         for node in model.graph:
             if not node.name:
-                node.name = free_name(model.graph, f"/simplify/{node.op_type}")
+                node.name = free.take(f"/simplify/{node.op_type}")
         text = ", ".join(f"{name} {change}" for name, change in changed.items())
         return self.done(model, changed=len(changed), summary=f"simplified: {text}", facts={"kept": True, **changed})
 

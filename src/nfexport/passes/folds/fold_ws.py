@@ -84,7 +84,6 @@ class FoldWeightStandardisation(Pass):
             convolutions.append(label(node))
         edit.remove_dead(model)
         _take_over_names(graph, names)
-        _ensure(graph, evaluator)
         return self.done(
             model,
             changed=len(convolutions),
@@ -98,6 +97,14 @@ class FoldWeightStandardisation(Pass):
             },
             left_alone=left_alone,
         )
+
+    def ensures(self, model: ir.Model) -> None:
+        """Raise PassError if a convolution still computes a weight that is constant."""
+        if left := _unfolded(model.graph, ConstantEvaluator(model)):
+            raise PassError(
+                f"{len(left)} convolutions still compute their weight, the first is '{left[0]}'",
+                fix="report the file: this is a bug in nfexport",
+            )
 
 
 def computed_weights(model: ir.Model) -> int:
@@ -230,14 +237,6 @@ def _unfolded(graph: ir.Graph, evaluator: ConstantEvaluator) -> list[str]:
         and not edit.is_literal(node.inputs[1])
         and evaluator.why_not_constant(node.inputs[1]) is None
     ]
-
-
-def _ensure(graph: ir.Graph, evaluator: ConstantEvaluator) -> None:
-    if left := _unfolded(graph, evaluator):
-        raise PassError(
-            f"{len(left)} convolutions still compute their weight, the first is '{left[0]}'",
-            fix="report the file: this is a bug in nfexport",
-        )
 
 
 def _summary(folded: int, left: int) -> str:

@@ -10,21 +10,19 @@ input, and so to be applied twice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from nfexport.errors import PassError
 from nfexport.graph.libraries import ir, np
 from nfexport.passes.base import Changes, Pass, Request, Stage
 from nfexport.passes.front.preprocessing.graph_head import NCHW_TO_NHWC, NHWC_TO_NCHW, find_head, put_in_front
-from nfexport.passes.front.preprocessing.pixel_range import pixel_type
+from nfexport.passes.front.preprocessing.pixel_range import PixelType, pixel_type
 from nfexport.recipe.option import Option
 
 if TYPE_CHECKING:
     from nfexport.passes.result import PassOutcome
 
-
-TYPES = ("uint8", "float32", "float16")
-LAYOUTS = ("nchw", "nhwc")
+Layout = Literal["nchw", "nhwc"]
 
 
 class InputForm(Pass):
@@ -38,7 +36,7 @@ class InputForm(Pass):
         Option(
             flag="--input-dtype",
             kind="choice",
-            choices=("uint8", "float32", "float16"),
+            choices=get_args(PixelType),
             help="Element type of the input.",
             default_text="float32, or uint8 with --resize",
             section="Preprocessing",
@@ -46,7 +44,7 @@ class InputForm(Pass):
         Option(
             flag="--input-layout",
             kind="choice",
-            choices=("nchw", "nhwc"),
+            choices=get_args(Layout),
             help="Layout of the input.",
             default_text="nchw, or nhwc with --resize",
             section="Preprocessing",
@@ -56,24 +54,24 @@ class InputForm(Pass):
     already = "changes the form of its input"
     formula = "x' = Transpose(Cast(x))        Cast to the network's type, then [N, H, W, C] to [N, C, H, W]"
 
-    dtype: Literal["uint8", "float32", "float16"] = "float32"
-    layout: Literal["nchw", "nhwc"] = "nchw"
+    dtype: PixelType = "float32"
+    layout: Layout = "nchw"
 
     @classmethod
     def asked(cls, request: Request) -> InputForm | None:
         """Change the form of the input unless it is the network's own."""
-        layout: Literal["nchw", "nhwc"] = request.get("input_layout") or ("nhwc" if request.get("resize") else "nchw")
+        layout: Layout = request.get("input_layout") or ("nhwc" if request.get("resize") else "nchw")
         form = cls(dtype=pixel_type(request), layout=layout)
         return None if form == cls() else form
 
     def call(self, model: ir.Model) -> PassOutcome:
         """Change the input's form in place."""
-        if self.dtype not in TYPES:
-            raise PassError(
-                f"'{self.dtype}' is not an element type for images", fix=f"pass --input-dtype {', '.join(TYPES)}"
-            )
-        if self.layout not in LAYOUTS:
-            raise PassError(f"'{self.layout}' is not a layout", fix=f"pass --input-layout {' or '.join(LAYOUTS)}")
+        for value, known, what, flag in (
+            (self.dtype, get_args(PixelType), "an element type for images", "--input-dtype"),
+            (self.layout, get_args(Layout), "a layout", "--input-layout"),
+        ):
+            if value not in known:
+                raise PassError(f"'{value}' is not {what}", fix=f"pass {flag} {' or '.join(known)}")
         head = find_head(model)
         if head.form:
             raise PassError(

@@ -26,6 +26,7 @@ from nfexport.passes.front.preprocessing.normalize_fold import plan_fold
 from nfexport.passes.front.preprocessing.pixel_range import pixel_range
 from nfexport.recipe.option import Option
 from nfexport.recipe.statistics import BYTE
+from nfexport.recipe.validation import Above0, Finite
 
 if TYPE_CHECKING:
     from nfexport.passes.result import PassOutcome
@@ -62,9 +63,9 @@ class Normalize(Pass):
         "x' = (x − r·mean) / (r·std)        per channel, in the model's channel order; r is the range of the pixels"
     )
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    value_range: float = 1.0
+    mean: tuple[Finite, ...]
+    std: tuple[Above0, ...]
+    value_range: Above0 = 1.0
     fold: bool = False
 
     @classmethod

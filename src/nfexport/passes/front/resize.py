@@ -25,7 +25,9 @@ from nfexport.passes.front.preprocessing.graph_head import Head, find_head
 from nfexport.passes.front.preprocessing.pixel_range import pixel_range
 from nfexport.passes.opset.convert_opset import ConvertOpset
 from nfexport.recipe.option import Option
+from nfexport.recipe.recipe import CropMode, Interpolation
 from nfexport.recipe.statistics import BYTE
+from nfexport.recipe.validation import Above0, Pixels
 
 if TYPE_CHECKING:
     from nfexport.passes.result import PassOutcome
@@ -58,11 +60,11 @@ class Resize(Pass):
     already = "resizes its images"
     formula = "y = crop(bytes(R · bytes(x · Cᵀ))),   bytes(v) = min(max(⌊v + ½⌋, 0), 255)"
 
-    crop_pct: float
-    crop_mode: str
-    interpolation: str
-    value_range: float = BYTE
-    from_size: tuple[int, int] | None = None
+    crop_pct: Above0
+    crop_mode: CropMode
+    interpolation: Interpolation
+    value_range: Above0 = BYTE
+    from_size: tuple[Pixels, Pixels] | None = None
     opset: int | None = None
 
     @classmethod

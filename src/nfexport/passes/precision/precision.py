@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nfexport.errors import PassError
 from nfexport.graph import edit
-from nfexport.graph.constants import fixed_tensor, free_name, relative_error, stored_bytes
+from nfexport.graph.constants import FreeNames, fixed_tensor, free_name, relative_error, stored_bytes
 from nfexport.graph.libraries import Array, ir, np, onnx
 from nfexport.graph.recognisers import is_default_domain
 from nfexport.graph.shape_inference import infer_shapes
@@ -225,9 +225,10 @@ def _is_single(value: ir.Value | None) -> bool:
 def _name_nodes(graph: ir.Graph) -> None:
     """Give every node a name of its own: the converter is told by name what to leave alone."""
     taken: set[str] = set()
+    free = FreeNames(graph)
     for node in graph:
         if not node.name or node.name in taken:
-            node.name = free_name(graph, node.name or f"/{node.op_type}")
+            node.name = free.take(node.name or f"/{node.op_type}")
         taken.add(str(node.name))
 
 

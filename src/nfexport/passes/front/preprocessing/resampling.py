@@ -47,9 +47,8 @@ def weights(size: int, out: int, interpolation: str) -> Array:
             fix=f"leave out --resize: it knows {' and '.join(FILTERS)}",
         )
     function, support = FILTERS[interpolation]
-    result = np.eye(size)
     if out == size:
-        return result
+        return np.eye(size)
     scale = size / out
     stretch = max(scale, 1.0)
     result = np.zeros((out, size))

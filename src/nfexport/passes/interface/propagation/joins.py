@@ -20,7 +20,7 @@ def concat(walk: Walk, node: ir.Node) -> BatchAxis:
     """Join along another axis than the batch."""
     found = {place: index for index in range(len(node.inputs)) if (place := walk.batch_axis(node, index)) is not None}
     if len(found) != 1:
-        walk.refuse(node, "reads the batch in two found at once")
+        walk.refuse(node, "reads the batch in two places at once")
     ((place, source),) = found.items()
     like = node.inputs[source]
     assert like is not None

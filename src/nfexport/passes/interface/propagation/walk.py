@@ -2,8 +2,8 @@
 
     BatchAxis(axis, times)      axis of the value has times·batch entries, those of one image next to each other
 
-A value without a BatchAxis is the same for every batch. The rules (axes, targets) say for each operator where the
-batch of its result lies, and rewrite the sizes that it names. What no rule shows to treat the entries of a
+A value without a BatchAxis is the same for every batch. The rules (axis_rules, targets) say for each operator where
+the batch of its result lies, and rewrite the sizes that it names. What no rule shows to treat the entries of a
 batch one by one is refused: the node is named. So the new graph computes for each entry what the old one does.
 """
 

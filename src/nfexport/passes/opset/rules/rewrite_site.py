@@ -49,7 +49,7 @@ class SketchedNode:
 
 
 Rule = Callable[["RewriteSite"], "Sequence[SketchedValue | None]"]
-"""Emits the new form into the site and returns the new_value that replaces each output, None for an unused one."""
+"""Emits the new form into the site and returns the new value for each output, None for an unused one."""
 
 
 class RewriteSite:
