@@ -7,7 +7,7 @@ FLAGS ?= --opset 11 --fold-ws
 JOBS ?= 2
 LEAST ?= 92
 PEERS ?= .venv-peers
-ACCEPTANCE := $(addprefix tests/,test_readme.py test_extension.py test_patches.py test_digits.py goldens workflows/test_own_preprocessing.py)
+ACCEPTANCE := $(addprefix tests/,test_readme.py test_extension.py test_downstream.py test_timm_card.py test_patches.py test_digits.py)
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
 .PHONY: export test coverage acceptance test-slow generated sweep mutations bench bench-int8 cards goldens check format clean help
@@ -19,13 +19,13 @@ export: $(VENV)/.ready        ## the main job: nfnet_f0 to ONNX, opset 11, folde
 	$(BIN)/nfexport $(MODEL) $(FLAGS)
 
 test: $(VENV)/.ready          ## the test suite, on JOBS processes of one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
 coverage:        ## the test suite, with the share of lines that it runs; fails below LEAST per cent
 	$(MAKE) test PYTEST_FLAGS="--cov --cov-report term:skip-covered --cov-fail-under $(LEAST)"
 
 acceptance: $(VENV)/.ready    ## run the README's commands, examples/ and patches/ as their users do
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile $(ACCEPTANCE)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile $(ACCEPTANCE)
 
 test-slow: $(VENV)/.ready     ## the tests on networks of real size, and the recorded graphs
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)

@@ -15,7 +15,7 @@ from nfexport.errors import RecipeError
 NETWORKS = ("test_nfnet", "test_efficientnet", "vit_tiny_r_s16_p8_224")
 OPSETS = (11, 13, 17, 18)
 
-FEW = 4
+FEW = range(1, 4)
 """The combinations that the default suite tries."""
 
 
@@ -66,7 +66,7 @@ def draw(seed: int) -> tuple[str, dict[str, Any]]:
         flags["image_size"] = 96
         if size is None and pick(True, False, False):
             flags["dynamic_size"] = True
-    if flags["opset"] == 18 and seed < FEW:
+    if flags["opset"] == 18 and seed in FEW:
         # dynamo takes ten seconds, and these combinations are about what follows the trace
         flags["exporter"] = "torchscript"
     if flags["outputs"] == ("logits",):
@@ -86,13 +86,13 @@ def check(seed: int, folder: Path) -> None:
         assert again.passed, (again.report.summary(), again.disagreements)
 
 
-@pytest.mark.parametrize("seed", range(FEW))
+@pytest.mark.parametrize("seed", FEW)
 def test_a_combination(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(FEW, 200))
+@pytest.mark.parametrize("seed", [seed for seed in range(200) if seed not in FEW])
 def test_a_combination_of_many(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path)
 

@@ -64,12 +64,14 @@ def test_make_builds_verifies_and_checks_every_model(
     assert "passed" in (folder / "models" / "test_nfnet.checked").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_make_does_nothing(repository: Path) -> None:
     done = make(repository)
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout
 
 
+@pytest.mark.slow
 def test_other_flags_rebuild_that_one_model_alone(repository: Path) -> None:
     (repository / "models" / "test_nfnet.flags").touch()
     done = make(repository, "check")
@@ -77,11 +79,13 @@ def test_other_flags_rebuild_that_one_model_alone(repository: Path) -> None:
     assert done.stdout.splitlines() == ["export models/test_nfnet.onnx", "check models/test_nfnet.onnx"]
 
 
+@pytest.mark.slow
 def test_another_golden_is_checked_without_a_rebuild(repository: Path) -> None:
     (repository / "models" / "test_nfnet.golden" / "manifest.json").touch()
     assert make(repository, "check").stdout.splitlines() == ["check models/test_nfnet.onnx"]
 
 
+@pytest.mark.slow
 def test_a_wrong_file_fails_at_its_own_targets_and_says_why(repository: Path) -> None:
     file = repository / "models" / "test_nfnet.onnx"
     edit(file, scale_weight(1.01))
@@ -98,6 +102,7 @@ def test_a_wrong_file_fails_at_its_own_targets_and_says_why(repository: Path) ->
     assert not {name for name in left if name.endswith(".partial")}
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_said_to_be_damaged_at_every_make(repository: Path) -> None:
     file = repository / "models" / "test_efficientnet.onnx"
     file.write_bytes(file.read_bytes()[:-1000])
@@ -107,6 +112,7 @@ def test_a_damaged_file_is_said_to_be_damaged_at_every_make(repository: Path) ->
     assert make(repository, "check").returncode == 2  # the old stamp does not pass for a new one
 
 
+@pytest.mark.slow
 def test_flags_that_are_wrong_leave_the_old_file(repository: Path) -> None:
     flags = repository / "models" / "test_nfnet.flags"
     flags.write_text("test_nfnet --opset 3\n")
@@ -118,6 +124,7 @@ def test_flags_that_are_wrong_leave_the_old_file(repository: Path) -> None:
     assert make(repository, "models").returncode == 2  # and it is tried again
 
 
+@pytest.mark.slow
 def test_a_model_without_a_golden_is_told_how_to_get_one(repository: Path) -> None:
     shutil.rmtree(repository / "models" / "test_nfnet.golden")
     (repository / "models" / "test_nfnet.checked").unlink()
@@ -125,6 +132,7 @@ def test_a_model_without_a_golden_is_told_how_to_get_one(repository: Path) -> No
     assert "nfexport: there is no golden 'models/test_nfnet.golden'; record one with" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_nfexport_make_says_so(repository: Path) -> None:
     done = make(repository, "NFEXPORT=nfexport-that-is-not-there")
     assert done.returncode == 2

@@ -198,10 +198,7 @@ def room() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[v if v == RUN[-1] else pytest.param(v, marks=pytest.mark.slow) for v in RUN],
-)
+@pytest.fixture(scope="module", params=RUN)
 def release(request: pytest.FixtureRequest, cache: Path, room: Path) -> Iterator[Release]:
     """Run a release as it is and patched, both at the same time."""
     version = request.param
@@ -240,6 +237,7 @@ def test_a_diff_refuses_another_generation(cache: Path, tmp_path: Path) -> None:
         apply("timm-0.4.12.diff", tree)
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_kernels_and_gradients_are_the_original_ones(release: Release) -> None:
     for name in ("kernel", "gradient"):
@@ -248,6 +246,7 @@ def test_kernels_and_gradients_are_the_original_ones(release: Release) -> None:
         assert largest_difference(actual, expected) < KERNEL_TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_kernels_follow_the_formula_of_their_generation_and_no_other(release: Release) -> None:
     kernels, weights, gains = (release.patched.group(name) for name in ("kernel", "weight", "gain"))
@@ -260,12 +259,14 @@ def test_kernels_follow_the_formula_of_their_generation_and_no_other(release: Re
                 assert agrees == (root == root_of(release.version) and ddof == 0), (name, root, ddof)
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_the_network_computes_the_same(release: Release) -> None:
     assert np.isfinite(release.original.output).all()
     assert share_of_range(release.patched.output, release.original.output) < NETWORK_TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_the_patched_network_exports_to_opset_11_and_runs(release: Release) -> None:
     model = onnx.load(release.patched.onnx_path)
@@ -278,6 +279,7 @@ def test_the_patched_network_exports_to_opset_11_and_runs(release: Release) -> N
     assert share_of_range(output, release.original.output) < NETWORK_TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_the_original_shows_what_the_patch_is_for(release: Release) -> None:
     graph = onnx.load(release.original.onnx_path).graph

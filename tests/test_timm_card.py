@@ -114,6 +114,7 @@ def wanted() -> dict[str, torch.Tensor]:
         return card(drawn_image(), weights)
 
 
+@pytest.mark.slow
 def test_the_three_usages_of_the_card_equal_timms_own(
     given: tuple[Mapping[str, np.ndarray], str, set[str]], wanted: dict[str, torch.Tensor]
 ) -> None:

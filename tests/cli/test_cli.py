@@ -222,7 +222,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
     import time
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "nfexport", "nf_regnet_b0", "-q", "-o", str(tmp_path / "m.onnx")],
+        [sys.executable, "-m", "nfexport", "test_nfnet", "-q", "-o", str(tmp_path / "m.onnx")],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -70,6 +70,7 @@ def test_several_runtimes_each_give_a_report(exported: Path, capsys: pytest.Capt
     assert shown.count("agrees with PyTorch") == 2
 
 
+@pytest.mark.slow
 def test_pytorch_computes_each_batch_once_for_all_runtimes(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nfexport.verification import torch_reference as reference
 

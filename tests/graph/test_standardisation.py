@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -75,7 +76,7 @@ def test_other_formulas_have_other_bits() -> None:
     net = network("ScaledStdConv2d")
     right = standardisations(net)["0.weight"]
     exact = weights(folded(net, REQUEST))["0.weight"]
-    for wrong in (dataclasses.replace(right, eps=1e-5), dataclasses.replace(right, gain=None)):
+    for wrong in (msgspec.structs.replace(right, eps=1e-5), msgspec.structs.replace(right, gain=None)):
         request = dataclasses.replace(REQUEST, standardised={**standardisations(net), "0.weight": wrong})
         assert np.abs(weights(folded(net, request))["0.weight"] - exact).max() > 1e-3 * np.abs(exact).max()
 

@@ -17,7 +17,7 @@ from tests.patch_probe import declare_torchvision_operators
 SIZE = 96
 
 
-@pytest.fixture(scope="module", params=["test_nfnet", "test_efficientnet"])
+@pytest.fixture(scope="module", params=["test_nfnet", pytest.param("test_efficientnet", marks=pytest.mark.slow)])
 def exported(request: pytest.FixtureRequest) -> Iterator[onnx.ModelProto]:
     """Export a network with seeded weights, and with gains that let its residual branches through."""
     kept_alive = declare_torchvision_operators()

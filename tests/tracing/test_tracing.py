@@ -59,7 +59,7 @@ def test_the_graphs_weights_are_the_modules_own_memory(module: torch.nn.Module, 
     assert {name for name, _ in module.named_parameters()} <= set(model.graph.initializers)
 
 
-@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+@pytest.mark.parametrize("exporter", ["torchscript", pytest.param("dynamo", marks=pytest.mark.slow)])
 def test_both_exporters_name_nodes_by_module(module: torch.nn.Module, exporter: str) -> None:
     scopes = {(node.name or "").rsplit("/", 1)[0] for node in trace(module, REQUEST, exporter).graph}  # type: ignore[arg-type]
     assert {"/stem/conv1", "/stages.0.0/conv2b", "/head/fc"} <= scopes

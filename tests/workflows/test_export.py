@@ -109,19 +109,20 @@ def one_dynamo_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 OPSETS = range(OLDEST_OPSET, newest_opset() + 1)
-CHOSEN = (9, 11, 17, 18, newest_opset())
-"""The opsets at which the unfolded form is tried too: both ends, the default, and both sides of the exporters."""
+CHOSEN = (9, 10, 11, 13, 16, 17, 18, 20, 22, newest_opset())
+"""Those of the default suite: both ends, both sides of the exporters, and those that changed an operator here."""
+
+UNFOLDED = (11, 17)
+"""Those at which it tries the unfolded form."""
 
 
 @pytest.mark.usefixtures("one_dynamo_trace")
 @pytest.mark.parametrize(
     ("opset", "fold_ws"),
     [
-        *(pytest.param(opset, True, id=f"{opset}-folded") for opset in OPSETS),
-        *(
-            pytest.param(opset, False, id=f"{opset}-unfolded", marks=() if opset in CHOSEN else pytest.mark.slow)
-            for opset in OPSETS
-        ),
+        pytest.param(opset, fold, id=f"{opset}-{word}", marks=() if opset in usual else pytest.mark.slow)
+        for fold, word, usual in ((True, "folded", CHOSEN), (False, "unfolded", UNFOLDED))
+        for opset in OPSETS
     ],
 )
 def test_every_opset_loads_and_agrees(opset: int, fold_ws: bool, tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_opset_11_does_not_hang_on_the_deprecated_exporter_alone(name: str, tmp_
     assert result.facts.opset_imports == {"": 11}
 
 
+@pytest.mark.slow
 def test_where_torchscript_fails_dynamo_and_conversion_take_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_where_torchscript_fails_dynamo_and_conversion_take_over(
         nfexport.export("test_nfnet", tmp_path / "n.onnx", opset=11, exporter="torchscript")
 
 
+@pytest.mark.slow
 def test_dynamo_has_its_weights_where_the_passes_refuse_torchscripts_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,7 +93,7 @@ def _metadata(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
-@pytest.mark.parametrize("form", ["nodes", "fold"])
+@pytest.mark.parametrize("form", ["nodes", pytest.param("fold", marks=pytest.mark.slow)])
 def test_a_second_normalisation_is_refused_unless_forced(
     form: Literal["nodes", "fold"], theirs: Path, exported: Path, tmp_path: Path
 ) -> None:

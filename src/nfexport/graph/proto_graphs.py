@@ -15,9 +15,15 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
             yield from graphs(subgraph)
 
 
+_PLAIN = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14})
+"""AttributeProto.AttributeType of everything but GRAPH (5), GRAPHS (10) and UNDEFINED (0), which old files have."""
+
+
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """Yield the bodies of an If, Loop or Scan."""
     for attribute in node.attribute:
+        if attribute.type in _PLAIN:
+            continue
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs

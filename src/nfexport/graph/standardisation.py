@@ -8,8 +8,9 @@ Source: arXiv:1903.10520, arXiv:2101.08692; timm ≥ 0.4.12, layers/std_conv.py.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+
+import msgspec
 
 from nfexport.graph.libraries import Array, np
 
@@ -17,8 +18,7 @@ _CHUNK = 1 << 16
 """Numbers worked on at a time, so that they stay in the processor's cache and no second copy is held."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Standardisation:
+class Standardisation(msgspec.Struct, frozen=True, kw_only=True):
     """How a layer standardises its weight: the name of its gain, if it has one, a factor of it, and eps.
 
     scale is gamma / sqrt(fan_in), dimensionless; a layer without a gain has none."""

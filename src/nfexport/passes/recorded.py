@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,7 +22,13 @@ def read_recipe(metadata: Mapping[str, str]) -> Recipe | None:
 
     Raises RecipeError, in one sentence, if it cannot be read, was changed after it was written, or holds a value that
     no export writes."""
-    recipe = entries.unchecked_recipe(metadata)
+    return _read(tuple((key, metadata[key]) for key in (entries.RECIPE_KEY, entries.DIGEST_KEY) if key in metadata))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(metadata: tuple[tuple[str, str], ...]) -> Recipe | None:
+    """Read a recipe once: a command asks for that of its file several times."""
+    recipe = entries.unchecked_recipe(dict(metadata))
     if recipe is not None:
         check(recipe)
     return recipe

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PassReport:
+
+class PassReport(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass did: the number of changes, a one-sentence summary, and the facts behind it.
 
     left_alone maps the name of a node to the reason why the pass did not touch it.
@@ -17,5 +17,5 @@ class PassReport:
     name: str
     changed: int
     summary: str
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    left_alone: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, Any] = {}
+    left_alone: Mapping[str, str] = {}

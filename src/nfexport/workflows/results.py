@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 from nfexport.inspection import FileFacts
 from nfexport.recipe.interface import front_steps
@@ -76,7 +78,7 @@ class ExportResult:
             "recipe_sha256": self.recipe.digest,
             "weights": self.recipe.weights.describe(),
             "file": self.facts.to_dict(),
-            "passes": [dataclasses.asdict(report) for report in self.passes],
+            "passes": [msgspec.structs.asdict(report) for report in self.passes],
             "verification": None if self.verification is None else self.verification.to_dict(),
             "converted": None if self.converted is None else self.converted.to_dict(),
             "quantization": None if self.quantization is None else self.quantization.to_dict(),

@@ -41,6 +41,7 @@ def export(architecture: str, folder: Path, **options: Unpack[ExportKeywords]) -
     return nfexport.export(architecture, folder / "m.onnx", verify=False, **options).path
 
 
+@pytest.mark.slow
 def test_nfnet_l0_in_timms_table(tmp_path: Path) -> None:
     plain = count_cost(export("nfnet_l0", tmp_path, image_size=224), rule="timm")
     assert published(plain) == (4.36, 10.47)
@@ -48,6 +49,7 @@ def test_nfnet_l0_in_timms_table(tmp_path: Path) -> None:
     assert (dict(plain.uncounted), plain.notes) == ({}, ())
 
 
+@pytest.mark.slow
 def test_a_folded_file_counts_as_the_plain_one(tmp_path: Path) -> None:
     """Of 383,080 parameters 1,312 are gains, which folding takes away."""
     plain = count_cost(export("test_nfnet", tmp_path), rule="timm")
