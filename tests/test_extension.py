@@ -95,6 +95,7 @@ def test_a_pass_that_changes_the_function_is_caught(installed: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_the_package_the_file_can_be_looked_at_but_not_rebuilt(
     exported: tuple[Path, Any], tmp_path: Path
 ) -> None:

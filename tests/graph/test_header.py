@@ -61,7 +61,7 @@ def test_a_file_cut_off_anywhere_is_damaged(tmp_path: Path) -> None:
     data = network().SerializeToString()
     graph_ends = data.index(b"\x42\x04\x0a\x00\x10\x0d")  # the opset import follows the graph
     path = tmp_path / "cut.onnx"
-    for length in range(1, graph_ends):
+    for length in range(1, graph_ends, 3):  # every kind of field is cut somewhere
         path.write_bytes(data[:length])
         try:
             found = skim(path)

@@ -46,6 +46,7 @@ def exported(request: pytest.FixtureRequest) -> Iterator[onnx.ModelProto]:
     del kept_alive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 22, 26])
 def test_a_network_computes_the_same(exported: onnx.ModelProto, opset: int) -> None:
     after, report = agreement.carry(exported, opset)

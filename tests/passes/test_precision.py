@@ -76,8 +76,17 @@ def test_another_form_is_refused() -> None:
         LowerPrecision(form="bf16").apply(model())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("form", ["fp16", "fp16-weights"])
-@pytest.mark.parametrize("name", ["test_nfnet", "test_efficientnet", "test_vit"])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("test_nfnet", "fp16"),
+        ("test_vit", "fp16-weights"),
+        ("test_efficientnet", "fp16"),
+        pytest.param("test_nfnet", "fp16-weights", marks=pytest.mark.slow),
+        pytest.param("test_vit", "fp16", marks=pytest.mark.slow),
+        pytest.param("test_efficientnet", "fp16-weights", marks=pytest.mark.slow),
+    ],
+)
 def test_networks_take_half_the_bytes_and_verify(name: str, form: Form, tmp_path: Path) -> None:
     whole = nfexport.export(name, tmp_path / "a.onnx", fold_ws=True, verify=False)
     half = nfexport.export(name, tmp_path / "b.onnx", fold_ws=True, precision=form)

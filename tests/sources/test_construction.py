@@ -43,7 +43,7 @@ def test_the_test_size_has_its_own_crop() -> None:
     ("name", "size", "problem"),
     [
         ("test_vit", 30, "does not accept images of 30×30"),
-        ("vgg11", 16, "does not accept images of 16×16"),
+        pytest.param("vgg11", 16, "does not accept images of 16×16", marks=pytest.mark.slow),
         ("test_nfnet", 0, "has no pixels"),
         # these three are refused in the constructor: by an assertion without words, with words, by a division
         ("vit_tiny_r_s16_p8_224", (40, 72), "does not accept images of 40×72$"),

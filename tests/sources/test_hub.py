@@ -170,7 +170,7 @@ def test_what_a_hub_that_answers_says_is_told(
 
 @pytest.mark.parametrize(
     "environment",
-    [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}],
+    [{"HF_HUB_OFFLINE": "1"}, pytest.param({"HF_ENDPOINT": "http://127.0.0.1:9"}, marks=pytest.mark.slow)],
     ids=["offline mode", "no server"],
 )
 def test_a_hub_out_of_reach_names_the_two_ways_on(tmp_path: Path, environment: dict[str, str]) -> None:

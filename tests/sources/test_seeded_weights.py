@@ -27,7 +27,7 @@ FAMILIES = [
     "mobilenetv3_small_050",
     "regnety_002",
     "mixer_s32_224",
-    "vgg11",
+    pytest.param("vgg11", marks=pytest.mark.slow),
     "swin_tiny_patch4_window7_224",
 ]
 

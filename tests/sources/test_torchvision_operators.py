@@ -52,6 +52,7 @@ def test_missing_operators_are_declared_and_the_import_tried_again(tmp_path: Pat
     assert run_with_fake_torchvision(tmp_path, body, code).strip() == "True torchvision.nms.default"
 
 
+@pytest.mark.slow
 def test_timm_imports_beside_the_real_torchvision_without_its_library(tmp_path: Path) -> None:
     spec = importlib.util.find_spec("torchvision")
     assert spec is not None

@@ -49,7 +49,7 @@ def test_auto_takes_torchscript_up_to_17_and_dynamo_after() -> None:
     assert order_of_exporters(18, "torchscript") == ("torchscript",)
 
 
-@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+@pytest.mark.parametrize("exporter", ["torchscript", pytest.param("dynamo", marks=pytest.mark.slow)])
 def test_the_graphs_weights_are_the_modules_own_memory(module: torch.nn.Module, exporter: str) -> None:
     model = trace(module, REQUEST, exporter)  # type: ignore[arg-type]
     weight = module.get_parameter("stem.conv1.weight")

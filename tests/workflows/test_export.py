@@ -134,7 +134,8 @@ def test_every_opset_loads_and_agrees(opset: int, fold_ws: bool, tmp_path: Path)
     assert result.recipe.exporter == ("torchscript" if opset < 18 else "dynamo")
 
 
-@pytest.mark.parametrize("name", ["test_nfnet", pytest.param("test_efficientnet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_nfnet", "test_efficientnet"])
 def test_opset_11_does_not_hang_on_the_deprecated_exporter_alone(name: str, tmp_path: Path) -> None:
     result = nfexport.export(name, tmp_path / "m.onnx", opset=11, fold_ws=True, exporter="dynamo")
     assert result.recipe.exporter == "dynamo"

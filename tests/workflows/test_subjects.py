@@ -60,13 +60,17 @@ def test_weights_come_from_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"normalize": "nodes"}, {"normalize": True}),
+        pytest.param({"normalize": "nodes"}, {"normalize": True}, marks=pytest.mark.slow),
         (
             {"normalize": "fold", "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25)},
             {"normalize": True, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25)},
         ),
-        ({"normalize": "fold", "input_range": 255}, {"normalize": True, "input_range": 255}),
-        ({"normalize": "fold", "channels": "bgr"}, {"normalize": True, "channels": "bgr"}),
+        pytest.param(
+            {"normalize": "fold", "input_range": 255}, {"normalize": True, "input_range": 255}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"normalize": "fold", "channels": "bgr"}, {"normalize": True, "channels": "bgr"}, marks=pytest.mark.slow
+        ),
         ({"normalize": "nodes", "input_dtype": "uint8", "input_layout": "nhwc"}, {"normalize": True}),
     ],
 )

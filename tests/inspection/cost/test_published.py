@@ -69,6 +69,7 @@ def test_efficientnet_b0_in_the_document(tmp_path: Path) -> None:
     assert round(cost.flops / 1e9, 4) == 0.8117
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_efficientnet_b0_in_timms_table(tmp_path: Path) -> None:
     """0.40 GMACs are with batch norms, which nfexport folds: 0.39 without. The network is traced with them here."""

@@ -76,7 +76,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     return get
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "test_convnext" else name for name in NETWORKS]
+)
 def test_every_tensor_of_a_right_file_is_a_step_of_the_model(name: str, exported: Callable[[str], Exported]) -> None:
     network = exported(name)
     found = network.bisect(network.model)
