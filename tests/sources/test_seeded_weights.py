@@ -122,7 +122,7 @@ def test_attention_does_not_saturate_on_coherent_images(name: str) -> None:
     assert error < 1e-4
 
 
-@pytest.mark.parametrize("name", SMALL + FAMILIES)
+@pytest.mark.parametrize("name", [*SMALL, *FAMILIES])
 def test_signals_neither_die_nor_blow_up(name: str) -> None:
     loaded = load(ModelSpec(name=name))
     x = torch.randn(2, 3, *loaded.image_size, generator=torch.Generator().manual_seed(0))
