@@ -36,9 +36,11 @@ def set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, *, na
     """Replace a constant input of one node: other readers of the constant keep the old one.
 
     The initializer takes over the old name if nothing else needs it (an old IR version's default of an input
-    ceases to be one), and without an old one is called `named`."""
+    ceases to be one), with a number behind it if a node is called the same and `named` does not insist on it. Without
+    an old one it is called `named`."""
     old = node.inputs[index] if index < len(node.inputs) else None
     wanted = named or f"{node.name}/{index}"
+    insists = False
     if old is not None:
         wanted = str(old.name)
         if not old.is_initializer() or old.is_graph_output() or len(old.uses()) > 1:
@@ -47,9 +49,10 @@ def set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, *, na
             if old.is_graph_input():
                 graph.inputs.remove(old)
             del graph.initializers[wanted]
+            insists = wanted == named
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
-    value = edit.add_initializer(graph, free_name(graph, wanted), array)
+    value = edit.add_initializer(graph, wanted if insists else free_name(graph, wanted), array)
     node.replace_input_with(index, value)
     return value
 

@@ -93,7 +93,7 @@ def _fold(graph: ir.Graph, node: ir.Node) -> None:
     factor = scale / np.sqrt(var + node.attributes.get_float("epsilon", 1e-5))
     bias = np.zeros_like(mean) if _bias(conv) is None else _float64(_bias(conv))
     exact = weight * factor.reshape(-1, *([1] * (weight.ndim - 1)))
-    set_constant(graph, conv, 1, exact.astype(dtype))
+    set_constant(graph, conv, 1, exact.astype(dtype), named=tensor.name)
     set_constant(graph, conv, 2, ((bias - mean) * factor + offset).astype(dtype), named=str(shift.name))
     edit.replace_value(node.outputs[0], source)
     graph.remove(node, safe=True)
