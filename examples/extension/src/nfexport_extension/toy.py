@@ -23,7 +23,8 @@ def load(spec: ModelSpec, /) -> LoadedModel:
     """Build the network."""
     if spec.name != NAME:
         raise UnknownModelError(f"there is no toy '{spec.name}'", fix=f"pass {NAME}")
-    if spec.checkpoint is not None or spec.pretrained or spec.num_classes is not None or spec.image_size is not None:
+    sizes = (spec.num_classes in (None, 4), spec.image_size in (None, 16, (16, 16)))
+    if spec.checkpoint is not None or spec.pretrained or not all(sizes):
         raise RecipeError(
             f"{NAME} has seeded weights, 4 classes and images of 16 pixels",
             fix="leave out --checkpoint, --pretrained, --num-classes and --image-size",
