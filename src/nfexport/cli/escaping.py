@@ -6,13 +6,12 @@ import re
 
 import click
 
-_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-"""Control characters but tab and newline, and characters that change the direction of text."""
+from nfexport.recipe.control_characters import CONTROL_IN_PROSE
 
 
 def plain(text: str) -> str:
     """Return a text with ? for each control character."""
-    return re.sub(_CONTROL, "?", text)
+    return re.sub(f"[{CONTROL_IN_PROSE}]", "?", text)
 
 
 def escape(text: str) -> str:

@@ -11,8 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-"""Control characters, and characters that change the direction of text."""
+from nfexport.recipe.control_characters import CONTROL
 
 _UNSAFE = re.compile(f"[{CONTROL}]")
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from nfexport.errors import RecipeError
+from nfexport.recipe.control_characters import CONTROL, CONTROL_IN_PROSE
 
 T = TypeVar("T")
 
@@ -26,12 +27,12 @@ LONGEST = 10_000
 MOST = 1_000_000
 """Values in one document."""
 
-UNSAFE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>`\[\]]"
+UNSAFE = rf"[{CONTROL}<>`\[\]]"
 """Control characters, characters that change the direction of text, and those that markup is made of.
 
 A text, since compiling it takes longer than importing the rest of this module."""
 
-UNSAFE_PROSE = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>]"
+UNSAFE_PROSE = rf"[{CONTROL_IN_PROSE}<>]"
 """The same for text of several lines, such as a BibTeX entry."""
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]

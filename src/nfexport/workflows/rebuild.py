@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, OnnxFileError, RecipeError
 from nfexport.graph.atomic_files import check_target, temporary_folder
+from nfexport.graph.file_digest import file_digest
 from nfexport.graph.model_reader import read_model
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import FileFacts, inspect
@@ -25,8 +25,6 @@ from nfexport.progress import Progress
 from nfexport.recipe.recipe import Recipe
 from nfexport.recipe.request import RecipeRequest
 from nfexport.workflows.export import export
-
-CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,15 +162,7 @@ def _record_evaluation(path: Path, facts: FileFacts) -> None:
 
 def _digests(path: Path, facts: FileFacts, as_name: str | None = None) -> dict[str, str]:
     named = {as_name or path.name: path} | {name: path.parent / name for name in facts.external_data}
-    return {name: _sha256(file) for name, file in named.items()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
+    return {name: file_digest(file) for name, file in named.items()}
 
 
 def _differences(path: Path, made: Path, old: Recipe, new: Recipe) -> tuple[str, ...]:
