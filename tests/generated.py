@@ -47,6 +47,7 @@ PLAIN = {
     "text": "str | None",
     "names": "Sequence[str]",
     "pairs": "Mapping[str, str] | None",
+    "values": "Mapping[str, Any]",
     "path": "str | Path | None",
 }
 

@@ -112,7 +112,7 @@ def option_words(item: Option, value: Any) -> list[str]:
         return [item.flag] if value else []
     if item.kind == "switch":
         return [item.flag if value else f"--no-{item.flag.removeprefix('--')}"]
-    if item.kind == "pairs":
+    if item.kind in ("pairs", "values"):
         return [word for old, new in value.items() for word in (item.flag, f"{old}={new}")]
     if item.multiple:
         return [word for part in value for word in (item.flag, str(part))]

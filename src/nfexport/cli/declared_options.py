@@ -15,6 +15,7 @@ from nfexport.cli.parameter_types import (
     PairType,
     PassReferenceType,
     SizeType,
+    ValueType,
     WordType,
 )
 from nfexport.cli.sections import option, together
@@ -63,7 +64,7 @@ def keywords(command: Command, values: dict[str, Any]) -> dict[str, Any]:
         value = values.pop(item.keyword, None)
         if item.keyword == "extra_passes":
             value = dict(map(_loaded, value or ()))
-        elif item.kind == "pairs":
+        elif item.kind in ("pairs", "values"):
             value = dict(value or ())
         given = bool(value) if item.kind == "flag" else value not in (None, (), {})
         if given:
@@ -116,6 +117,7 @@ def _type_of(item: Option) -> Any:
         "text": lambda: click.STRING,
         "names": NamesType,
         "pairs": PairType,
+        "values": ValueType,
         "size": lambda: SizeType(item.choices, metavar=item.metavar),
         "path": lambda: click.Path(path_type=Path),
     }

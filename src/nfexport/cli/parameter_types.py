@@ -77,6 +77,24 @@ class PairType(_Text):
         return old, new
 
 
+class ValueType(_Text):
+    """KEY=VALUE, with a Python literal for the value; anything else is text, as in timm's own scripts."""
+
+    name = "KEY=VALUE"
+
+    def parse(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """Return the two."""
+        import ast
+
+        key, sign, written = text.partition("=")
+        if not sign or not key.isidentifier():
+            self.fail(f"'{text}' is not of the form KEY=VALUE", param, ctx)
+        try:
+            return key, ast.literal_eval(written)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return key, written
+
+
 class SizeType(_Text):
     """A size: '224', '224x320' (height x width), or one of some words."""
 

@@ -23,6 +23,7 @@ _TYPES: Mapping[Kind, Any] = {
     "text": str,
     "names": tuple[str, ...],
     "pairs": dict[str, str],
+    "values": dict[str, Any],
     # bounds are checked below: beside a tuple of fixed length in one union they crash msgspec 0.22
     "size": int | tuple[Pixels, Pixels] | str,
     "path": str,
@@ -75,4 +76,4 @@ def _type_of(option: Option) -> Any:
         kind = int | tuple[Pixels, Pixels] | Literal[option.choices]
     if option.minimum is not None:
         kind = Annotated[kind, msgspec.Meta(ge=option.minimum)]
-    return tuple[kind, ...] if option.multiple and option.kind != "pairs" else kind
+    return tuple[kind, ...] if option.multiple and option.kind not in ("pairs", "values") else kind

@@ -43,22 +43,34 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Option(
             flag="--checkpoint",
             kind="path",
-            help="Load the weights from a .safetensors, .pth or .pt file.",
+            help="Load the weights from a .safetensors, .pth, .pt or .ckpt file.",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = None
+    ema: Annotated[
+        bool | None,
+        Option(
+            flag="--ema",
+            kind="switch",
+            help="Take the averaged (EMA) weights of the checkpoint, or the raw ones.",
+            default_text="EMA, if the checkpoint has them",
             section="Source",
             commands=("export",),
         ),
     ] = None
     seed: Annotated[
-        Natural,
+        Natural | None,
         Option(
             flag="--seed",
             kind="integer",
             minimum=0,
             help="Seed of untrained weights.",
+            default_text="0; a factory's weights are kept",
             section="Source",
             commands=("export",),
         ),
-    ] = 0
+    ] = None
     num_classes: Annotated[
         Natural | None,
         Option(
@@ -71,6 +83,43 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             commands=("export",),
         ),
     ] = None
+    in_chans: Annotated[
+        Positive | None,
+        Option(
+            flag="--in-chans",
+            kind="integer",
+            minimum=1,
+            help="Number of channels of the network's input.",
+            default_text="the architecture's",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = None
+    model_kwargs: Annotated[
+        Mapping[str, Any],
+        Option(
+            flag="--model-kwargs",
+            kind="values",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Arguments of the model's constructor; values are Python literals.",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = {}
+    inputs: Annotated[
+        tuple[str, ...],
+        Option(
+            flag="--input",
+            keyword="inputs",
+            kind="text",
+            multiple=True,
+            metavar="NAME=DTYPE[DIM,...]",
+            help="An input of a torch module, such as image=float32[batch,3,224,224]; named dims are dynamic.",
+            section="Source",
+            commands=("export",),
+        ),
+    ] = ()
     image_size: Annotated[
         # a bound beside a tuple of fixed length in one union crashes msgspec 0.22: see __post_init__
         int | tuple[Pixels, Pixels] | Literal["train", "test"] | None,
@@ -169,6 +218,18 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             commands=("export",),
         ),
     ] = None
+    output_names: Annotated[
+        tuple[str, ...],
+        Option(
+            flag="--output-names",
+            kind="names",
+            metavar="NAME,...",
+            help="Names of all outputs of a torch module, in order.",
+            default_text="from the keys and fields that it returns",
+            section="Outputs",
+            commands=("export",),
+        ),
+    ] = ()
     outputs: Annotated[
         tuple[Asked, ...],
         Option(

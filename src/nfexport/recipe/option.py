@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["flag", "switch", "choice", "integer", "number", "numbers", "text", "names", "pairs", "size", "path"]
+Kind = Literal[
+    "flag", "switch", "choice", "integer", "number", "numbers", "text", "names", "pairs", "values", "size", "path"
+]
 """How a value is written on the command line:
 
 flag     --fold-ws                                        bool
@@ -21,6 +23,7 @@ numbers  --mean 0.485,0.456,0.406                         tuple of floats, one a
 text     --input-name image                               str
 names    --extract-outputs A,B                            tuple of str
 pairs    --rename OLD=NEW, several times                  dict of str to str
+values   --model-kwargs KEY=VALUE, several times          dict of str to Python literals
 size     --resize 224x320, height x width, or a word of `choices`        tuple of two ints, or the word
 path     --labels FILE                                    pathlib.Path
 """

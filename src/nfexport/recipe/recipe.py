@@ -15,12 +15,15 @@ import msgspec
 
 from nfexport.errors import RecipeError
 from nfexport.recipe.export_options import ExportOptions, Source
+from nfexport.recipe.tensor_spec import TensorSpec
 from nfexport.recipe.validation import Above0, Digest, Finite, Natural, Pixels, Positive, convert, parse_json
 
 RECIPE_FORMAT: Final = 3
 """Version of the recipe's layout; raised when a reader of the old layout would misread the new one."""
 
-WeightsKind = Literal["seeded", "pretrained", "checkpoint"]
+WeightsKind = Literal["seeded", "pretrained", "checkpoint", "hub", "module"]
+"""seeded by nfexport; pretrained, of a timm tag; of a checkpoint; of a repository in the layout of timm's push to the
+hub; the own weights of a user's module."""
 
 OutputKind = Literal["logits", "probs", "topk-values", "topk-indices", "features", "embedding", "embedding-unpooled"]
 
@@ -51,6 +54,10 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return f"seeded (seed {self.seed}), untrained; add --pretrained for trained ones"
         if self.kind == "pretrained":
             return f"pretrained, timm tag {self.tag}"
+        if self.kind == "hub":
+            return f"from the repository (state dict sha256 {self.digest[:12]}…)"
+        if self.kind == "module":
+            return f"the module's own (state dict sha256 {self.digest[:12]}…)"
         return f"from a checkpoint (state dict sha256 {self.digest[:12]}…)"
 
 
@@ -89,6 +96,21 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     package: str | None = None
     version: str | None = None
     changes: tuple[str, ...] = ()
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a model comes from that timm does not know by name.
+
+    source is the kind of source (the file in nfexport/sources), name what it was given, without the folders of a
+    path. package and version are those of the package that defines a module, if it is installed; revision is a commit
+    of a hub repository; files are the sha256 of the files that it was made from, by name."""
+
+    source: str
+    name: str
+    package: str | None = None
+    version: str | None = None
+    revision: str | None = None
+    files: Mapping[str, Digest] = {}
 
 
 class PassStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -148,6 +170,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     versions: Mapping[str, str]
     dynamic_size: bool = False
     operations: tuple[Operation, ...] = ()
+    provenance: Provenance | msgspec.UnsetType = msgspec.UNSET
+    inputs: tuple[TensorSpec, ...] | msgspec.UnsetType = msgspec.UNSET
     format: Literal[3] = RECIPE_FORMAT
 
     @property

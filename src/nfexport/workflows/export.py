@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from nfexport import process
@@ -32,6 +33,7 @@ from nfexport.recipe.outputs import traced_outputs
 from nfexport.recipe.recipe import Output, Preprocessing, Recipe
 from nfexport.recipe.request import RecipeRequest
 from nfexport.recipe.statistics import statistics
+from nfexport.recipe.tensor_spec import parse_inputs
 from nfexport.recipe.versions import recorded_versions
 from nfexport.workflows import other_format
 from nfexport.workflows.operations import repeat_operations
@@ -178,8 +180,12 @@ class _Export:
             name=self.source.model,
             pretrained=self.source.pretrained,
             checkpoint=None if self.source.checkpoint is None else Path(self.source.checkpoint),
+            ema=self.source.ema,
             seed=self.source.seed,
             num_classes=self.source.num_classes,
+            in_chans=self.source.in_chans,
+            model_kwargs=self.source.model_kwargs,
+            inputs=parse_inputs(self.source.inputs),
             image_size=self.source.image_size,
         )
         loaded = sources.load(self.spec)
@@ -256,7 +262,7 @@ class _Export:
         steps = tuple(step_of(item) for item in planned.passes)
         names = self.options.passes.get("rename") or {}
         return Recipe(
-            source=replace(self.source, checkpoint=None),
+            source=self.recorded_source(loaded),
             # the storage of the weights and additional formats do not affect the graph
             options=replace(self.options, external_data=None, to=other_format.ONNX, to_options={}),
             architecture=loaded.architecture,
@@ -274,7 +280,14 @@ class _Export:
             labels=loaded.labels,
             versions=recorded_versions(loaded.packages),
             dynamic_size=self.options.dynamic_size,
+            provenance=loaded.provenance or UNSET,
         )
+
+    def recorded_source(self, loaded: LoadedModel) -> Source:
+        """Return the source as a recipe keeps it: without paths, and with what a checkpoint says of itself."""
+        found = replace(self.source, checkpoint=None, **loaded.resolved)
+        # one form in a recipe: 0 is the default seed of what is seeded anyway
+        return replace(found, seed=None) if found.seed == 0 and loaded.provenance is None else found
 
     def write(
         self, graph: ir.Model, recipe: Recipe, loaded: LoadedModel, reports: Sequence[PassReport]

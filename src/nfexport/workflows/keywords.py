@@ -42,8 +42,12 @@ class ExportKeywords(SharedKeywords, total=False):
 
     pretrained: bool
     checkpoint: str | Path | None
-    seed: int
+    ema: bool | None
+    seed: int | None
     num_classes: int | None
+    in_chans: int | None
+    model_kwargs: Mapping[str, Any]
+    inputs: Sequence[str]
     image_size: int | tuple[int, int] | Literal["train", "test"] | None
     opset: int
     exporter: Literal["auto", "torchscript", "dynamo"]
@@ -51,6 +55,7 @@ class ExportKeywords(SharedKeywords, total=False):
     dynamic_size: bool
     input_name: str
     output_name: str | None
+    output_names: Sequence[str]
     outputs: Sequence[Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]]
     top_k: int
     feature_levels: Sequence[int]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from nfexport.recipe.about import About
-from nfexport.recipe.recipe import Preprocessing, Weights
+from nfexport.recipe.recipe import Preprocessing, Provenance, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,11 @@ class LoadedModel:
     architecture, with weights.tag, is the name by which a recipe finds the model again (see model_name). weights says
     where the weights come from and holds their digest. num_classes is 0 without a classifier. labels names where the
     class names come from ('imagenet-1k'), or holds them, or is None if they are unknown. about is what the source
-    says of trained weights: their licence, origin and papers. packages are the installed packages that decide what
-    is built, next to torch, and whose versions a recipe records."""
+    says of trained weights: their licence, origin and papers. packages are the installed packages that decide what is
+    built, next to torch, and whose versions a recipe records. provenance tells where the model itself comes from, if
+    its name does not. resolved holds fields of the recipe's source that the source found out by itself, such as what
+    a checkpoint says of its architecture: a recipe without the checkpoint needs them. notes are sentences for the
+    report, such as what was read from a checkpoint, or what was seeded."""
 
     module: torch.nn.Module
     architecture: str
@@ -40,6 +44,9 @@ class LoadedModel:
     labels: str | tuple[str, ...] | None
     about: About | None = None
     packages: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+    resolved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -30,8 +30,11 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None) -> Loade
     spec = ModelSpec(
         name=recipe.model_name if checkpoint is None else recipe.architecture,
         checkpoint=checkpoint,
-        seed=recipe.weights.seed or 0,
+        ema=recipe.source.ema,
+        seed=recipe.weights.seed,
         num_classes=recipe.num_classes,
+        in_chans=recipe.source.in_chans,
+        model_kwargs=recipe.source.model_kwargs,
         image_size=recipe.image_size,
         is_size_known=True,
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from nfexport.recipe.tensor_spec import TensorSpec
 
 ImageSize = int | tuple[int, int] | Literal["train", "test"]
 """A number of pixels, (height, width), or the size at which timm trained or tests the weights."""
@@ -16,16 +19,22 @@ class ModelSpec:
 
     name is what a source understands, such as a timm architecture, or architecture.tag, which asks for those trained
     weights; instance is the model itself where it is handed over rather than named. pretrained asks for the default
-    tag; checkpoint takes the weights from a file; otherwise they are seeded. Without image_size a source takes its
-    own: for timm the test size where there is one, else the training size. With is_size_known the network is known to
-    accept image_size, as that of a recipe, and a source need not try it."""
+    tag; checkpoint takes the weights from a file, its averaged ones or the raw ones as ema says; otherwise they are
+    seeded, with seed or 0, but those of a user's own module are kept unless a seed is given. model_kwargs are
+    arguments of the model's constructor, inputs the inputs of a user's own module. Without image_size a source takes
+    its own: for timm the test size where there is one, else the training size. With is_size_known the network is
+    known to accept image_size, as that of a recipe, and a source need not try it."""
 
     name: str
     instance: object = None
     pretrained: bool = False
     checkpoint: Path | None = None
-    seed: int = 0
+    ema: bool | None = None
+    seed: int | None = None
     num_classes: int | None = None
+    in_chans: int | None = None
+    model_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: tuple[TensorSpec, ...] = ()
     image_size: ImageSize | None = None
     is_size_known: bool = False
 

@@ -36,7 +36,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     elif resolved.tag is not None:
         module, weights = _from_hub(resolved, arguments)
     else:
-        module, weights = _from_seed(resolved, spec.seed, size, arguments)
+        module, weights = _from_seed(resolved, spec.seed or 0, size, arguments)
     if spec.image_size is not None and not spec.is_size_known:
         image_sizes.check_forward(module, resolved.architecture, size, cfg)
     return LoadedModel(
