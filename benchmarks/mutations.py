@@ -32,7 +32,7 @@ from nfexport.verification.diagnosis.bisection import bisect, steps_of
 from nfexport.verification.faults import Fault, all_faults, at_fault, inject
 from nfexport.verification.faults.standardisation_faults import refolded
 from nfexport.verification.input_cases import default_cases
-from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.model_under_test import ImageModelUnderTest
 from nfexport.verification.tolerance import default_tolerance, measure
 from nfexport.verification.torch_reference import evaluate
 from nfexport.verification.verifier import cases_for, compare_with
@@ -67,7 +67,7 @@ class Network:
             )
             self.model = onnx.load(path)
         module = self.loaded.module
-        self.under_test = ModelUnderTest(
+        self.under_test = ImageModelUnderTest(
             input_name="input",
             outputs=(Output(kind="logits", name="output"),),
             batch="dynamic",

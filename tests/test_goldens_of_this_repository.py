@@ -15,7 +15,7 @@ from nfexport.errors import EXIT_OK
 from nfexport.goldens.data_sets import input_spec
 from nfexport.goldens.golden_check import check_golden
 from nfexport.goldens.layout import MANIFEST, find_goldens
-from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.model_under_test import ImageModelUnderTest
 from tests.verification.toy import INTERFACE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -44,7 +44,7 @@ def test_an_export_is_what_it_was(flags: Path, tmp_path: Path) -> None:
 def test_what_a_golden_says_of_its_batches_stays(golden: Path) -> None:
     """A new field of ModelUnderTest that has no part in drawing them would change each golden when it is recorded."""
     recorded = json.loads((golden / MANIFEST).read_text(encoding="utf-8"))["subject"]
-    assert set(recorded) == set(msgspec.to_builtins(input_spec(ModelUnderTest(**INTERFACE, batch="dynamic"))))
+    assert set(recorded) == set(msgspec.to_builtins(input_spec(ImageModelUnderTest(**INTERFACE, batch="dynamic"))))
 
 
 def test_each_golden_has_its_flags_and_all_are_small() -> None:

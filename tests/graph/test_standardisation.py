@@ -17,11 +17,15 @@ from nfexport.passes.plan import plan, run
 from nfexport.sources.timm.standardised_layers import standardisations
 from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.tracing import TraceRequest, trace
+from nfexport.tracing.request import image_input
 
 layers = import_timm().layers
 
 REQUEST = TraceRequest(
-    batch="dynamic", in_channels=8, image_size=(32, 32), opset=11, input_name="input", output_names=("output",)
+    inputs=(image_input("input", batch="dynamic", channels=8, image_size=(32, 32)),),
+    opset=11,
+    output_names=("output",),
+    output_shapes={"output": ("batch",)},
 )
 LAYERS = ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
 

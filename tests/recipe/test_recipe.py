@@ -18,8 +18,8 @@ RECIPE = Recipe(
     options=ExportOptions(opset=11, passes={"fold_ws": True}),
     architecture="test_nfnet",
     weights=Weights(kind="seeded", digest="ab" * 32, seed=0),
-    image_size=(96, 160),
-    in_channels=3,
+    stored_image_size=(96, 160),
+    stored_in_channels=3,
     num_classes=10,
     batch="dynamic",
     opset=11,
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     passes=(PassStep(name="fold-ws"), PassStep(name="convert-opset", params={"opset": 11})),
     input_name="input",
     outputs=(Output(kind="logits", name="output"), Output(kind="features", name="features_1", level=1)),
-    preprocessing=Preprocessing(
+    stored_preprocessing=Preprocessing(
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
         crop_pct=0.9,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nfexport.errors import InputError, MissingPackage, OnnxFileError
 from nfexport.runtimes import load, open_session
 from nfexport.runtimes.openvino import OpenVinoSession
-from nfexport.verification import ModelUnderTest, VerificationReport, verify_session_against
+from nfexport.verification import ImageModelUnderTest, VerificationReport, verify_session_against
 from tests.runtimes.test_onnxruntime import one_node
 from tests.verification.toy import CLASSES, INTERFACE, SIZE, to_onnx, toy, weights
 
@@ -37,7 +37,7 @@ def each(*, without: tuple[str, ...] = ()) -> list[ParameterSet]:
 
 
 def verify(model: bytes, runtime: str) -> VerificationReport:
-    return verify_session_against(toy(), model, ModelUnderTest(**INTERFACE, batch="dynamic"), runtime=runtime)
+    return verify_session_against(toy(), model, ImageModelUnderTest(**INTERFACE, batch="dynamic"), runtime=runtime)
 
 
 @pytest.mark.parametrize("runtime", each())

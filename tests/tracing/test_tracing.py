@@ -17,10 +17,14 @@ from nfexport.sources import ModelSpec, load
 from nfexport.sources.timm.standardised_layers import standardisations
 from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.tracing import TraceRequest, order_of_exporters, torchscript, trace
+from nfexport.tracing.request import image_input
 from nfexport.tracing.shared_weights import scope_of
 
 REQUEST = TraceRequest(
-    batch="dynamic", in_channels=3, image_size=(64, 64), opset=11, input_name="input", output_names=("output",)
+    inputs=(image_input("input", batch="dynamic", channels=3, image_size=(64, 64)),),
+    opset=11,
+    output_names=("output",),
+    output_shapes={"output": ("batch",)},
 )
 
 
@@ -112,7 +116,11 @@ def test_a_trace_without_sums_gives_the_graph_of_one_with(
     """What timm's networks compute from sizes while they run ('SAME' padding, the check of a group norm, a flag of
     forward) needs no number of an image or a weight, and so no second trace."""
     net = load(ModelSpec(name=name)).module
-    request = dataclasses.replace(REQUEST, image_size=(size, size), standardised=standardisations(net))
+    request = dataclasses.replace(
+        REQUEST,
+        inputs=(image_input("input", batch="dynamic", channels=3, image_size=(size, size)),),
+        standardised=standardisations(net),
+    )
     with_sums = torch.onnx.export
     exports = []
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import nfexport
 from nfexport.recipe.recipe import Output
 from nfexport.sources import ModelSpec, load
-from nfexport.verification import ModelUnderTest, VerificationReport, verify_session_against
+from nfexport.verification import ImageModelUnderTest, VerificationReport, verify_session_against
 from tests.verification.toy import PREPROCESSING
 
 SIZE = 96
@@ -49,7 +49,7 @@ def verify(name: str, model: Path | bytes, **changes: Any) -> VerificationReport
     return verify_session_against(
         loaded.module,
         model,
-        ModelUnderTest(
+        ImageModelUnderTest(
             input_name="input",
             outputs=OUTPUTS,
             batch="dynamic",
@@ -173,7 +173,7 @@ def test_a_wrong_optimisation_of_the_runtime_is_a_failure() -> None:
     report = verify_session_against(
         PadThenPool().eval(),
         pad_then_pool(),
-        ModelUnderTest(
+        ImageModelUnderTest(
             input_name="input",
             outputs=OUTPUTS,
             batch="dynamic",

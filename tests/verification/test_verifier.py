@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
-from nfexport.verification import FixedTolerance, ModelUnderTest, VerificationReport, verify_session_against
+from nfexport.verification import FixedTolerance, ImageModelUnderTest, VerificationReport, verify_session_against
 from tests.verification.toy import INTERFACE, mixing, to_onnx, toy, weights
 
 
 def verify(model: bytes, module: torch.nn.Module | None = None, **changes: Any) -> VerificationReport:
-    fields = {field.name for field in dataclasses.fields(ModelUnderTest)}
-    under_test = ModelUnderTest(
+    fields = {field.name for field in dataclasses.fields(ImageModelUnderTest)}
+    under_test = ImageModelUnderTest(
         **{**INTERFACE, "batch": "dynamic", **{k: v for k, v in changes.items() if k in fields}}
     )
     options = {k: v for k, v in changes.items() if k not in fields}

@@ -104,7 +104,7 @@ def test_verify_feeds_what_the_recipes_network_sees(options: dict[str, Any], tmp
     path = tmp_path / "own.onnx"
     result = nfexport.export("test_nfnet", path, num_classes=7, image_size=64, **network, **options)
     seen: list[Preprocessing] = []
-    again = nfexport.verify(path, observe=lambda subject, case, reference: seen.append(subject.preprocessing))
+    again = nfexport.verify(path, observe=lambda subject, case, reference: seen.append(subject.preprocessing))  # type: ignore[attr-defined]
     assert seen
     for pre in seen:
         assert {name: getattr(pre, name) for name in network} == network

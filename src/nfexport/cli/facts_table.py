@@ -60,6 +60,8 @@ def numbers(values: Sequence[float]) -> str:
 
 def add_preprocessing(table: Table, recipe: Recipe) -> None:
     """Add what is left to the caller of the preprocessing; mean and std are for pixels in the range that is named."""
+    if recipe.tensors:
+        return
     pre = recipe.preprocessing
     table.add_row(
         "preprocessing",
@@ -67,3 +69,8 @@ def add_preprocessing(table: Table, recipe: Recipe) -> None:
         f"mean {numbers(pre.mean)}, std {numbers(pre.std)}, "
         f"crop {pre.crop_pct:g} ({pre.crop_mode}), {pre.interpolation}",
     )
+
+
+def at_size(pixels: tuple[int, int] | None) -> str:
+    """Return ' at 224 × 224', to follow the name of a model; nothing for one that takes other than an image."""
+    return "" if pixels is None else f" at {size(pixels)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from nfexport.cli.escaping import escape
-from nfexport.cli.facts_table import add_facts, add_preprocessing, facts_table, size
+from nfexport.cli.facts_table import add_facts, add_preprocessing, at_size, facts_table
 from nfexport.cli.show_quantization import add_quantization
 from nfexport.cli.show_verification import add_verification
 from nfexport.passes import registry
@@ -25,7 +25,7 @@ def show_export(result: ExportResult, console: Console) -> None:
     table = facts_table()
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
     recipe = result.recipe
-    table.add_row("model", f"{recipe.model_name} at {size(recipe.image_size)}")
+    table.add_row("model", escape(recipe.model_name) + at_size(recipe.stored_image_size))
     table.add_row("weights", recipe.weights.describe())
     if recipe.options.mean is not None:
         add_preprocessing(table, recipe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nfexport.cli.escaping import escape
-from nfexport.cli.facts_table import add_facts, add_preprocessing, describe_labels, facts_table, size
+from nfexport.cli.facts_table import add_facts, add_preprocessing, at_size, describe_labels, facts_table
 from nfexport.cli.show_cost import add_cost
 from nfexport.errors import InputError
 
@@ -21,7 +21,7 @@ def show_facts(facts: FileFacts, console: Console, cost: Cost | InputError | Non
     table.add_row("file", f"[bold]{escape(str(facts.path))}[/]")
     if facts.recipe is not None:
         recipe = facts.recipe
-        table.add_row("model", f"{recipe.model_name} at {size(recipe.image_size)}")
+        table.add_row("model", escape(recipe.model_name) + at_size(recipe.stored_image_size))
         table.add_row("weights", recipe.weights.describe())
         add_preprocessing(table, recipe)
         table.add_row("labels", describe_labels(recipe.labels))

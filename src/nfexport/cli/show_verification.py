@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from nfexport.cli.escaping import escape
-from nfexport.cli.facts_table import facts_table, size
+from nfexport.cli.facts_table import at_size, facts_table
 from nfexport.cli.show_diagnosis import add_diagnosis, add_self_test
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def show_verification(result: VerifyResult, console: Console) -> None:
     """Print the reports, and where the file is at fault."""
     table = facts_table()
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
-    table.add_row("model", f"{escape(result.model_name)} at {size(result.image_size)}")
+    table.add_row("model", escape(result.model_name) + at_size(result.image_size))
     table.add_row("weights", result.weights.describe())
     for report in result.reports:
         add_verification(table, report, verbose=console.verbose)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nfexport.errors import GoldenError
 from nfexport.goldens.manifest import DataSet, InputSpec, Manifest, Tensor
 from nfexport.goldens.vocabulary import printable
-from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.model_under_test import ImageModelUnderTest, ModelUnderTest
 
 Array = NDArray[Any]
 LARGEST = 2**28
@@ -100,8 +100,11 @@ def _check_drawn(array: Array | None, tensor: Tensor, folder: Path) -> Array:
     return array
 
 
-def input_spec(subject: ModelUnderTest) -> InputSpec:
-    """Return what determines the batches of a file, next to the seed."""
+def input_spec(subject: ModelUnderTest) -> InputSpec | None:
+    """Return what determines the batches of a file, next to the seed; None for a file that takes other than one
+    image, whose golden keeps its inputs."""
+    if not isinstance(subject, ImageModelUnderTest):
+        return None
     return InputSpec(**{field: getattr(subject, field) for field in InputSpec.__struct_fields__})
 
 
@@ -109,18 +112,18 @@ def draw_inputs(manifest: Manifest) -> Sequence[Mapping[str, Array]]:
     """Return the inputs of each data set as they were when the golden was recorded.
 
     Raises GoldenError if the manifest does not say how."""
-    from nfexport.verification.verifier import cases_for
-
     spec = manifest.subject
     if spec is None:
         raise GoldenError("the manifest does not say how its inputs are drawn", fix=MEND)
-    subject = ModelUnderTest(outputs=(), **{field: getattr(spec, field) for field in InputSpec.__struct_fields__})
+    subject = ImageModelUnderTest(
+        outputs=(), **{field: getattr(spec, field) for field in InputSpec.__struct_fields__}
+    )
     try:
         for size in (*(subject.form.source_sizes() or ()), subject.image_size, *subject.other_sizes):
             batch = 3 if subject.batch == "dynamic" else subject.batch
             if math.prod((batch, subject.in_channels, *size)) > LARGEST:
                 raise ValueError(f"a batch has more than {LARGEST:,} elements")
-        return [{subject.input_name: case.array} for case in cases_for(subject, manifest.seed)]
+        return [subject.feeds(case.arrays) for case in subject.cases(manifest.seed)]
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise GoldenError(
             f"the manifest does not say how its inputs are drawn ({printable(str(error))})", fix=MEND

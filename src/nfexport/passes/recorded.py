@@ -38,7 +38,7 @@ def check(recipe: Recipe) -> None:
     """Raise RecipeError if a step or an option of a recipe has a parameter that its pass does not take."""
     check_steps(recipe.steps)
     check_options("export", recipe.options.passes, recipe.passes)
-    channels = len(recipe.preprocessing.mean)
+    channels = None if recipe.tensors else len(recipe.preprocessing.mean)
     for step in recipe.steps:
         if step.name == "normalize" and not channels == len(step.params["mean"]) == len(step.params["std"]):
             raise RecipeError(f"the recipe normalises other than {channels} channels", fix="export the model again")

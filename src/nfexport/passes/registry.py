@@ -10,7 +10,6 @@ import functools
 import importlib
 import importlib.util
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -87,27 +86,10 @@ def load_file(reference: str) -> type[Pass]:
     path = Path(file)
     if not file or not attribute or path.suffix != ".py":
         raise InputError(f"'{reference}' does not name a pass", fix="pass --pass FILE.py:Class")
-    if not path.is_file():
-        raise InputError(f"'{path}' does not exist", fix="name the file that holds the pass: --pass FILE.py:Class")
-    import hashlib
-
-    # two files of one name are two modules, and one file is the same module wherever it lies
-    module_name = f"nfexport_pass_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"'{path}' is not a Python file", fix="pass --pass FILE.py:Class")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise InputError(
-            f"'{path}' cannot be imported ({type(error).__name__}: {error})", fix="fix the file"
-        ) from error
+    module = extensions.import_file(path, "pass")
     if not hasattr(module, attribute):
         raise InputError(f"'{path}' has no '{attribute}'", fix="name a class that the file defines")
-    cls = _checked(attribute, getattr(module, attribute), module_name)
+    cls = _checked(attribute, getattr(module, attribute), module.__name__)
     if cls.name in built_in():
         raise InputError(f"'{reference}' is named '{cls.name}', as one of nfexport's passes", fix="rename it")
     _check_usable(attribute, cls)

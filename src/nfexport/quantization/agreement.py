@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Agreement:
 
 
 def measure_agreement(
-    exact: Session, rounded: Session, input_name: str, outputs: Iterable[Output], batches: Iterable[Array]
+    exact: Session, rounded: Session, outputs: Iterable[Output], batches: Iterable[Mapping[str, Array]]
 ) -> Agreement:
     """Run both files on the same batches and compare their outputs; the indices of a TopK are left out."""
     compared = [output for output in outputs if output.kind != "topk-indices"]
@@ -47,9 +47,10 @@ def measure_agreement(
     best: dict[int, list[NDArray[np.float64]]] = {1: [], 5: []}
     signal = noise = 0.0
     count = 0
-    for batch in batches:
-        wanted, found = (session.run({input_name: batch}) for session in (exact, rounded))
-        count += len(batch)
+    for feeds in batches:
+        wanted, found = (session.run(feeds) for session in (exact, rounded))
+        size = len(wanted[compared[0].name])
+        count += size
         for output in compared:
             expected, actual = per_image(wanted[output.name]), per_image(found[output.name])
             error = actual - expected
@@ -58,7 +59,7 @@ def measure_agreement(
         if scores is not None:
             for k, shares in best.items():
                 share = top_agreement(found[scores], wanted[scores], k)
-                shares.append(np.full(len(batch), np.nan if share is None else share))
+                shares.append(np.full(size, np.nan if share is None else share))
     every = np.concatenate(errors)
     return Agreement(
         images=count,

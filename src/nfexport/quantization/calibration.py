@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from nfexport.images.preprocessor import Preprocessor, preprocessor_of
 from nfexport.recipe.interface import front_steps, network_preprocessing
 from nfexport.recipe.quantize_step import CalibrationRecord
 from nfexport.recipe.recipe import Recipe
+from nfexport.recipe.tensor_spec import BATCH
 from nfexport.verification.file_preprocessing import FilePreprocessing
 from nfexport.verification.input_cases import ORDER, draw
+from nfexport.verification.tensor_cases import draw_tensor
 
 MOST = 512
 """Images used of a folder, evenly spaced in the order of their paths: more hardly change a range."""
@@ -54,14 +56,22 @@ class Calibration:
             total.update(hashlib.sha256(path.read_bytes()).digest())
         return CalibrationRecord(source="folder", images=len(self.paths), sha256=total.hexdigest())
 
-    def batches(self) -> Iterator[Array]:
-        """Yield tensors for the input of the file, of its fixed batch size or of one image each.
+    def batches(self) -> Iterator[Mapping[str, Array]]:
+        """Yield tensors for the inputs of the file by name, of its fixed batch size or of one image each.
 
         The last batch repeats its last image until it is full. Raises ImageError, which names the image file."""
+        if self.recipe.tensors:
+            yield from self._drawn_tensors()
+            return
         size = 1 if self.recipe.batch == "dynamic" else self.recipe.batch
         singles = self._read() if self.paths else self._drawn()
         while batch := list(itertools.islice(singles, size)):
-            yield np.concatenate(batch + batch[-1:] * (size - len(batch)))
+            yield {self.recipe.input_name: np.concatenate(batch + batch[-1:] * (size - len(batch)))}
+
+    def _drawn_tensors(self) -> Iterator[Mapping[str, Array]]:
+        specs = self.recipe.tensors
+        for number in range(FIRST, FIRST + self.seeded):
+            yield {spec.name: draw_tensor(spec, spec.at({BATCH: 1}), seed=self.seed, number=number) for spec in specs}
 
     def _read(self) -> Iterator[Array]:
         preprocessor: Preprocessor = preprocessor_of(self.recipe)
@@ -94,6 +104,10 @@ def make_calibration(recipe: Recipe, given: str | Path | int, *, seed: int = 0) 
                 fix="pass --calibrate N, or a folder",
             )
         return Calibration(recipe=recipe, seeded=given, seed=seed)
+    if recipe.tensors:
+        raise InputError(
+            f"{recipe.model_name} takes {recipe.takes}, and a folder holds images", fix="pass --calibrate N"
+        )
     paths = list(find_images([given]))
     step = max(1, -(-len(paths) // MOST))
     return Calibration(recipe=recipe, paths=tuple(paths[::step]))

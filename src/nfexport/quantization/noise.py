@@ -9,7 +9,7 @@ and one inference per image is enough for all layers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 import onnx
@@ -73,10 +73,8 @@ def _activations(source: onnx.ModelProto, wanted: dict[str, Grid], images: Calib
     exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in known)
     session = open_session(exposed.SerializeToString())
     totals = {name: [0.0, 0.0] for name in wanted}
-    batches: Iterable[Array] = itertools.islice(images.batches(), MOST_BATCHES)
-    for batch in batches:
-        feeds = {images.recipe.input_name: batch}
-        tensors = feeds | session.run(feeds)
+    for feeds in itertools.islice(images.batches(), MOST_BATCHES):
+        tensors = {**feeds, **session.run(feeds)}
         for name, grid in wanted.items():
             signal, error = _powers(tensors[name], grid.round_trip(tensors[name]))
             totals[name][0] += signal

@@ -22,7 +22,6 @@ from nfexport.progress import Progress, Stages
 from nfexport.quantization.agreement import Agreement, measure_agreement
 from nfexport.quantization.calibration import (
     Calibration,
-    file_preprocessing,
     make_calibration,
 )
 from nfexport.quantization.equivalence import prove_equivalence
@@ -33,13 +32,12 @@ from nfexport.quantization.quantiser import run_quantiser
 from nfexport.quantization.quantize_result import QuantizeResult
 from nfexport.quantization.selection import kept_in_float, products, quantisable
 from nfexport.recipe.about import EVALUATION_KEY
-from nfexport.recipe.interface import network_preprocessing, precision
+from nfexport.recipe.interface import precision
 from nfexport.recipe.metadata import write_recipe
 from nfexport.recipe.quantize_step import QUANTIZE, Method
 from nfexport.recipe.recipe import Operation, PassStep, Recipe
 from nfexport.runtimes import open_session
-from nfexport.verification.model_under_test import ModelUnderTest
-from nfexport.verification.verifier import cases_for
+from nfexport.verification.claims import under_test
 
 MARGIN = 3.0
 """The bound of verify, over the largest error on nine seeded images: with ten other seeds the error was 1.1 to 2.7
@@ -194,10 +192,10 @@ def _compare(
 ) -> tuple[Agreement, Agreement]:
     """Return the agreement of the two graphs on the calibration images, and on those of the verifier."""
     exact, rounded = (open_session(one.SerializeToString()) for one in (model, quantised))
-    seeded = (case.array for case in cases_for(_subject(recipe), 0))
+    drawn = under_test(recipe)
+    seeded = (drawn.feeds(case.arrays) for case in drawn.cases(0))
     on_calibration, on_seeded = (
-        measure_agreement(exact, rounded, recipe.input_name, recipe.outputs, batches)
-        for batches in (images.batches(), seeded)
+        measure_agreement(exact, rounded, recipe.outputs, batches) for batches in (images.batches(), seeded)
     )
     return on_calibration, on_seeded
 
@@ -210,20 +208,6 @@ def _selected(model: onnx.ModelProto, kept: dict[str, str]) -> list[str]:
             f"none of the {len(types)} layers is left to quantise", fix="keep fewer of them in float, with --worst 0"
         )
     return selected
-
-
-def _subject(recipe: Recipe) -> ModelUnderTest:
-    """Return what the verifier needs to know to draw its images."""
-    preprocessing = file_preprocessing(recipe)
-    return ModelUnderTest(
-        input_name=recipe.input_name,
-        outputs=recipe.outputs,
-        batch=recipe.batch,
-        image_size=recipe.image_size,
-        in_channels=recipe.in_channels,
-        preprocessing=network_preprocessing(recipe),
-        steps=preprocessing.steps,
-    )
 
 
 def _copy_metadata(source: onnx.ModelProto, quantised: onnx.ModelProto) -> None:

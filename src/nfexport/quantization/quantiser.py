@@ -74,6 +74,6 @@ def _reader(images: Calibration) -> Any:
 
         def get_next(self) -> dict[str, Any] | None:
             batch = next(self._batches, None)
-            return None if batch is None else {images.recipe.input_name: batch}
+            return None if batch is None else dict(batch)
 
     return Reader()

@@ -9,7 +9,7 @@ same recipe and the same weights always give the same bytes. Importing this modu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -25,7 +25,10 @@ WeightsKind = Literal["seeded", "pretrained", "checkpoint", "hub", "module"]
 """seeded by nfexport; pretrained, of a timm tag; of a checkpoint; of a repository in the layout of timm's push to the
 hub; the own weights of a user's module."""
 
-OutputKind = Literal["logits", "probs", "topk-values", "topk-indices", "features", "embedding", "embedding-unpooled"]
+OutputKind = Literal[
+    "logits", "probs", "topk-values", "topk-indices", "features", "embedding", "embedding-unpooled", "tensor"
+]
+"""'tensor' is what a user's own module returns, of whatever meaning."""
 
 SCORES: tuple[OutputKind, ...] = ("probs", "topk-values", "topk-indices")
 """The outputs that operators after the network compute from the logits."""
@@ -35,6 +38,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lan
 """timm's crop modes; 'none' if the file accepts images of any size."""
 
 WHAT = "the recipe"
+
+T = TypeVar("T")
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,12 +129,14 @@ class PassStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One output tensor of a file: what it is, and its name.
 
-    level is the index of a feature map as timm counts them, k the number of classes that a TopK gives."""
+    level is the index of a feature map as timm counts them, k the number of classes that a TopK gives. index is the
+    position of a 'tensor' among the tensors that a module returns."""
 
     kind: OutputKind
     name: str
     level: Natural | None = None
     k: Positive | None = None
+    index: Natural | msgspec.UnsetType = msgspec.UNSET
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -150,14 +157,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     network's own image, in pixels, and dynamic_size says whether the file takes others too; batch is a fixed size or
     'dynamic'; passes ran in the order given; labels names where the class names come from ('imagenet-1k'), or holds
     the names themselves, or is None where they are unknown.
-    """
+
+    inputs are there for a model that takes other than one image, and then image_size, in_channels and preprocessing
+    are not: their properties raise RecipeError. provenance is there where the name alone does not tell where a model
+    is from."""
 
     source: Source
     options: ExportOptions
     architecture: str
     weights: Weights
-    image_size: tuple[Pixels, Pixels]
-    in_channels: Positive
+    stored_image_size: tuple[Pixels, Pixels] | None = msgspec.field(name="image_size")
+    stored_in_channels: Positive | None = msgspec.field(name="in_channels")
     num_classes: Natural
     batch: Positive | Literal["dynamic"]
     opset: Positive
@@ -165,7 +175,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     passes: tuple[PassStep, ...]
     input_name: str
     outputs: tuple[Output, ...]
-    preprocessing: Preprocessing
+    stored_preprocessing: Preprocessing | None = msgspec.field(name="preprocessing")
     labels: str | tuple[str, ...] | None
     versions: Mapping[str, str]
     dynamic_size: bool = False
@@ -179,6 +189,38 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The name that timm knows the weights by: architecture, and tag if trained."""
         tag = self.weights.tag
         return f"{self.architecture}.{tag}" if tag else self.architecture
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """The inputs of a model that takes other than one image; empty for one that does."""
+        return () if self.inputs is msgspec.UNSET else self.inputs
+
+    @property
+    def takes(self) -> str:
+        """The inputs in words, for a message."""
+        return ", ".join(spec.describe() for spec in self.tensors) or f"one image, {self.input_name}"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the network's own image in pixels."""
+        return self._of_images(self.stored_image_size)
+
+    @property
+    def in_channels(self) -> int:
+        """The number of channels of the network's image."""
+        return self._of_images(self.stored_in_channels)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing that is left to the caller of the file."""
+        return self._of_images(self.stored_preprocessing)
+
+    def _of_images(self, stored: T | None) -> T:
+        if stored is None:
+            raise RecipeError(
+                f"{self.model_name} takes {self.takes}, not one image", fix="use a command that is not for images"
+            )
+        return stored
 
     @property
     def surgery(self) -> tuple[PassStep, ...]:

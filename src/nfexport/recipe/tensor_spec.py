@@ -6,7 +6,7 @@
             height:192              the same, traced at 192
     DTYPE[…]:LOW..HIGH              token_ids=int64[batch,16]:0..30521   the range of whole numbers to verify with
 
-One name stands for one size, wherever it appears.
+One name stands for one size, wherever it appears. Parentheses serve as well as brackets, which recipes do not hold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _DEFAULT_SIZES: Mapping[int, int] = {4: 224}
 """Sizes to trace a symbolic dim at, by the number of dims of its input; others are traced at _SIZE."""
 
 _SIZE = 16
-_SPEC = re.compile(r"(?P<name>[^=\[\]]+)=(?P<dtype>\w+)\[(?P<dims>[^\[\]]*)\](?::(?P<low>-?\d+)\.\.(?P<high>-?\d+))?")
+_SPEC = re.compile(
+    r"(?P<name>[^=()\[\]]+)=(?P<dtype>\w+)[\[(](?P<dims>[^()\[\]]*)[\])]"
+    r"(?::(?P<low>-?\d+)\.\.(?P<high>-?\d+))?"
+)
 _DIM = re.compile(r"(?P<name>[A-Za-z_]\w*)(?::(?P<size>\d+))?")
 _EXAMPLE = "write it as NAME=DTYPE[DIM,...], such as image=float32[batch,3,224,224]"
 
@@ -57,6 +60,12 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return tuple(
             dim if isinstance(dim, int) else sizes.get(dim, self.sizes.get(dim, _SIZE)) for dim in self.shape
         )
+
+    def written(self) -> str:
+        """Return it as --input takes it; see this module."""
+        dims = [str(dim) if isinstance(dim, int) else f"{dim}:{self.sizes[dim]}" for dim in self.shape]
+        bounds = "" if self.low is None or self.high is None else f":{self.low}..{self.high}"
+        return f"{self.name}={self.dtype}({','.join(dims)}){bounds}"
 
     def describe(self) -> str:
         """Return it as text: 'image float32 [batch, 3, 224, 224]'."""

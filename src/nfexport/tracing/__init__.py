@@ -47,6 +47,9 @@ def trace(module: torch.nn.Module, request: TraceRequest, exporter: Exporter) ->
         raise ExportError(
             f"{exporter}: {_first_line(error)}", fix="try another --exporter, --opset or --image-size"
         ) from error
+    for value in model.graph.outputs:
+        if (shape := request.output_shapes.get(str(value.name))) is not None and len(shape) > 1:
+            value.shape = ir.Shape(shape)
     model.producer_name = "nfexport"
     model.producer_version = __version__
     model.meta[PARAMETERS] = frozenset(named_tensors(module))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def trace(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     if not request.standardised:
         # other networks may read numbers, which a trace on shapes does not have
         model = _export(module, request)
-    _attach_weights(model.graph, tensors, request.input_name)
+    _attach_weights(model.graph, tensors, request.input_names)
     model.meta[STANDARDISED] = {
         name: (how, None if how.gain is None else as_ir_tensor(how.gain, tensors[how.gain]))
         for name, how in request.standardised.items()
@@ -73,22 +73,20 @@ def _is_read_otherwise(weight: ir.Value) -> bool:
 
 def _export(module: torch.nn.Module, request: TraceRequest) -> ir.Model:
     buffer = io.BytesIO()
-    axes: dict[str, dict[int, str]] = {request.input_name: request.symbols()}
-    if request.batch == "dynamic":
-        axes |= {name: {0: "batch"} for name in request.output_names}
+    axes = request.axes()
     with (
         _wrapped("_jit_onnx_log", _silent),
         _wrapped("_jit_pass_onnx_graph_shape_type_inference", _without_large_parameters),
     ):
         torch.onnx.export(
             module,
-            (request.example(),),
+            request.examples(),
             buffer,  # type: ignore[arg-type]  # the annotation lacks file objects
             dynamo=False,
             opset_version=min(request.opset, DYNAMO_FROM_OPSET - 1),
-            input_names=[request.input_name],
+            input_names=list(request.input_names),
             output_names=list(request.output_names),
-            dynamic_axes=axes if request.symbols() else None,
+            dynamic_axes=axes or None,
             export_params=False,
             # the exporter would otherwise compare all weights, to merge equal ones
             keep_initializers_as_inputs=True,
@@ -122,7 +120,7 @@ def _without_large_parameters(infer: Any) -> Any:
     return infer_shapes
 
 
-def _attach_weights(graph: ir.Graph, tensors: Mapping[str, torch.Tensor], input_name: str) -> None:
+def _attach_weights(graph: ir.Graph, tensors: Mapping[str, torch.Tensor], inputs: Sequence[str]) -> None:
     shared: dict[tuple[int, torch.Size, tuple[int, ...]], ir.Value] = {}
 
     def attach(value: ir.Value, name: str) -> ir.Value:
@@ -138,7 +136,7 @@ def _attach_weights(graph: ir.Graph, tensors: Mapping[str, torch.Tensor], input_
         shared[key] = value
         return value
 
-    for value in [value for value in graph.inputs if value.name != input_name]:
+    for value in [value for value in graph.inputs if value.name not in inputs]:
         graph.inputs.remove(value)
         if (kept := attach(value, str(value.name))) is not value:
             value.replace_all_uses_with(kept)

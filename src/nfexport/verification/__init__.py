@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nfexport.verification.model_under_test import ImageModelUnderTest as ImageModelUnderTest
     from nfexport.verification.model_under_test import ModelUnderTest as ModelUnderTest
+    from nfexport.verification.model_under_test import TensorsUnderTest as TensorsUnderTest
     from nfexport.verification.tolerance import FixedTolerance as FixedTolerance
     from nfexport.verification.tolerance import Float32Tolerance as Float32Tolerance
     from nfexport.verification.tolerance import Tolerance as Tolerance
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 _WHERE = {
     "FixedTolerance": "tolerance",
     "Float32Tolerance": "tolerance",
+    "ImageModelUnderTest": "model_under_test",
     "ModelUnderTest": "model_under_test",
+    "TensorsUnderTest": "model_under_test",
     "Tolerance": "tolerance",
     "VerificationReport": "verification_report",
     "verify_in_runtimes": "verifier",
@@ -32,6 +36,8 @@ __all__ = [
     "verify_session_against",
     "verify_in_runtimes",
     "ModelUnderTest",
+    "ImageModelUnderTest",
+    "TensorsUnderTest",
     "VerificationReport",
     "Tolerance",
     "Float32Tolerance",

@@ -6,8 +6,8 @@ Mixed-up entries of a batch show, since all are different; the kinds of images a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,28 @@ ORDER = ("normal", *IMAGE_KINDS)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputCase:
-    """One batch: array is [batch, channels, height, width], float32, normalised as the network expects."""
+    """One batch: an array for each input of the file, in order.
+
+    batch is the number of entries that do not influence one another, along the first axis of every array; it is 1
+    where there are none."""
 
     name: str
     batch: int
-    array: NDArray[np.float32]
+    arrays: tuple[NDArray[Any], ...]
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The array of the only input: an image, [batch, channels, height, width]."""
+        (array,) = self.arrays
+        return array
+
+    def with_arrays(self, arrays: Iterable[NDArray[Any]], name: str | None = None) -> InputCase:
+        """Return the same batch with other arrays, of the element types that these have."""
+        given = tuple(
+            np.ascontiguousarray(new.astype(old.dtype)).reshape(new.shape)
+            for new, old in zip(arrays, self.arrays, strict=True)
+        )
+        return InputCase(name=name or self.name, batch=self.batch, arrays=given)
 
 
 def draw(
@@ -70,7 +87,7 @@ def default_cases(
     image_size: tuple[int, int],
     preprocessing: Preprocessing,
 ) -> list[InputCase]:
-    """Return the batches that a file is verified on by default.
+    """Return the batches of images that a file is verified on by default, normalised as the network expects them.
 
     image_size is (height, width) in pixels. A case is named after its kinds, each named once."""
     cases: list[InputCase] = []
@@ -82,5 +99,5 @@ def default_cases(
         ]
         drawn += len(kinds)
         name = "+".join(dict.fromkeys(kinds))
-        cases.append(InputCase(name=name, batch=len(kinds), array=np.stack(images)))
+        cases.append(InputCase(name=name, batch=len(kinds), arrays=(np.stack(images),)))
     return cases

@@ -17,7 +17,7 @@ from nfexport.errors import OnnxFileError
 from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification.faults import Fault, all_faults, inject
 from nfexport.verification.model_under_test import ModelUnderTest
-from nfexport.verification.verifier import Computed, cases_for, compare_with, reference_for
+from nfexport.verification.verifier import Computed, compare_with, reference_for
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def self_test(
     computes on them by the default rule, if it ran before. Only outputs are compared, batch by batch until one
     differs. Raises OnnxFileError if ONNX Runtime refuses the file itself."""
     say = progress or (lambda _: None)
-    cases = [case for case, _ in computed] or cases_for(under_test, seed)
+    cases = [case for case, _ in computed] or under_test.cases(seed)
     references = {index: reference for index, (_, reference) in enumerate(computed)}
     rule = under_test.tolerance
     trials = []

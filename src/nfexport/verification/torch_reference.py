@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class Reference:
 
     expected: Mapping[str, NDArray[np.float64]]
     float32: Mapping[str, tuple[NDArray[np.float32], ...]]
+
+    def has_entries(self, batch: int) -> bool:
+        """Say whether the first axis of every output is that of a batch of this size."""
+        return all(array.shape[:1] == (batch,) for array in self.expected.values())
 
     def reversed(self) -> Reference:
         """Return the same with the entries of the batch in the opposite order."""
@@ -73,39 +77,50 @@ def _widen_dtype(value: Any) -> Any:
 
 
 def evaluate(
-    module: torch.nn.Module, images: NetworkImages | NDArray[np.float32], names: Sequence[str], *, unit: float = UNIT
+    module: torch.nn.Module,
+    images: Sequence[NetworkImages] | NDArray[np.float32],
+    names: Sequence[str],
+    *,
+    unit: float = UNIT,
 ) -> Reference:
     """Run the module on one batch in float64 and in float32.
 
-    module: on the CPU, in evaluation mode, float32; images [batch, channels, height, width], one float32
-    array for all runs, or what preprocessing made of it in float64 and in float32; names: of the outputs, in
-    order; unit is the relative rounding of the file's arithmetic, 2⁻²³ for float32.
-    Raises ValueError if the module is in training mode or has another number of outputs."""
+    module: on the CPU, in evaluation mode, float32; images: what preprocessing made of each input in float64 and in
+    float32, or one float32 array for all runs of a module with one input; names: of the outputs, in order; unit is
+    the relative rounding of the file's arithmetic, 2⁻²³ for float32. Raises ValueError if the module is in training
+    mode or has another number of outputs."""
     if module.training:
         raise ValueError("the reference model is in training mode; call .eval() first")
-    if not isinstance(images, NetworkImages):
-        images = NetworkImages(exact=images, float32=(images,))
+    if isinstance(images, np.ndarray):
+        images = (NetworkImages(exact=images, float32=(images,)),)
     # Float32 first: some models (LeViT) cache a derived tensor on their first pass, in that pass's dtype.
     with in_float32():
-        given = [torch.from_numpy(np.ascontiguousarray(array)) for array in images.float32]
+        count = max((len(one.float32) for one in images), default=1)
+        given = [tensors_of(one.float32[i % len(one.float32)] for one in images) for i in range(count)]
         runs = [_run(module, batch, names) for batch in given]
-        fewest = min(output[0].size for output in runs[0].values())
+        fewest = min((output[0].size for output in runs[0].values() if len(output)), default=1)
         for seed in range(min(MOST_RUNS, max(1, -(-FEW // max(fewest, 1))))):
             batch = given[(seed + 1) % len(given)]
-            with RandomRounding(seed, batch, unit=unit):
+            with RandomRounding(seed, *batch, unit=unit):
                 runs.append(_run(module, batch, names))
     with in_float64():
-        expected = _run(module, torch.from_numpy(np.ascontiguousarray(images.exact)), names)
+        expected = _run(module, tensors_of(one.exact for one in images), names)
     return Reference(expected=expected, float32={name: tuple(run[name] for run in runs) for name in names})
 
 
-def _run(module: torch.nn.Module, image: torch.Tensor, names: Sequence[str]) -> Outputs:
+def tensors_of(arrays: Iterable[NDArray[Any]]) -> tuple[torch.Tensor, ...]:
+    """Return arrays as tensors that share their memory."""
+    # ascontiguousarray makes a vector of a number
+    return tuple(torch.from_numpy(np.ascontiguousarray(array)).reshape(array.shape) for array in arrays)
+
+
+def _run(module: torch.nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[str]) -> Outputs:
     with torch.inference_mode():
-        result = module(image)
+        result = module(*inputs)
     tensors = result if isinstance(result, (list, tuple)) else (result,)
     if len(tensors) != len(names):
         raise ValueError(f"the reference model has {len(tensors)} outputs, {len(names)} are named")
-    return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+    return {name: tensor.detach().numpy() for name, tensor in zip(names, tensors, strict=True)}
 
 
 @contextlib.contextmanager

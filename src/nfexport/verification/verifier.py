@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
 from nfexport.runtimes import Model, Session, open_session, source_of
 from nfexport.verification.comparison import Comparison, compare
-from nfexport.verification.input_cases import InputCase, default_cases
+from nfexport.verification.input_cases import InputCase
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import Tolerance
 from nfexport.verification.verification_report import CaseResult, VerificationReport
@@ -75,7 +74,7 @@ def verify_in_runtimes(
     the runtimes; PyTorch computes each batch once for all of them.
 
     module: float32, on the CPU, in evaluation mode, returning what under_test.outputs lists; it is run and left
-    as it was. Runs every batch of `default_cases(seed)`, in the form that the file takes it; where a batch
+    as it was. Runs every batch of `under_test.cases(seed)`; where a batch
     holds several images, the file also runs them in the opposite order, so that entries which influence one
     another show. Under the default tolerance the stored weights are compared with the module's too, where
     under_test.weights_kept allows it. progress is called with a few words before each step, observe with each
@@ -95,7 +94,7 @@ def verify_in_runtimes(
         say("comparing the weights")
         weights = check_weights(module, model)
     results: list[list[CaseResult]] = [[] for _ in sessions]
-    for case in cases_for(under_test, seed):
+    for case in under_test.cases(seed):
         say(f"comparing '{case.name}', batch {case.batch}")
         reference = reference_for(module, case, under_test, rule)
         if observe is not None:
@@ -122,40 +121,16 @@ def _opened(
     """Load the file into a runtime, and hold its inputs and outputs to what is claimed."""
     say(f"loading into {runtime}")
     session = open_session(model, runtime=runtime, providers=providers)
-    check_interface(session, under_test.input_name, [output.name for output in under_test.outputs], source_of(model))
+    check_interface(session, under_test.input_names, [output.name for output in under_test.outputs], source_of(model))
     return session
 
 
-def cases_for(under_test: ModelUnderTest, seed: int) -> list[InputCase]:
-    """Return the batches that a file is compared on, in the form that it takes.
-
-    A file that takes other sizes too gets one batch more for each of them."""
-    form = under_test.form
-    sizes = form.source_sizes() or (under_test.image_size, *under_test.other_sizes)
-    cases: list[InputCase] = []
-    for index, size in enumerate(sizes):
-        drawn = default_cases(
-            seed=seed + index,
-            batch=under_test.batch,
-            in_channels=under_test.in_channels,
-            image_size=size,
-            preprocessing=under_test.preprocessing,
-        )
-        # a batch of its own for each of the other sizes: the smallest one there is
-        chosen = drawn if index == 0 else [min(drawn, key=lambda case: case.batch)]
-        at = "" if len(sizes) == 1 else f" {size[0]}×{size[1]}"
-        cases += [
-            dataclasses.replace(case, name=f"{case.name}{at}", array=form.from_network(case.array)) for case in chosen
-        ]
-    return cases
-
-
-def check_interface(session: Session, input_name: str, output_names: Sequence[str], source: str) -> None:
-    """Raise OnnxFileError unless the file has this one input, and outputs of these names."""
-    if tuple(session.inputs) != (input_name,):
+def check_interface(session: Session, input_names: Sequence[str], output_names: Sequence[str], source: str) -> None:
+    """Raise OnnxFileError unless the file has exactly these inputs, and outputs of these names."""
+    if set(session.inputs) != set(input_names):
         names = ", ".join(session.inputs) or "none"
         raise OnnxFileError(
-            f"{source} has the inputs {names} where its recipe says '{input_name}'",
+            f"{source} has the inputs {names} where its recipe says '{', '.join(input_names)}'",
             fix="export the model again",
         )
     for name in output_names:
@@ -173,7 +148,7 @@ def reference_for(
     from nfexport.verification.torch_reference import evaluate  # torch, which only a comparison needs
 
     names = [output.name for output in under_test.outputs]
-    return evaluate(module, under_test.form.to_network(case.array), names, unit=tolerance.unit)
+    return evaluate(module, under_test.to_network(case.arrays), names, unit=tolerance.unit)
 
 
 def compare_with(
@@ -182,10 +157,8 @@ def compare_with(
     """Compare one batch with what reference_for returned, and the same batch with its entries in the opposite
     order, output by output."""
     yield from _results(session, case, reference, under_test, tolerance)
-    if case.batch > 1:
-        backwards = dataclasses.replace(
-            case, name=f"{case.name}{REVERSED}", array=np.ascontiguousarray(case.array[::-1])
-        )
+    if case.batch > 1 and reference.has_entries(case.batch):
+        backwards = case.with_arrays([array[::-1] for array in case.arrays], name=f"{case.name}{REVERSED}")
         yield from _results(session, backwards, reference.reversed(), under_test, tolerance)
 
 
@@ -193,7 +166,7 @@ def _results(
     session: Session, case: InputCase, wanted: Reference, under_test: ModelUnderTest, tolerance: Tolerance
 ) -> Iterator[CaseResult]:
     try:
-        actual = session.run({under_test.input_name: case.array})
+        actual = session.run(under_test.feeds(case.arrays))
     except RuntimeError as error:
         stopped = Comparison(passed=False, reason=f"{session.runtime} stopped: {error}")
         yield CaseResult(name=case.name, batch=case.batch, output=under_test.outputs[0].name, comparison=stopped)

@@ -8,6 +8,8 @@ The stages are independent of each other; this module passes the result of one t
 from __future__ import annotations
 
 import dataclasses
+import functools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from nfexport import process
+from nfexport import process, sources
 from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, UnknownOption, WeightsUnreachable
 from nfexport.graph.atomic_files import check_target
 from nfexport.graph.model_writer import staged_model, write_model
@@ -33,7 +35,7 @@ from nfexport.recipe.outputs import traced_outputs
 from nfexport.recipe.recipe import Output, Preprocessing, Recipe
 from nfexport.recipe.request import RecipeRequest
 from nfexport.recipe.statistics import statistics
-from nfexport.recipe.tensor_spec import parse_inputs
+from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
 from nfexport.recipe.versions import recorded_versions
 from nfexport.workflows import other_format
 from nfexport.workflows.operations import repeat_operations
@@ -54,38 +56,65 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: str | Recipe | RecipeRequest,
+    model: str | Recipe | RecipeRequest | torch.nn.Module | torch.export.ExportedProgram,
     output: str | Path | None = None,
     *,
     about: About | None = None,
     quantize: Int8 | None = None,
+    named: object = None,
     verify: bool = True,
     progress: Progress | None = None,
     **keywords: Unpack[ExportKeywords],
 ) -> ExportResult:
-    """Export a timm model to an ONNX file that carries its recipe, and verify it before it gets its name.
+    """Export a model to an ONNX file that carries its recipe, and verify it before it gets its name.
 
-    model is a timm name; with a tag ('nfnet_l0.ra2_in1k') it stands for those trained weights. Or it is a recipe,
-    which is executed again; keywords then replace what it asks for. output defaults to '<model>.onnx' in the current
-    folder. By default the file takes float32 [batch, channels, height, width], normalised, and returns float32 logits
-    [batch, num_classes].
+    model is a timm name; with a tag ('nfnet_l0.ra2_in1k') it stands for those trained weights. Or it is a torch
+    module in evaluation mode, a program of torch.export, or the name of a factory ('package.module:factory'); inputs
+    then says what it takes: descriptions ('image=float32[batch,3,224,224]'), an example tensor, a tuple of them, or a
+    dict by name. Or it is a recipe, which is executed again; keywords then replace what it asks for, and named is the
+    user's own module, its factory or its file, where the recipe names one. output defaults to '<model>.onnx' in the
+    current folder. By default the file takes float32 [batch, channels, height, width], normalised, and returns
+    float32 logits [batch, num_classes].
 
     keywords are the fields of Source and ExportOptions (nfexport.recipe.export_options), and the options of the graph
     passes: fold_ws=True, normalize='fold', precision='fp16' … (`nfexport passes` lists them). about goes into the
     file as it is. quantize writes the int8 form of the file in its place, after the float file was verified.
     Raises NfexportError (see nfexport.errors), TypeError for a keyword that does not exist, and VerificationFailed if
     the file does not equal the model; nothing is written then."""
-    request = _request(model, dict(keywords))
-    target = Path(output) if output is not None else Path(f"{request.source.model.rsplit('/', 1)[-1]}.onnx")
+    subject, request = _request(model, dict(keywords), named)
+    target = Path(output) if output is not None else Path(_file_name(request.source.model))
     _check(request, target, quantize)
     if request.operations:
-        return repeat_operations(export, request, target, about=about, verify=verify, progress=progress)
-    return _Export(request, target, about=about, quantize=quantize, verify=verify, stages=Stages(progress)).run()
+        again = functools.partial(export, named=named)
+        return repeat_operations(again, request, target, about=about, verify=verify, progress=progress)
+    made = _Export(request, target, about=about, quantize=quantize, verify=verify, stages=Stages(progress))
+    made.named, made.instance = subject is not None, None if isinstance(subject, str) else subject
+    return made.run()
 
 
-def _request(model: str | Recipe | RecipeRequest, keywords: dict[str, Any]) -> RecipeRequest:
+def _file_name(model: str) -> str:
+    """Return the default name of the file: that of the model, or of the function or class that makes it."""
+    name = re.split(r"[/\\]", model)[-1]
+    return f"{name.rpartition(':')[2].removesuffix('.pt2')}.onnx"
+
+
+def _request(model: Any, keywords: dict[str, Any], named: object) -> tuple[object, RecipeRequest]:
+    """Return what the user names or hands over himself, None for a recipe, and the request."""
     try:
-        return export_request(model, keywords) if isinstance(model, str) else changed_request(model, keywords)
+        if isinstance(model, Recipe | RecipeRequest):
+            request = changed_request(model, keywords)
+            if isinstance(named, str):
+                request = replace(request, source=replace(request.source, model=named))
+            return named, request
+        if keywords.get("inputs") is not None and not isinstance(keywords["inputs"], str | tuple):
+            from nfexport.sources.model.example_inputs import described_inputs
+
+            batch: Any = keywords.get("batch") or "dynamic"
+            keywords["inputs"] = described_inputs(keywords["inputs"], model, batch=batch)
+        if isinstance(model, str):
+            return model, export_request(model, keywords)
+        source = sources.resolve(model)
+        return model, export_request(source.name_of(model), keywords)  # type: ignore[attr-defined]
     except UnknownOption as error:
         raise TypeError(f"export(): {error}") from error
 
@@ -152,6 +181,8 @@ class _Export:
         self.source: Source = request.source
         self.options: ExportOptions = request.options
         self.target, self.about, self.quantize, self.verify, self.stages = target, about, quantize, verify, stages
+        self.instance: object = None
+        self.named = False
 
     def run(self) -> ExportResult:
         with self.stages.stage("import"), process.garbage_collection_paused():
@@ -172,12 +203,14 @@ class _Export:
 
     def load(self) -> LoadedModel:
         """Return the model, with the user's corrections to timm's configuration."""
-        from nfexport import sources
         from nfexport.sources.model import accepted_sizes
         from nfexport.sources.model.spec import ModelSpec
 
         self.spec = ModelSpec(
             name=self.source.model,
+            instance=self.instance,
+            named_by_user=self.named,
+            output_names=self.options.output_names,
             pretrained=self.source.pretrained,
             checkpoint=None if self.source.checkpoint is None else Path(self.source.checkpoint),
             ema=self.source.ema,
@@ -189,6 +222,10 @@ class _Export:
             image_size=self.source.image_size,
         )
         loaded = sources.load(self.spec)
+        self.options = replace(self.options, **loaded.options)
+        if loaded.tensors:
+            check_no_image_options(loaded, self.options)
+            return loaded
         loaded = dataclasses.replace(loaded, preprocessing=own_preprocessing(loaded, self.options))
         if self.options.labels is not None:
             if len(self.options.labels) != loaded.num_classes:
@@ -198,23 +235,29 @@ class _Export:
                     fix="pass one label for each class",
                 )
             loaded = dataclasses.replace(loaded, labels=self.options.labels)
-        if self.options.dynamic_size:
+        if self.options.dynamic_size and loaded.call is None:
             accepted_sizes.check_flexible(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels)
         return loaded
 
     def plan(self, loaded: LoadedModel) -> _Planned:
         """Return the outputs and the passes that the options ask for."""
         from nfexport.sources.model import heads
+        from nfexport.sources.model.module_outputs import plan_module_outputs
 
         options = self.options
-        outputs = heads.plan_outputs(
-            loaded.module,
-            loaded.architecture,
-            options.outputs,
-            k=options.top_k,
-            levels=options.feature_levels,
-            name=options.output_name,
-        )
+        if loaded.call is not None:
+            outputs = plan_module_outputs(
+                loaded.call, loaded.architecture, options.outputs, k=options.top_k, name=options.output_name
+            )
+        else:
+            outputs = heads.plan_outputs(
+                loaded.module,
+                loaded.architecture,
+                options.outputs,
+                k=options.top_k,
+                levels=options.feature_levels,
+                name=options.output_name,
+            )
         values = dict(options.passes)
         if self.quantize is not None:
             # ONNX Runtime computes the gates in int8 only as convolutions
@@ -223,7 +266,7 @@ class _Export:
             command="export",
             values=values,
             network=loaded.preprocessing,
-            channels=loaded.in_channels,
+            channels=None if loaded.tensors else loaded.in_channels,
             opset=options.opset,
             outputs=outputs,
         )
@@ -236,26 +279,43 @@ class _Export:
 
     def trace_and_pass(self, loaded: LoadedModel, planned: _Planned) -> tuple[ir.Model, Exporter, list[PassReport]]:
         """Return the graph after the passes."""
-        from nfexport import sources, tracing
+        from nfexport import tracing
         from nfexport.sources.model import heads
         from nfexport.sources.timm.standardised_layers import standardisations
 
         folds = any(item.name == "fold-ws" for item in planned.passes)
         request = tracing.TraceRequest(
-            batch=self.options.batch,
-            in_channels=loaded.in_channels,
-            image_size=loaded.image_size,
+            inputs=loaded.tensors or (self.image_input(loaded),),
             opset=self.options.opset,
-            input_name=self.options.input_name,
             output_names=tuple(output.name for output in planned.traced),
-            dynamic_size=self.options.dynamic_size,
+            output_shapes=self.output_shapes(loaded, planned),
             standardised=standardisations(loaded.module) if folds else {},
         )
-        with heads.giving(loaded.module, planned.traced):
-            rebuild = None if self.verify else lambda: sources.load(self.spec).module
+        with heads.giving(loaded.module, planned.traced, loaded.call):
+            # a user's own module keeps its weights: another one may have others
+            rebuild = None if self.verify or loaded.call else lambda: sources.load(self.spec).module
             return _trace_and_pass(
                 loaded.module, request, self.options.exporter, planned.passes, self.stages, rebuild
             )
+
+    def image_input(self, loaded: LoadedModel) -> TensorSpec:
+        """Return the image that the network takes, as it is traced."""
+        from nfexport.tracing.request import image_input
+
+        return image_input(
+            self.options.input_name,
+            batch=self.options.batch,
+            channels=loaded.in_channels,
+            image_size=loaded.image_size,
+            dynamic_size=self.options.dynamic_size,
+        )
+
+    def output_shapes(self, loaded: LoadedModel, planned: _Planned) -> dict[str, tuple[int | str, ...]]:
+        """Return the shapes of the outputs that the network returns: those seen, or a symbolic batch alone."""
+        if loaded.call is None:
+            batch = ("batch",) if self.options.batch == "dynamic" else ()
+            return {output.name: batch for output in planned.traced}
+        return {output.name: loaded.call.shapes[output.index or 0] for output in planned.traced}
 
     def recipe(self, loaded: LoadedModel, planned: _Planned, exporter: Exporter) -> Recipe:
         """Return the recipe of the file."""
@@ -267,8 +327,8 @@ class _Export:
             options=replace(self.options, external_data=None, to=other_format.ONNX, to_options={}),
             architecture=loaded.architecture,
             weights=loaded.weights,
-            image_size=loaded.image_size,
-            in_channels=loaded.in_channels,
+            stored_image_size=None if loaded.tensors else loaded.image_size,
+            stored_in_channels=None if loaded.tensors else loaded.in_channels,
             num_classes=loaded.num_classes,
             batch=self.options.batch,
             opset=self.options.opset,
@@ -276,11 +336,14 @@ class _Export:
             passes=steps,
             input_name=names.get(self.options.input_name, self.options.input_name),
             outputs=tuple(replace(output, name=names.get(output.name, output.name)) for output in planned.outputs),
-            preprocessing=callers_part(loaded.preprocessing, steps_in_front(steps)),
+            stored_preprocessing=None
+            if loaded.tensors
+            else callers_part(loaded.preprocessing, steps_in_front(steps)),
             labels=loaded.labels,
             versions=recorded_versions(loaded.packages),
             dynamic_size=self.options.dynamic_size,
             provenance=loaded.provenance or UNSET,
+            inputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in loaded.tensors) or UNSET,
         )
 
     def recorded_source(self, loaded: LoadedModel) -> Source:
@@ -328,6 +391,21 @@ class _Export:
             seconds=self.stages.seconds,
             converted=other,
             quantization=int8,
+        )
+
+
+IMAGE_OPTIONS = ("mean", "std", "crop_pct", "crop_mode", "interpolation", "dynamic_size")
+IMAGE_PASSES = ("normalize", "channels", "resize", "input_dtype", "input_layout", "input_range")
+
+
+def check_no_image_options(loaded: LoadedModel, options: ExportOptions) -> None:
+    """Raise RecipeError for an option that is for images, at a model that takes something else."""
+    given = [name for name in IMAGE_OPTIONS if getattr(options, name) not in (None, False)]
+    given += [name for name in IMAGE_PASSES if options.passes.get(name) is not None]
+    if given:
+        takes = ", ".join(spec.describe() for spec in loaded.tensors)
+        raise RecipeError(
+            f"--{given[0].replace('_', '-')} is for images, and {loaded.model_name} takes {takes}", fix="leave it out"
         )
 
 

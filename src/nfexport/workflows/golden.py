@@ -109,7 +109,7 @@ def _run_pytorch(
             else:
                 outputs.append(expect_values(output.name, expected, runs, rule, dtype))
         batches.append(
-            RecordedBatch(case=case.name, batch=case.batch, inputs={subject.input_name: case.array}, outputs=outputs)
+            RecordedBatch(case=case.name, batch=case.batch, inputs=dict(subject.feeds(case.arrays)), outputs=outputs)
         )
 
     result = verify(file, checkpoint=checkpoint, seed=seed, progress=progress, observe=keep)

@@ -70,15 +70,16 @@ def rebuild(
     output: str | Path | None = None,
     *,
     checkpoint: str | Path | None = None,
+    model: object = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> RebuildResult:
     """Build an ONNX file again from the recipe inside it, and compare the two.
 
-    output keeps the new file. checkpoint supplies weights that came from a file. With verify the new file is compared
-    with PyTorch too, as in an export.
-    Raises OnnxFileError if the file has no recipe, WeightsUnreachable if its weights are not here, and what export
-    raises."""
+    output keeps the new file. checkpoint supplies weights that came from a file; model is the user's own torch
+    module, its factory or its file, where the recipe names one. With verify the new file is compared with PyTorch
+    too, as in an export. Raises OnnxFileError if the file has no recipe, WeightsUnreachable if its weights are not
+    here, and what export raises."""
     path = Path(file)
     target = None if output is None else Path(output)
     if target is not None:
@@ -97,7 +98,7 @@ def rebuild(
     with _working_folder(target) as folder:
         # the name of the external data is part of the file
         made = folder / _original_name(path, facts)
-        result = export(request, made, about=facts.about, verify=verify, progress=progress)
+        result = export(request, made, about=facts.about, named=model, verify=verify, progress=progress)
         if facts.evaluation is not None:
             _record_evaluation(made, facts)
         digests, rebuilt_digests = _digests(path, facts), _digests(made, inspect(made), as_name=path.name)

@@ -18,6 +18,7 @@ from nfexport.recipe.export_options import ExportOptions, Source, SurgeryOptions
 from nfexport.recipe.option import Command, Option
 from nfexport.recipe.recipe import Operation, Recipe
 from nfexport.recipe.request import RecipeRequest
+from nfexport.recipe.tensor_spec import parse_inputs
 from nfexport.recipe.validation import check_strings, convert, parse_json, parse_toml, read_text
 
 T = TypeVar("T", ExportOptions, SurgeryOptions)
@@ -32,6 +33,9 @@ def export_request(model: str, keywords: Mapping[str, Any], what: str = "the exp
     another type or out of range."""
     sources = {field.name for field in msgspec.structs.fields(Source)} - {"model"}
     source = {"model": model, **{key: _plain(keywords[key]) for key in sources & keywords.keys()}}
+    if isinstance(source.get("inputs"), list):
+        # one form in a recipe, however it was written
+        source["inputs"] = [spec.written() for spec in parse_inputs(map(str, source["inputs"]))]
     rest = {key: value for key, value in keywords.items() if key not in sources}
     options = _options(rest, ExportOptions, "export", what)
     _check_strings({**msgspec.to_builtins(options), "model": model}, what)

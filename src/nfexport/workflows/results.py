@@ -97,7 +97,7 @@ class VerifyResult:
     recipe: Recipe | None
     model_name: str
     weights: Weights
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     reports: tuple[VerificationReport, ...]
     disagreements: tuple[str, ...]
     seconds: dict[str, float]
@@ -143,10 +143,16 @@ def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
     """Return where the file's interface does not match its recipe."""
     claims: list[tuple[str, Any, Any]] = [
         ("opset", recipe.opset, facts.opset_imports.get("")),
-        ("inputs", [recipe.input_name], [tensor.name for tensor in facts.inputs]),
+        ("inputs", list(_input_names(recipe)), [tensor.name for tensor in facts.inputs]),
         ("outputs", [output.name for output in recipe.outputs], [tensor.name for tensor in facts.outputs]),
     ]
-    if len(facts.inputs) == 1:
+    if recipe.tensors:
+        found = {entry.name: entry for entry in facts.inputs}
+        for spec in recipe.tensors:
+            if (stored := found.get(spec.name)) is not None:
+                claims.append((f"type of input '{spec.name}'", spec.dtype, stored.dtype))
+                claims.append((f"shape of input '{spec.name}'", list(spec.shape), list(stored.shape or ())))
+    elif len(facts.inputs) == 1:
         entry = facts.inputs[0]
         claims.append(("input type", recipe.preprocessing.dtype, entry.dtype))
         claims.append(("input shape", input_shape(recipe), list(entry.shape or ())))
@@ -155,6 +161,10 @@ def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
         for what, claimed, found in claims
         if claimed != found
     )
+
+
+def _input_names(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(spec.name for spec in recipe.tensors) or (recipe.input_name,)
 
 
 def input_shape(recipe: Recipe) -> list[int | str]:

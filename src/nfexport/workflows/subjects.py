@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import replace
 
 from nfexport.errors import OnnxFileError, RecipeError
-from nfexport.passes.allowances import keeps_weights, moves_factors
 from nfexport.passes.base import Request
 from nfexport.passes.plan import plan, step_of
-from nfexport.recipe.interface import front_steps, int8_bound, steps_in_front
-from nfexport.recipe.interface import precision as precision_of
+from nfexport.recipe.interface import steps_in_front
 from nfexport.recipe.recipe import Output, PassStep, Preprocessing, Recipe
 from nfexport.recipe.statistics import statistics
 from nfexport.sources.model.spec import ModelSpec
-from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.claims import under_test
+from nfexport.verification.model_under_test import ImageModelUnderTest, ModelUnderTest
 
 if TYPE_CHECKING:
     from nfexport.inspection import FileFacts
@@ -57,26 +56,11 @@ class NamedModel:
 
 
 def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> ModelUnderTest:
-    """Return what the recipe says of its file."""
-    others: tuple[tuple[int, int], ...] = ()
-    if recipe.dynamic_size:
-        from nfexport.sources.model import accepted_sizes
-
-        others = (accepted_sizes.second_size(recipe.image_size),)
-    return ModelUnderTest(
-        input_name=recipe.input_name,
-        outputs=recipe.outputs,
-        batch=recipe.batch,
-        image_size=recipe.image_size,
-        in_channels=recipe.in_channels,
-        preprocessing=loaded.preprocessing,
-        steps=front_steps(recipe),
-        other_sizes=others,
-        precision=precision_of(recipe),
-        weights_kept=keeps_weights(recipe.steps),
-        factors_moved=moves_factors(recipe.steps),
-        int8_bound=int8_bound(recipe),
-    )
+    """Return what the recipe says of its file; the network's preprocessing is that of the loaded model."""
+    claim = under_test(recipe)
+    if isinstance(claim, ImageModelUnderTest):
+        return dataclasses.replace(claim, preprocessing=loaded.preprocessing)
+    return claim
 
 
 def converted_subject(subject: ModelUnderTest, precision: str) -> ModelUnderTest:
@@ -120,7 +104,7 @@ def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelU
             fix=_OTHER,
         )
     network = _own_statistics(named, loaded)
-    return loaded, ModelUnderTest(
+    return loaded, ImageModelUnderTest(
         input_name=entry.name,
         outputs=(Output(kind="logits", name=_logits(facts, loaded.num_classes)),),
         batch=batch if isinstance(batch, int) else "dynamic",

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from nfexport import formats
 from nfexport.errors import InputError, OnnxFileError, RecipeError, VerificationFailed
 from nfexport.graph.external_data import check_digest
@@ -47,6 +49,7 @@ def verify(
     runtimes: Sequence[str] = DEFAULT,
     providers: Sequence[str] = (),
     named: NamedModel | None = None,
+    model: object = None,
     bisect: bool = False,
     self_test: bool = False,
     progress: Progress | None = None,
@@ -57,7 +60,8 @@ def verify(
     path is an ONNX file, or the .xml of OpenVINO's form of one, which runs in OpenVINO whatever the runtimes.
     checkpoint supplies the weights of a file that was exported from one; tolerance replaces the default
     rule; providers are ONNX Runtime's execution providers, the preferred one first; named is the model to
-    compare a file with that has no recipe, or none that can be read. bisect looks at every tensor of the file
+    compare a file with that has no recipe, or none that can be read. model is the user's own torch module, its
+    factory or its file, where the recipe of the file names one. bisect looks at every tensor of the file
     on the worst batch, to tell where it leaves the model; self_test puts faults into copies of the file, to
     show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
     (passed is False), not an exception.
@@ -67,11 +71,13 @@ def verify(
     path = Path(path)
     stages = Stages(progress)
     claim = _read(path, named, stages)
+    if named is not None and claim.recipe is not None:
+        model, named = named.name, None
     if claim.format is not None:
         if bisect or self_test or providers or set(runtimes) - {*DEFAULT, claim.format.runtime}:
             raise _alone(path, claim.format)
         runtimes = (str(claim.format.runtime),)
-    loaded, subject = _claimed_model(claim, named, checkpoint, stages)
+    loaded, subject = _claimed_model(claim, named, checkpoint, model, stages)
     if subject.precision == "int8" and (bisect or self_test):
         raise InputError(
             f"'{path}' is int8: every tensor is off by its rounding, and what changed its graph shows in its digest",
@@ -95,7 +101,7 @@ def verify(
         recipe=claim.recipe,
         model_name=loaded.model_name,
         weights=loaded.weights,
-        image_size=loaded.image_size,
+        image_size=None if loaded.tensors else loaded.image_size,
         reports=reports,
         disagreements=claim.disagreements(path),
         seconds=stages.seconds,
@@ -130,7 +136,7 @@ def _alone(path: Path, converted: Format) -> InputError:
 
 
 def _claimed_model(
-    claim: _Claim, named: NamedModel | None, checkpoint: str | Path | None, stages: Stages
+    claim: _Claim, named: NamedModel | None, checkpoint: str | Path | None, model: object, stages: Stages
 ) -> tuple[LoadedModel, ModelUnderTest]:
     """Build the model that the file is compared with, and say what to compare."""
     with stages.stage("import"):
@@ -143,7 +149,8 @@ def _claimed_model(
             assert named is not None
             assert claim.facts is not None
             return load_named(named, claim.facts)
-        loaded = sources.load_from_recipe(claim.recipe, checkpoint=None if checkpoint is None else Path(checkpoint))
+        weights = None if checkpoint is None else Path(checkpoint)
+        loaded = sources.load_from_recipe(claim.recipe, checkpoint=weights, model=model)
         subject = subject_of_recipe(claim.recipe, loaded)
         if claim.stored_precision is not None:
             subject = converted_subject(subject, claim.stored_precision)
@@ -172,7 +179,7 @@ def _read_onnx(path: Path, named: NamedModel | None) -> _Claim:
     if facts.external_record is not None:
         check_digest(path, facts.external_record)
     recipe = facts.recipe
-    if named is not None and recipe is not None:
+    if named is not None and recipe is not None and recipe.provenance is UNSET:
         raise RecipeError(
             f"'{path}' has a recipe, which says that it is {recipe.model_name}", fix="leave --model out"
         )
@@ -205,7 +212,7 @@ def verify_file(
     from nfexport.sources.model import heads
     from nfexport.verification import verify_in_runtimes
 
-    with heads.giving(loaded.module, subject.outputs):
+    with heads.giving(loaded.module, subject.outputs, loaded.call):
         return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
 
 
@@ -245,7 +252,7 @@ def _diagnose(
     from nfexport.verification.diagnosis.diagnosis import diagnose
 
     report = next((report for report in reports if not report.passed), reports[0])
-    with heads.giving(loaded.module, subject.outputs):
+    with heads.giving(loaded.module, subject.outputs, loaded.call):
         return diagnose(loaded.module, path, subject, report, computed=computed, progress=stages.progress.step)
 
 
@@ -256,7 +263,7 @@ def _try_faults(
     from nfexport.sources.model import heads
     from nfexport.verification.self_test import self_test
 
-    with heads.giving(loaded.module, subject.outputs):
+    with heads.giving(loaded.module, subject.outputs, loaded.call):
         return self_test(
             loaded.module, load(path), subject, seed=seed, computed=computed, progress=stages.progress.step
         )

@@ -18,7 +18,7 @@ from nfexport.sources import ModelSpec, load
 from nfexport.verification.diagnosis.bisection import Bisection, bisect, steps_of
 from nfexport.verification.faults import Fault, all_faults, at_fault, inject
 from nfexport.verification.input_cases import default_cases
-from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.model_under_test import ImageModelUnderTest
 
 NETWORKS = {
     "test_nfnet": {"opset": 11, "fold_ws": True},
@@ -35,7 +35,7 @@ class Exported:
         nfexport.export(name, path, image_size=size, verify=False, **options)
         self.model = onnx.load(path)
         loaded = load(ModelSpec(name=name, image_size=size))
-        self.under_test = ModelUnderTest(
+        self.under_test = ImageModelUnderTest(
             input_name="input",
             outputs=(Output(kind="logits", name="output"),),
             batch="dynamic",
@@ -52,7 +52,7 @@ class Exported:
             preprocessing=loaded.preprocessing,
         )[0]
         self.array = case.array
-        self.steps = steps_of(loaded.module, self.array, self.under_test)
+        self.steps = steps_of(loaded.module, [self.array], self.under_test)
 
     def differs(self, model: onnx.ModelProto) -> bool:
         """Say whether the outputs of a file are not those of the right one."""
@@ -61,7 +61,7 @@ class Exported:
         return not np.array_equal(one, other)
 
     def bisect(self, model: onnx.ModelProto) -> Bisection:
-        return bisect(model, self.array, self.under_test, self.steps)
+        return bisect(model, [self.array], self.under_test, self.steps)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 import nfexport
 from nfexport.cli import run
 from nfexport.passes.front.normalize import Normalize
-from nfexport.verification import FixedTolerance, ModelUnderTest, verify_session_against
+from nfexport.verification import FixedTolerance, ImageModelUnderTest, verify_session_against
 from nfexport.verification import torch_reference as reference
 from nfexport.verification.diagnosis.diagnosis import diagnose
 from nfexport.verification.faults import all_faults, inject
@@ -70,7 +70,7 @@ def test_a_second_normalisation_is_named(right: Path, tmp_path: Path) -> None:
 def test_what_shows_in_the_other_order_alone_is_tried_in_both() -> None:
     """In the order in which PyTorch ran the batch this file agrees, optimised or not."""
     module, model = mixing()
-    under_test = ModelUnderTest(**INTERFACE, batch="dynamic")
+    under_test = ImageModelUnderTest(**INTERFACE, batch="dynamic")
     report = verify_session_against(module, model, under_test)
     assert report.worst.name.endswith("entries reversed")
     assert diagnose(module, model, under_test, report).findings == ()

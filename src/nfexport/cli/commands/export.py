@@ -76,10 +76,11 @@ def command(
     verbose: bool,
     **values: Any,
 ) -> int:
-    """Export the timm model MODEL to an ONNX file, and verify it before it gets its name.
+    """Export MODEL to an ONNX file, and verify it before it gets its name.
 
-    MODEL is an architecture (nfnet_f0: seeded, untrained weights), or architecture.tag
-    (nfnet_l0.ra2_in1k: those trained weights).
+    MODEL is an architecture of timm (nfnet_f0: seeded, untrained weights), architecture.tag
+    (nfnet_l0.ra2_in1k: those trained weights), a factory of your own torch module
+    (package.module:factory or FILE.py:factory), or a program of torch.export (FILE.pt2).
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_export import show_export
@@ -98,7 +99,13 @@ def command(
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
         result = export(
-            _subject(model, recipe_file), target, quantize=int8, verify=verify, progress=progress, **asked
+            _subject(model, recipe_file),
+            target,
+            quantize=int8,
+            named=model if recipe_file is not None else None,
+            verify=verify,
+            progress=progress,
+            **asked,
         )
     if as_json:
         print_json(result.to_dict())
@@ -112,7 +119,8 @@ def _subject(model: str | None, recipe_file: Path | None) -> Any:
     from nfexport.errors import RecipeError
     from nfexport.workflows.requests import read_request
 
-    if (model is None) == (recipe_file is None):
-        what = "neither a model nor a recipe is named" if model is None else "a model and a recipe are both named"
-        raise RecipeError(what, fix="pass MODEL, or --recipe FILE")
-    return model if recipe_file is None else read_request(recipe_file)
+    if recipe_file is None:
+        if model is None:
+            raise RecipeError("neither a model nor a recipe is named", fix="pass MODEL, or --recipe FILE")
+        return model
+    return read_request(recipe_file)

@@ -21,6 +21,12 @@ from nfexport.cli.sections import SectionedCommand, option
     section="Source",
 )
 @option(
+    "--model",
+    metavar="MODULE:FACTORY",
+    help="The factory of your own module, or its .pt2 file, where the recipe names one.",
+    section="Source",
+)
+@option(
     "--pass",
     "pass_files",
     multiple=True,
@@ -34,6 +40,7 @@ def command(
     file: Path,
     target: Path | None,
     checkpoint: Path | None,
+    model: str | None,
     pass_files: tuple[str, ...],
     verify: bool,
     as_json: bool,
@@ -53,7 +60,7 @@ def command(
         registry.load_file(reference)
     console = Console(quiet=quiet or as_json, verbose=verbose)
     with console.live() as progress:
-        result = rebuild(file, target, checkpoint=checkpoint, verify=verify, progress=progress)
+        result = rebuild(file, target, checkpoint=checkpoint, model=model, verify=verify, progress=progress)
     if as_json:
         print_json(result.to_dict())
     else:

@@ -5,17 +5,10 @@ from __future__ import annotations
 import torch
 
 from nfexport.errors import RecipeError
+from nfexport.recipe.second_sizes import second_size
 
 REFUSALS = (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError)
 """What networks raise for a size that they do not accept, when they are built or when they run."""
-
-STEP = 32
-"""Pixels that most networks reduce to one: at a multiple of it no layer runs out of pixels."""
-
-
-def second_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """Return another (height, width) in pixels: larger, and different in both."""
-    return image_size[0] + STEP, image_size[1] + 2 * STEP
 
 
 def check_flexible(module: torch.nn.Module, architecture: str, image_size: tuple[int, int], in_channels: int) -> None:

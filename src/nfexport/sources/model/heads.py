@@ -20,6 +20,8 @@ import torch
 from nfexport.errors import RecipeError
 from nfexport.recipe.export_options import Asked
 from nfexport.recipe.recipe import SCORES, Output
+from nfexport.sources.model import module_outputs
+from nfexport.sources.model.module_call import ModuleCall
 
 ISOTROPIC_LEVELS = 3
 """Feature maps of networks whose maps all have one size, such as ViT: the last three, as timm has it."""
@@ -79,15 +81,19 @@ def needs_stages(outputs: Sequence[Output]) -> bool:
 
 
 @contextlib.contextmanager
-def giving(module: torch.nn.Module, outputs: Sequence[Output]) -> Iterator[None]:
+def giving(module: torch.nn.Module, outputs: Sequence[Output], call: ModuleCall | None = None) -> Iterator[None]:
     """Let the module return these outputs, in order, as a tuple (a single one as a tensor), until the block ends.
 
     In place of the indices of a TopK it returns the scores [batch, classes] that they point into: two scores that
     differ by less than rounding have no defined order. The module is restored, also if the block raises."""
+    if call is not None:
+        with module_outputs.giving(module, outputs, call, scores_of):
+            yield
+        return
     if [output.kind for output in outputs] == ["logits"]:
         yield
         return
-    call = type(module).forward
+    own = type(module).forward
     kinds = {output.kind for output in outputs}
 
     def forward(image: torch.Tensor) -> Any:
@@ -102,7 +108,7 @@ def giving(module: torch.nn.Module, outputs: Sequence[Output]) -> Iterator[None]
             if kinds & {"logits", *SCORES}:
                 found["logits", None] = module.forward_head(features)  # type: ignore[operator]
         else:
-            found["logits", None] = call(module, image)
+            found["logits", None] = own(module, image)
         given = tuple(_pick(found, output) for output in outputs)
         return given if len(given) > 1 else given[0]
 
@@ -116,7 +122,12 @@ def giving(module: torch.nn.Module, outputs: Sequence[Output]) -> Iterator[None]
 def _pick(found: dict[tuple[str, int | None], torch.Tensor], output: Output) -> torch.Tensor:
     if output.kind not in SCORES:
         return found[output.kind, output.level]
-    scores = torch.softmax(found["logits", None], dim=-1)
+    return scores_of(found["logits", None], output)
+
+
+def scores_of(logits: torch.Tensor, output: Output) -> torch.Tensor:
+    """Return the scores, or the largest of them, that an output takes from the logits [batch, classes]."""
+    scores = torch.softmax(logits, dim=-1)
     return scores.topk(output.k or 1, dim=-1).values if output.kind == "topk-values" else scores
 
 

@@ -6,11 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nfexport.errors import RecipeError
 from nfexport.recipe.about import About
 from nfexport.recipe.recipe import Preprocessing, Provenance, Weights
+from nfexport.recipe.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
     import torch
+
+    from nfexport.sources.model.module_call import ModuleCall
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +24,10 @@ class InputSpec:
     channels: int
     height: int
     width: int
+
+
+UNCHANGED = Preprocessing(mean=(0.0,), std=(1.0,), crop_pct=1.0, crop_mode="none", interpolation="none")
+"""What is done to tensors that are not images: nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,12 +41,16 @@ class LoadedModel:
     built, next to torch, and whose versions a recipe records. provenance tells where the model itself comes from, if
     its name does not. resolved holds fields of the recipe's source that the source found out by itself, such as what
     a checkpoint says of its architecture: a recipe without the checkpoint needs them. notes are sentences for the
-    report, such as what was read from a checkpoint, or what was seeded."""
+    report, such as what was read from a checkpoint, or what was seeded.
+
+    A model takes one image, which input and preprocessing describe, or what tensors describe; then input is None and
+    preprocessing is UNCHANGED. call says how a user's own module is called, and options holds the export options that
+    its inputs determine."""
 
     module: torch.nn.Module
     architecture: str
     weights: Weights
-    input: InputSpec
+    input: InputSpec | None
     num_classes: int
     preprocessing: Preprocessing
     labels: str | tuple[str, ...] | None
@@ -47,16 +59,29 @@ class LoadedModel:
     provenance: Provenance | None = None
     resolved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tensors: tuple[TensorSpec, ...] = ()
+    call: ModuleCall | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def image(self) -> InputSpec:
+        """The image that the model takes. Raises RecipeError if it takes something else."""
+        if self.input is None:
+            takes = ", ".join(spec.describe() for spec in self.tensors)
+            raise RecipeError(
+                f"{self.model_name} takes {takes}, not one image", fix="leave out the options that are for images"
+            )
+        return self.input
 
     @property
     def image_size(self) -> tuple[int, int]:
         """The (height, width) of the network's input, in pixels."""
-        return self.input.height, self.input.width
+        return self.image.height, self.image.width
 
     @property
     def in_channels(self) -> int:
         """The number of channels of the network's input."""
-        return self.input.channels
+        return self.image.channels
 
     @property
     def model_name(self) -> str:

@@ -43,20 +43,26 @@ def load(spec: ModelSpec) -> LoadedModel:
         )
     if spec.checkpoint is not None and not spec.checkpoint.exists():
         raise CheckpointError(f"there is no file '{spec.checkpoint}'", fix="check the path given to --checkpoint")
-    return resolve(spec.model).load(spec)
+    source = resolve(spec.model)
+    if getattr(source, "RUNS_CODE", False) and not spec.named_by_user:
+        raise RecipeError(
+            f"the recipe names '{spec.name}', code or a file that nfexport does not load by itself",
+            fix=f"name it, if you trust it: --model {spec.name}, or model=… in Python",
+        )
+    return source.load(spec)
 
 
 def resolve(model: object) -> SourceKind:
     """Return the source that understands a name, or an object.
 
-    nfexport's own sources are asked first. A name 'KIND:…' then belongs to the source that another package installs
-    as KIND; about any other name or object the installed sources are asked in alphabetical order.
+    A name 'KIND:…' belongs to the source that another package installs as KIND, if there is one. Otherwise nfexport's
+    own sources are asked first, then the installed ones in alphabetical order.
     Raises UnknownModelError if no source understands it, InputError as find does."""
-    for name in built_in():
-        if (source := find(name)).matches(model):
-            return source
     installed = [name for name in extensions.installed(GROUP) if name not in built_in()]
     kind = model.partition(":")[0] if isinstance(model, str) and ":" in model else None
+    for name in built_in() if kind not in installed else ():
+        if (source := find(name)).matches(model):
+            return source
     for name in [kind] if kind in installed else installed:
         if (source := find(name)).matches(model):
             return source
@@ -65,8 +71,8 @@ def resolve(model: object) -> SourceKind:
     others = "".join(f", or '{name}:…' for the source {name}" for name in installed)
     raise UnknownModelError(
         f"'{model}' is not a timm name",
-        fix=f"pass an architecture ('nfnet_l0') or architecture.tag ('nfnet_l0.ra2_in1k'){others}; "
-        "weights in a file go with --checkpoint",
+        fix=f"pass an architecture ('nfnet_l0'), architecture.tag ('nfnet_l0.ra2_in1k'), or a factory of your own "
+        f"('package.module:factory', 'FILE.py:factory'){others}; weights in a file go with --checkpoint",
     )
 
 
@@ -75,6 +81,12 @@ def built_in() -> tuple[str, ...]:
     """Return the names of the sources that come with nfexport, sorted."""
     folder = Path(__file__).parents[1]
     return tuple(sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__"))
+
+
+@functools.cache
+def user_named() -> frozenset[str]:
+    """Return the sources whose models a recipe does not load: they run code, or read a file of the user's."""
+    return frozenset(name for name in built_in() if getattr(find(name), "RUNS_CODE", False))
 
 
 def names() -> tuple[str, ...]:

@@ -21,9 +21,10 @@ class ModelSpec:
     weights; instance is the model itself where it is handed over rather than named. pretrained asks for the default
     tag; checkpoint takes the weights from a file, its averaged ones or the raw ones as ema says; otherwise they are
     seeded, with seed or 0, but those of a user's own module are kept unless a seed is given. model_kwargs are
-    arguments of the model's constructor, inputs the inputs of a user's own module. Without image_size a source takes
-    its own: for timm the test size where there is one, else the training size. With is_size_known the network is
-    known to accept image_size, as that of a recipe, and a source need not try it."""
+    arguments of the model's constructor, inputs and output_names those of a user's own module. named_by_user is False
+    where the name is that of a recipe: a source that runs the code it is named refuses it then. Without image_size a
+    source takes its own: for timm the test size where there is one, else the training size. With is_size_known the
+    network is known to accept image_size, as that of a recipe, and a source need not try it."""
 
     name: str
     instance: object = None
@@ -35,6 +36,8 @@ class ModelSpec:
     in_chans: int | None = None
     model_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inputs: tuple[TensorSpec, ...] = ()
+    output_names: tuple[str, ...] = ()
+    named_by_user: bool = False
     image_size: ImageSize | None = None
     is_size_known: bool = False
 

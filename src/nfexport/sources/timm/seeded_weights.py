@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,18 @@ _LARGEST_PROBE = 160
 inception_v3 ends in one pixel, whose variance over two images is no estimate: its outputs reach 1,000s."""
 
 
-def seed_weights(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_channels: int) -> None:
-    """Overwrite every parameter and running statistic in place."""
+def seed_weights(
+    model: nn.Module,
+    seed: int,
+    *,
+    image_size: tuple[int, int] = (0, 0),
+    in_channels: int = 0,
+    run: Callable[[], object] | None = None,
+) -> None:
+    """Overwrite every parameter and running statistic in place.
+
+    run runs the model, converted to float64, on inputs for its running statistics; by default on images of this size
+    and number of channels."""
     done: set[int] = set()
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -52,7 +63,7 @@ def seed_weights(model: nn.Module, seed: int, *, image_size: tuple[int, int], in
             path = f"{module_name}.{name}" if module_name else name
             values = _values(module, name, tuple(parameter.shape), f"{seed}/{path}")
             parameter.data = torch.from_numpy(values).to(parameter.dtype)
-    calibrate(model, seed, image_size=image_size, in_channels=in_channels)
+    calibrate(model, seed, run or (lambda: _run_on_images(model, seed, image_size, in_channels)))
 
 
 def uniform(key: str, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -114,14 +125,14 @@ def _is_scale(name: str) -> bool:
     )
 
 
-def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_channels: int) -> None:
+def calibrate(model: nn.Module, seed: int, run: Callable[[], object]) -> None:
     """Set the running statistics of every BatchNorm near those of its input, so that signals neither vanish nor
     explode at any depth.
 
         running_var = 4^k · u,   running_mean = 2^k · v,   u in 0.5..1.5, v in −0.3..0.3,
         k = round(log4(mean variance of the input's channels))
 
-    The input is two seeded images, run in float64: only a whole number, k, depends on them, so that rounding
+    run runs the model on seeded inputs, in float64: only a whole number, k, depends on them, so that rounding
     differences between machines do not reach the weights. A network without BatchNorm is not run."""
     names: dict[nn.Module, str] = {
         module: name
@@ -145,18 +156,21 @@ def calibrate(model: nn.Module, seed: int, *, image_size: tuple[int, int], in_ch
     hooks = [module.register_forward_pre_hook(set_statistics) for module in names]
     model.double()
     try:
-        for size in dict.fromkeys(((min(image_size[0], _LARGEST_PROBE),) * 2, image_size)):
-            x = _probe(seed, in_channels, size)
-            try:
-                with torch.inference_mode():
-                    model(x)
-            except REFUSALS:
-                continue  # a network of fixed size; the next size is its own
-            break
+        with torch.inference_mode():
+            run()
     finally:
         model.float()
         for hook in hooks:
             hook.remove()
+
+
+def _run_on_images(model: nn.Module, seed: int, image_size: tuple[int, int], in_channels: int) -> None:
+    for size in dict.fromkeys(((min(image_size[0], _LARGEST_PROBE),) * 2, image_size)):
+        try:
+            model(_probe(seed, in_channels, size))
+        except REFUSALS:
+            continue  # a network of fixed size; the next size is its own
+        break
 
 
 def _probe(seed: int, in_channels: int, size: tuple[int, int]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -63,20 +63,19 @@ class Bisection:
 
 
 def steps_of(
-    module: torch.nn.Module, array: NDArray[Any], under_test: ModelUnderTest, *, on_weights: bool = True
+    module: torch.nn.Module, arrays: Sequence[NDArray[Any]], under_test: ModelUnderTest, *, on_weights: bool = True
 ) -> Steps:
     """Run the module on a batch that the file takes, and return its steps, ready to be searched.
 
     on_weights: the file computes its weights."""
-    images = under_test.form.to_network(array)
     rule = default_tolerance(under_test.precision)
-    steps = capture(module, images.exact, images.float32, unit=rule.unit, on_weights=on_weights)
+    steps = capture(module, under_test.to_network(arrays), unit=rule.unit, on_weights=on_weights)
     return Steps(steps, rule, scaled=under_test.factors_moved)
 
 
 def bisect(
     model: onnx.ModelProto,
-    array: NDArray[Any],
+    arrays: Sequence[NDArray[Any]],
     under_test: ModelUnderTest,
     steps: Steps,
     *,
@@ -87,7 +86,7 @@ def bisect(
 
     case names the batch; foreign are initializers that check_weights found not to be the model's.
     Raises OnnxFileError if ONNX Runtime refuses the model or stops in it."""
-    tensors = run_exposed(model, {under_test.input_name: array})
+    tensors = run_exposed(model, under_test.feeds(arrays))
     found, culprit = locate(tensors, steps, foreign=foreign)
     hints: list[str] = []
     if culprit is not None:
@@ -96,4 +95,10 @@ def bisect(
             # nearest in value first, then in direction: a factor or a shift may have moved it far
             likely = [step for step in (culprit.match.step, steps.nearest(actual)) if step is not None]
             hints = next((found_hints for step in likely if (found_hints := hints_for(actual, step.exact))), [])
-    return Bisection(case=case, batch=len(array), tensors=tuple(found), culprit=culprit, hints=tuple(hints))
+    return Bisection(
+        case=case,
+        batch=len(arrays[0]) if arrays[0].ndim else 1,
+        tensors=tuple(found),
+        culprit=culprit,
+        hints=tuple(hints),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from nfexport.verification.diagnosis.function_steps import FORMULAS, ON_WEIGHTS, UNBIASED
+from nfexport.verification.file_preprocessing import NetworkImages
 from nfexport.verification.random_rounding import RandomRounding
-from nfexport.verification.torch_reference import in_float32, in_float64
+from nfexport.verification.torch_reference import in_float32, in_float64, tensors_of
 
 FEWEST = 2
 """Smallest number of elements of a tensor that tells one step from another."""
@@ -92,26 +93,21 @@ class _Capture(TorchFunctionMode):
 
 
 def capture(
-    module: torch.nn.Module,
-    exact: NDArray[Any],
-    float32: tuple[NDArray[np.float32], ...],
-    *,
-    unit: float,
-    on_weights: bool = True,
+    module: torch.nn.Module, images: Sequence[NetworkImages], *, unit: float, on_weights: bool = True
 ) -> list[Step]:
-    """Run the module on one batch [batch, channels, height, width] in float64, in float32, and in float32 with
-    random rounding of the relative size unit, and return what it computes, in order.
+    """Run the module on one batch in float64, in float32, and in float32 with random rounding of the relative size
+    unit, and return what it computes, in order. images holds what the module receives, input by input.
 
     on_weights: weight standardisation is taken apart too, at the cost of several copies of the weights.
-    module: on the CPU, in evaluation mode; exact is the batch for float64, float32 the same batch for the others.
+    module: on the CPU, in evaluation mode.
     Raises ValueError if two runs call different functions."""
-    images = [torch.from_numpy(np.ascontiguousarray(array)) for array in float32]
+    first, last = (tensors_of(one.float32[place] for one in images) for place in (0, -1))
     with in_float32():
-        runs = [_run(module, images[0], on_weights)]
-        with RandomRounding(0, images[-1], unit=unit):
-            runs.append(_run(module, images[-1], on_weights))
+        runs = [_run(module, first, on_weights)]
+        with RandomRounding(0, *last, unit=unit):
+            runs.append(_run(module, last, on_weights))
     with in_float64():
-        wanted = _run(module, torch.from_numpy(np.ascontiguousarray(exact)), on_weights)
+        wanted = _run(module, tensors_of(one.exact for one in images), on_weights)
     if len({len(run) for run in (wanted, *runs)}) != 1:
         raise ValueError("two runs of the model call different functions, so its steps cannot be compared")
     computed = [
@@ -127,10 +123,10 @@ def capture(
     return [*computed, *_stored(module)]
 
 
-def _run(module: torch.nn.Module, image: torch.Tensor, on_weights: bool) -> list[_Taken]:
+def _run(module: torch.nn.Module, inputs: Sequence[torch.Tensor], on_weights: bool) -> list[_Taken]:
     stack: list[tuple[str, str]] = []
     with _following(module, stack), torch.inference_mode(), _Capture(stack, on_weights=on_weights) as mode:
-        module(image)
+        module(*inputs)
     taken: list[_Taken] = mode.taken
     return taken
 

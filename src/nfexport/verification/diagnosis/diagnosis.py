@@ -18,7 +18,7 @@ from nfexport.verification.input_cases import InputCase
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import default_tolerance, measure, per_image
 from nfexport.verification.verification_report import VerificationReport
-from nfexport.verification.verifier import REVERSED, Computed, cases_for, reference_for
+from nfexport.verification.verifier import REVERSED, Computed, reference_for
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +31,10 @@ BISECTED_IN = "onnxruntime"
 class Diagnosis:
     """The result of comparing a file with its model tensor by tensor.
 
-    findings are sentences, the most certain first. images [batch, channels, height, width] is the worst batch as
-    the network receives it, and excess, [batch], the largest error of each entry in units of what is allowed.
-    errors holds the error of every element of the first output, in units of its yardstick."""
+    findings are sentences, the most certain first. images is the worst batch as the network receives it, [batch,
+    channels, height, width] or the first of several inputs, and excess, [batch], the largest error of each entry in
+    units of what is allowed. errors holds the error of every element of the first output, in units of its
+    yardstick."""
 
     bisection: Bisection
     findings: tuple[str, ...]
@@ -60,14 +61,14 @@ def diagnose(
     module and under_test: see verify_in_runtimes. computed: all batches of the report with what PyTorch computes on
     them by the default rule, if it ran before. Raises OnnxFileError if ONNX Runtime refuses the file."""
     say = progress or (lambda _: None)
-    case = _worst_case([case for case, _ in computed] or cases_for(under_test, report.seed), report)
+    case = _worst_case([case for case, _ in computed] or under_test.cases(report.seed), report)
     proto = load(model)
     say(f"running PyTorch on '{case.name}', every step")
     computes_weights = convolution_weights(proto.graph)["computed"] > 0
-    steps = steps_of(module, case.array, under_test, on_weights=computes_weights)
+    steps = steps_of(module, case.arrays, under_test, on_weights=computes_weights)
     say(f"comparing every tensor on '{case.name}'")
     foreign = frozenset() if report.weights is None else frozenset(report.weights.differing)
-    bisection = bisect(proto, case.array, under_test, steps, case=case.name, foreign=foreign)
+    bisection = bisect(proto, case.arrays, under_test, steps, case=case.name, foreign=foreign)
     rule = default_tolerance(under_test.precision)
     known = (reference for other, reference in computed if other is case)
     reference = next(known, None) or reference_for(module, case, under_test, rule)
@@ -81,7 +82,7 @@ def diagnose(
         findings += conclusions(proto, case, reference, under_test, rule)
     elif not report.cases_passed:
         findings.append(f"in ONNX Runtime every tensor of the file is right, so {report.runtime} is at fault")
-    actual = open_session(model).run({under_test.input_name: case.array})[output]
+    actual = open_session(model).run(under_test.feeds(case.arrays))[output]
     if actual.shape != expected.shape:
         actual = np.full(expected.shape, np.nan)
     yardstick = measure(reference.float32[output], expected)
@@ -91,7 +92,7 @@ def diagnose(
     return Diagnosis(
         bisection=bisection,
         findings=tuple(findings),
-        images=under_test.form.to_network(case.array).float32[0],
+        images=under_test.to_network(case.arrays)[0].float32[0],
         excess=judged.excess,
         errors=(error / unit[:, None]).reshape(-1),
     )
