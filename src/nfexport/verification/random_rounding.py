@@ -9,6 +9,7 @@ summation, is to be expected to show.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -41,9 +42,9 @@ PER_ROOT = 0.17
 """Growth of the error of a sum with the root of its length, in units of the random rounding of other results.
 
 PyTorch adds in pairs, and its own float32 run does not show what a plain loop costs. Adding n numbers of one sign in
-order, each partial sum S·k/n is rounded to a 0.29·0.72 of a unit (the deviation of a uniform error, the mean of 1/m over
-mantissas m in 1..2): the relative error of the result has a deviation of 0.21·u·√(n/3) = 0.12·u·√n, and random rounding
-one of 0.71·u. ONNX Runtime's ReduceMean over 96 × 144 pixels is off by as much."""
+order, each partial sum S·k/n is rounded to a 0.29·0.72 of a unit (the deviation of a uniform error, the mean of 1/m
+over mantissas m in 1..2): the relative error of the result has a deviation of 0.21·u·√(n/3) = 0.12·u·√n, and random
+rounding one of 0.71·u. ONNX Runtime's ReduceMean over 96 × 144 pixels is off by as much."""
 
 
 class RandomRounding(TorchFunctionMode):
@@ -103,7 +104,7 @@ def _growth(func: Any, given: list[torch.Tensor], result: torch.Tensor) -> float
     """Return how much larger the error of a result is than one rounding: more than 1 for long sums."""
     if getattr(func, "__name__", "").partition(".")[0] not in SUMS or not given or not result.numel():
         return 1.0
-    return max(1.0, PER_ROOT * (given[0].numel() / result.numel()) ** 0.5)
+    return max(1.0, PER_ROOT * math.sqrt(given[0].numel() / result.numel()))
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:

@@ -92,7 +92,7 @@ def verify_in_runtimes(
         from nfexport.verification.weight_check import check_weights  # torch, which only a comparison needs
 
         say("comparing the weights")
-        weights = check_weights(module, model)
+        weights = check_weights(module, model, lambda: _example(under_test, seed))
     results: list[list[CaseResult]] = [[] for _ in sessions]
     for case in under_test.cases(seed):
         say(f"comparing '{case.name}', batch {case.batch}")
@@ -113,6 +113,14 @@ def verify_in_runtimes(
         )
         for session, found in zip(sessions, results, strict=True)
     )
+
+
+def _example(under_test: ModelUnderTest, seed: int) -> Sequence[torch.Tensor]:
+    """Return the smallest batch as the network receives it, in float64."""
+    from nfexport.verification.torch_reference import tensors_of
+
+    case = min(under_test.cases(seed), key=lambda case: case.batch)
+    return tensors_of(one.exact for one in under_test.to_network(case.arrays))
 
 
 def _opened(

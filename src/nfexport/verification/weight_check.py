@@ -8,7 +8,7 @@ where a layer computes its weight, as weight standardisation does, with what it 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from nfexport.runtimes import Model
 from nfexport.verification.tolerance import FLOOR_MAX, UNIT
@@ -26,6 +27,8 @@ TRANSPOSED = ".T"
 """Ending of the names of weights that are stored transposed, as MatMul takes them."""
 
 MOST_NAMED = 3
+
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,17 +59,21 @@ INT8 = "_quantized"
 """Ending of the names of weights that are stored as integers, with a scale for each output channel."""
 
 
-def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
+def check_weights(
+    module: torch.nn.Module, model: Model, example: Callable[[], Sequence[torch.Tensor]] | None = None
+) -> WeightCheck | None:
     """Compare the float32 initializers of a file with the parameters of the module, by name.
 
     A weight may differ by 4 units in the last place of its largest number, as other exporters fold in float32; a
     weight that is stored in int8 may differ by half a step of its scale in addition. Returns None for a model with
     BatchNormalization, since folding it changes the weights of convolutions.
-    module: float32, on the CPU; it is left as it was."""
+    module: float32, on the CPU; it is left as it was. example returns its inputs: where a weight is not the module's
+    own, the module is run once to see what its convolutions compute from that parameter."""
     if any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
         return None
     wanted = dict(_parameters(module))
     compared, differing = 0, {}
+    computed_in_run: Mapping[str, NDArray[Any]] | None = None
     for label, stored, half_step in _stored(model):
         own = label if half_step is None else label.removesuffix(INT8)
         name = own.removesuffix(TRANSPOSED)
@@ -82,6 +89,12 @@ def check_weights(module: torch.nn.Module, model: Model) -> WeightCheck | None:
             continue
         compared += 1
         error = min(_error(stored, choice, half_step) for choice in choices)
+        if not error <= FLOOR_MAX * UNIT and example is not None:
+            if computed_in_run is None:
+                computed_in_run = convolved_weights(module, example())
+            seen = computed_in_run.get(name)
+            if seen is not None and _same_but_ones(seen, stored):
+                error = min(error, _error(stored, seen.reshape(stored.shape), half_step))
         if not error <= FLOOR_MAX * UNIT:
             differing[label] = error
     return WeightCheck(compared=compared, differing=differing)
@@ -151,6 +164,52 @@ def _computed_weight(layer: torch.nn.Module) -> NDArray[Any] | None:
         layer(torch.zeros(1, layer.in_channels, *size))
     weight: NDArray[Any] | None = mode.weight
     return weight
+
+
+def convolved_weights(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> dict[str, NDArray[Any]]:
+    """Return the weights that convolutions compute from parameters, in float64, by the name of the parameter that has
+    as many numbers; from one run on these inputs. Whatever formula the module has for them."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    with torch.inference_mode(), in_float64(), _Following(names) as mode:
+        module(*inputs)
+    found: dict[str, NDArray[Any]] = mode.weights
+    return found
+
+
+class _Following(TorchFunctionMode):
+    """Follows what is computed from parameters alone, up to the convolutions that take it for their weight."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__()
+        self.weights: dict[str, NDArray[Any]] = {}
+        self._names = names
+        self._roots: Any = WeakIdKeyDictionary()  # torch does not type it
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "").partition(".")[0] in CONVOLUTIONS and len(args) > 1:
+            self._take(args[1])
+        result = func(*args, **kwargs)
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        roots = [self._roots_of(tensor) for tensor in given]
+        if given and all(roots):
+            for tensor in result if isinstance(result, tuple | list) else (result,):
+                if isinstance(tensor, torch.Tensor):
+                    self._roots[tensor] = frozenset().union(*roots)
+        return result
+
+    def _roots_of(self, tensor: torch.Tensor) -> frozenset[str]:
+        """Return the names of the parameters that a tensor is computed from; none if also from something else."""
+        own = self._names.get(id(tensor))
+        found: frozenset[str] = frozenset({own}) if own is not None else self._roots.get(tensor, frozenset())
+        return found
+
+    def _take(self, weight: torch.Tensor) -> None:
+        for name in self._roots.get(weight, ()):
+            array = weight.detach().double().numpy()
+            self.weights[name] = array
 
 
 class _Listening(TorchFunctionMode):

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from nfexport import process, sources
-from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError, UnknownOption, WeightsUnreachable
-from nfexport.graph.atomic_files import check_target
+from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import inspect
 from nfexport.passes.base import Bundle, Pass, Request
@@ -30,16 +28,15 @@ from nfexport.recipe.about import About, write_about
 from nfexport.recipe.export_options import ExportOptions, Source
 from nfexport.recipe.interface import callers_part, steps_in_front
 from nfexport.recipe.metadata import write_recipe
-from nfexport.recipe.opsets import check_opset
 from nfexport.recipe.outputs import traced_outputs
-from nfexport.recipe.recipe import Output, Preprocessing, Recipe
+from nfexport.recipe.recipe import Output, Recipe
 from nfexport.recipe.request import RecipeRequest
-from nfexport.recipe.statistics import statistics
 from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
 from nfexport.recipe.versions import recorded_versions
 from nfexport.workflows import other_format
+from nfexport.workflows.export_checks import check_no_image_options, check_request, own_preprocessing
 from nfexport.workflows.operations import repeat_operations
-from nfexport.workflows.requests import changed_request, export_request
+from nfexport.workflows.requests import file_name, named_request
 from nfexport.workflows.results import ExportResult
 from nfexport.workflows.subjects import subject_of_recipe
 from nfexport.workflows.verify import demand, verify_file
@@ -81,79 +78,15 @@ def export(
     file as it is. quantize writes the int8 form of the file in its place, after the float file was verified.
     Raises NfexportError (see nfexport.errors), TypeError for a keyword that does not exist, and VerificationFailed if
     the file does not equal the model; nothing is written then."""
-    subject, request = _request(model, dict(keywords), named)
-    target = Path(output) if output is not None else Path(_file_name(request.source.model))
-    _check(request, target, quantize)
+    subject, request = named_request(model, dict(keywords), named)
+    target = Path(output) if output is not None else Path(file_name(request.source.model))
+    check_request(request, target, quantize)
     if request.operations:
         again = functools.partial(export, named=named)
         return repeat_operations(again, request, target, about=about, verify=verify, progress=progress)
     made = _Export(request, target, about=about, quantize=quantize, verify=verify, stages=Stages(progress))
     made.named, made.instance = subject is not None, None if isinstance(subject, str) else subject
     return made.run()
-
-
-def _file_name(model: str) -> str:
-    """Return the default name of the file: that of the model, or of the function or class that makes it."""
-    name = re.split(r"[/\\]", model)[-1]
-    return f"{name.rpartition(':')[2].removesuffix('.pt2')}.onnx"
-
-
-def _request(model: Any, keywords: dict[str, Any], named: object) -> tuple[object, RecipeRequest]:
-    """Return what the user names or hands over himself, None for a recipe, and the request."""
-    try:
-        if isinstance(model, Recipe | RecipeRequest):
-            request = changed_request(model, keywords)
-            if isinstance(named, str):
-                request = replace(request, source=replace(request.source, model=named))
-            return named, request
-        if keywords.get("inputs") is not None and not isinstance(keywords["inputs"], str | tuple):
-            from nfexport.sources.model.example_inputs import described_inputs
-
-            batch: Any = keywords.get("batch") or "dynamic"
-            keywords["inputs"] = described_inputs(keywords["inputs"], model, batch=batch)
-        if isinstance(model, str):
-            return model, export_request(model, keywords)
-        source = sources.resolve(model)
-        return model, export_request(source.name_of(model), keywords)  # type: ignore[attr-defined]
-    except UnknownOption as error:
-        raise TypeError(f"export(): {error}") from error
-
-
-def _check(request: RecipeRequest, target: Path, quantize: Int8 | None) -> None:
-    """Raise, before any expensive work, if options contradict each other or the output cannot be written."""
-    options = request.options
-    check_target(target)
-    if request.needs_checkpoint and request.source.checkpoint is None:
-        raise WeightsUnreachable(
-            f"the weights of {request.source.model} came from a checkpoint, which is not here",
-            fix="pass it with --checkpoint FILE",
-        )
-    if request.operations and (quantize is not None or options.to != "onnx"):
-        flag = "--to" if quantize is None else "--quantize"
-        raise RecipeError(
-            f"{flag} cannot be combined with a recipe that holds operations on the finished file",
-            fix="export the recipe first, then convert or quantise the result",
-        )
-    check_opset(options.opset)
-    for flag, name in (("--input-name", options.input_name), ("--output-name", options.output_name)):
-        if name is not None and (not name or name != name.strip() or "/" in name):
-            raise RecipeError(f"'{name}' cannot be the name of a tensor", fix=f"pass another {flag}")
-    if options.input_name == (options.output_name or "output"):
-        raise RecipeError(
-            f"input and output are both named '{options.input_name}'",
-            fix="pass another --input-name or --output-name",
-        )
-    if options.dynamic_size and options.passes.get("resize") is not None:
-        raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
-    other_format.check(options)
-    if quantize is not None:
-        quantize.check(options.opset)
-        if (precision := options.passes.get("precision")) is not None:
-            raise RecipeError(
-                f"a file cannot be both int8 and {precision}", fix="leave --precision or --quantize out"
-            )
-        if options.to != "onnx":
-            raise RecipeError(f"--to {options.to} would convert the float file", fix="leave --to or --quantize out")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -392,40 +325,6 @@ class _Export:
             converted=other,
             quantization=int8,
         )
-
-
-IMAGE_OPTIONS = ("mean", "std", "crop_pct", "crop_mode", "interpolation", "dynamic_size")
-IMAGE_PASSES = ("normalize", "channels", "resize", "input_dtype", "input_layout", "input_range")
-
-
-def check_no_image_options(loaded: LoadedModel, options: ExportOptions) -> None:
-    """Raise RecipeError for an option that is for images, at a model that takes something else."""
-    given = [name for name in IMAGE_OPTIONS if getattr(options, name) not in (None, False)]
-    given += [name for name in IMAGE_PASSES if options.passes.get(name) is not None]
-    if given:
-        takes = ", ".join(spec.describe() for spec in loaded.tensors)
-        raise RecipeError(
-            f"--{given[0].replace('_', '-')} is for images, and {loaded.model_name} takes {takes}", fix="leave it out"
-        )
-
-
-def own_preprocessing(loaded: LoadedModel, options: ExportOptions) -> Preprocessing:
-    """Return the preprocessing of a model; options override timm's configuration.
-
-    Raises RecipeError if no image can be prepared in this way."""
-    from nfexport.sources.timm.image_sizes import checked
-
-    own: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("crop_pct", "crop_mode", "interpolation")
-        if getattr(options, name) is not None
-    }
-    if (options.mean is None) != (options.std is None):
-        raise RecipeError("--mean and --std belong together", fix="pass both, or neither for the model's own")
-    if options.mean is not None and options.std is not None:
-        found = statistics(options.mean, options.std, channels=loaded.in_channels)
-        own |= {"mean": found.mean, "std": found.std}
-    return checked(replace(loaded.preprocessing, **own), loaded.in_channels)
 
 
 def _trace_and_pass(

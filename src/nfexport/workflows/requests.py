@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from nfexport import formats
-from nfexport.errors import RecipeError
+from nfexport import formats, sources
+from nfexport.errors import RecipeError, UnknownOption
 from nfexport.inspection import inspect
 from nfexport.passes import keywords as pass_keywords
 from nfexport.passes import registry
@@ -40,6 +42,33 @@ def export_request(model: str, keywords: Mapping[str, Any], what: str = "the exp
     options = _options(rest, ExportOptions, "export", what)
     _check_strings({**msgspec.to_builtins(options), "model": model}, what)
     return RecipeRequest(source=convert(_given(source), Source, what, fix=FIX), options=options)
+
+
+def file_name(model: str) -> str:
+    """Return the default name of the file: that of the model, or of the function or class that makes it."""
+    name = re.split(r"[/\\]", model)[-1]
+    return f"{name.rpartition(':')[2].removesuffix('.pt2')}.onnx"
+
+
+def named_request(model: Any, keywords: dict[str, Any], named: object) -> tuple[object, RecipeRequest]:
+    """Return what the user names or hands over himself, None for a recipe, and the request."""
+    try:
+        if isinstance(model, Recipe | RecipeRequest):
+            request = changed_request(model, keywords)
+            if isinstance(named, str):
+                request = replace(request, source=replace(request.source, model=named))
+            return named, request
+        if keywords.get("inputs") is not None and not isinstance(keywords["inputs"], str | tuple):
+            from nfexport.sources.model.example_inputs import described_inputs
+
+            batch: Any = keywords.get("batch") or "dynamic"
+            keywords["inputs"] = described_inputs(keywords["inputs"], model, batch=batch)
+        if isinstance(model, str):
+            return model, export_request(model, keywords)
+        source = sources.resolve(model)
+        return model, export_request(source.name_of(model), keywords)  # type: ignore[attr-defined]
+    except UnknownOption as error:
+        raise TypeError(f"export(): {error}") from error
 
 
 def changed_request(model: Recipe | RecipeRequest, keywords: dict[str, Any]) -> RecipeRequest:

@@ -19,9 +19,9 @@ _TYPES: tuple[str, ...] = TensorType.__args__  # type: ignore[attr-defined]
 def described_inputs(given: Any, module: object, *, batch: int | Literal["dynamic"]) -> tuple[str, ...]:
     """Return the descriptions of inputs, as --input takes them, of what a Python caller passes.
 
-    That is: descriptions themselves, a tensor, a tuple or list of tensors (in the order of forward's parameters), or a dict of
-    tensors by name. The first axis of example tensors is the batch where all have one of the same size, unless the
-    batch is fixed. Raises RecipeError for anything else."""
+    That is: descriptions themselves, a tensor, a tuple or list of tensors (in the order of forward's parameters), or
+    a dict of tensors by name. The first axis of example tensors is the batch where all have one of the same size,
+    unless the batch is fixed. Raises RecipeError for anything else."""
     if isinstance(given, str):
         return (given,)
     if isinstance(given, Mapping):

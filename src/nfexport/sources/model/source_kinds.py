@@ -44,7 +44,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     if spec.checkpoint is not None and not spec.checkpoint.exists():
         raise CheckpointError(f"there is no file '{spec.checkpoint}'", fix="check the path given to --checkpoint")
     source = resolve(spec.model)
-    if getattr(source, "RUNS_CODE", False) and not spec.named_by_user:
+    if getattr(source, "RUNS_CODE", False) and spec.instance is None and not spec.named_by_user:
         raise RecipeError(
             f"the recipe names '{spec.name}', code or a file that nfexport does not load by itself",
             fix=f"name it, if you trust it: --model {spec.name}, or model=… in Python",

@@ -1,0 +1,91 @@
+"""What is checked of an export before any expensive work: options that contradict each other, or the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from nfexport.errors import RecipeError, WeightsUnreachable
+from nfexport.graph.atomic_files import check_target
+from nfexport.quantization.int8 import Int8
+from nfexport.recipe.export_options import ExportOptions
+from nfexport.recipe.opsets import check_opset
+from nfexport.recipe.recipe import Preprocessing
+from nfexport.recipe.request import RecipeRequest
+from nfexport.recipe.statistics import statistics
+from nfexport.workflows import other_format
+
+if TYPE_CHECKING:
+    from nfexport.sources import LoadedModel
+
+IMAGE_OPTIONS = ("mean", "std", "crop_pct", "crop_mode", "interpolation", "dynamic_size")
+IMAGE_PASSES = ("normalize", "channels", "resize", "input_dtype", "input_layout", "input_range")
+
+
+def check_request(request: RecipeRequest, target: Path, quantize: Int8 | None) -> None:
+    """Raise, before any expensive work, if options contradict each other or the output cannot be written."""
+    options = request.options
+    check_target(target)
+    if request.needs_checkpoint and request.source.checkpoint is None:
+        raise WeightsUnreachable(
+            f"the weights of {request.source.model} came from a checkpoint, which is not here",
+            fix="pass it with --checkpoint FILE",
+        )
+    if request.operations and (quantize is not None or options.to != "onnx"):
+        flag = "--to" if quantize is None else "--quantize"
+        raise RecipeError(
+            f"{flag} cannot be combined with a recipe that holds operations on the finished file",
+            fix="export the recipe first, then convert or quantise the result",
+        )
+    check_opset(options.opset)
+    for flag, name in (("--input-name", options.input_name), ("--output-name", options.output_name)):
+        if name is not None and (not name or name != name.strip() or "/" in name):
+            raise RecipeError(f"'{name}' cannot be the name of a tensor", fix=f"pass another {flag}")
+    if options.input_name == (options.output_name or "output"):
+        raise RecipeError(
+            f"input and output are both named '{options.input_name}'",
+            fix="pass another --input-name or --output-name",
+        )
+    if options.dynamic_size and options.passes.get("resize") is not None:
+        raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
+    other_format.check(options)
+    if quantize is not None:
+        quantize.check(options.opset)
+        if (precision := options.passes.get("precision")) is not None:
+            raise RecipeError(
+                f"a file cannot be both int8 and {precision}", fix="leave --precision or --quantize out"
+            )
+        if options.to != "onnx":
+            raise RecipeError(f"--to {options.to} would convert the float file", fix="leave --to or --quantize out")
+
+
+def check_no_image_options(loaded: LoadedModel, options: ExportOptions) -> None:
+    """Raise RecipeError for an option that is for images, at a model that takes something else."""
+    given = [name for name in IMAGE_OPTIONS if getattr(options, name) not in (None, False)]
+    given += [name for name in IMAGE_PASSES if options.passes.get(name) is not None]
+    if given:
+        takes = ", ".join(spec.describe() for spec in loaded.tensors)
+        raise RecipeError(
+            f"--{given[0].replace('_', '-')} is for images, and {loaded.model_name} takes {takes}", fix="leave it out"
+        )
+
+
+def own_preprocessing(loaded: LoadedModel, options: ExportOptions) -> Preprocessing:
+    """Return the preprocessing of a model; options override timm's configuration.
+
+    Raises RecipeError if no image can be prepared in this way."""
+    from nfexport.sources.timm.image_sizes import checked
+
+    own: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("crop_pct", "crop_mode", "interpolation")
+        if getattr(options, name) is not None
+    }
+    if (options.mean is None) != (options.std is None):
+        raise RecipeError("--mean and --std belong together", fix="pass both, or neither for the model's own")
+    if options.mean is not None and options.std is not None:
+        found = statistics(options.mean, options.std, channels=loaded.in_channels)
+        own |= {"mean": found.mean, "std": found.std}
+    return checked(replace(loaded.preprocessing, **own), loaded.in_channels)
