@@ -115,6 +115,11 @@ def standard_output_discarded() -> contextlib.AbstractContextManager[None]:
     return attribute(sys, "stdout", io.StringIO())
 
 
+def standard_error_discarded() -> contextlib.AbstractContextManager[None]:
+    """Let what Python code prints on stderr go nowhere until the block ends."""
+    return attribute(sys, "stderr", io.StringIO())
+
+
 def temporary_files_in(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Let `tempfile` make its files in this folder until the block ends."""
     import tempfile

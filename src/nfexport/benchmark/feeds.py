@@ -66,7 +66,7 @@ def _onnx_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[st
 
 def _ir_forms(path: Path, batch: int, size: tuple[int, int] | None) -> dict[str, Form]:
     recipe = read_recipe(openvino_ir.read_metadata(path))
-    size = size or (None if recipe is None else recipe.image_size)
+    size = size or (None if recipe is None else recipe.stored_image_size)
     forms = {}
     for name, (dims, dtype) in openvino_ir.read_inputs(path).items():
         shape = tuple(_size_of(path, name, dims, axis, batch, size) for axis in range(len(dims)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from msgspec import UNSET
+
 from nfexport.cards.command_line import commands
 from nfexport.cards.contents import Card, Form, InputForm, Making, Run, Specification
 from nfexport.cards.costs import cost_of
@@ -36,9 +38,10 @@ def describe(facts: FileFacts, *, evaluated: Accuracy | None = None) -> Card:
     form: Form | None = None
     forms: tuple[InputForm, ...] = ()
     runs: tuple[Run, ...]
-    if recipe is not None and entry is not None:
-        form, forms = input_forms(recipe, entry)
-        runs, no_run = runs_on_images(recipe, facts.path.name)
+    imaged = None if recipe is None or recipe.tensors else recipe
+    if imaged is not None and entry is not None:
+        form, forms = input_forms(imaged, entry)
+        runs, no_run = runs_on_images(imaged, facts.path.name)
     else:
         own = tuple(_own_form(given) for given in facts.inputs)
         forms = own
@@ -46,7 +49,7 @@ def describe(facts: FileFacts, *, evaluated: Accuracy | None = None) -> Card:
     measured = evaluated or facts.evaluation
     trained = _trained(recipe)
     card_about = about or About(title=_title(recipe, facts))
-    citations = card_about.citations or ((TIMM,) if recipe is not None else ())
+    citations = card_about.citations or ((TIMM,) if recipe is not None and recipe.provenance is UNSET else ())
     name = _argument(facts.path.name)
     return Card(
         title=card_about.title,
@@ -59,7 +62,7 @@ def describe(facts: FileFacts, *, evaluated: Accuracy | None = None) -> Card:
         evaluated=measured,
         form=form,
         forms=forms,
-        preparation="" if recipe is None else preparation(recipe),
+        preparation="" if imaged is None else preparation(imaged),
         outputs=output_entries(recipe, facts.outputs),
         kinds=() if recipe is None else tuple(dict.fromkeys(output.kind for output in recipe.outputs)),
         classes=None if recipe is None or not _classifies(recipe) else classes(recipe),
@@ -83,7 +86,8 @@ def _recipe_and_input(facts: FileFacts) -> tuple[Recipe | None, TensorFacts | No
     if facts.recipe is None:
         return None, None, "the file carries no recipe of nfexport"
     recipe = facts.recipe
-    missing = {recipe.input_name, *(output.name for output in recipe.outputs)} - {
+    given = {spec.name for spec in recipe.tensors} or {recipe.input_name}
+    missing = {*given, *(output.name for output in recipe.outputs)} - {
         entry.name for entry in (*facts.inputs, *facts.outputs)
     }
     if missing:
@@ -110,6 +114,8 @@ def _title(recipe: Recipe | None, facts: FileFacts) -> str:
 def _summary(recipe: Recipe | None) -> str:
     if recipe is None:
         return "A model in ONNX. The file does not say what it was trained on, or for what."
+    if recipe.provenance is not UNSET:
+        return Markdown(f"The torch module {code(recipe.source.model)}. Its weights are {recipe.weights.describe()}.")
     what = "an image classification" if _classifies(recipe) else "an image feature extraction"
     weights = {
         "seeded": f"Its weights are seeded (seed {recipe.weights.seed}) and untrained: it recognises nothing.",
@@ -139,7 +145,7 @@ def _specification(facts: FileFacts, recipe: Recipe | None) -> Specification:
         producer=facts.producer,
         opset=", ".join(f"{domain} {v}" if domain else str(v) for domain, v in facts.opset_imports.items()),
         file_size=facts.total_size,
-        image_size=None if recipe is None else recipe.image_size,
+        image_size=None if recipe is None else recipe.stored_image_size,
         flops=None if documents is None else round(documents.flops / images),
         parameters=None if documents is None else documents.parameters,
         timm_parameters=None if timms is None else timms.parameters,
@@ -165,13 +171,15 @@ def _verify(recipe: Recipe | None, file_name: str) -> str:
         words += ["--model", "NAME"]
     elif recipe.weights.kind == "checkpoint":
         words += ["--checkpoint", "CHECKPOINT"]
+    if recipe is not None and recipe.provenance is not UNSET and recipe.weights.kind != "hub":
+        words += ["--model", recipe.source.model]
     return shlex.join(words)
 
 
 def _unknown(facts: FileFacts, recipe: Recipe | None, measured: Accuracy | None) -> tuple[str, ...]:
     about = facts.about
     missing = {
-        "how images become its input": recipe is None,
+        "how images become its input": recipe is None and len(facts.inputs) == 1,
         "what its outputs mean": recipe is None,
         "its accuracy": measured is None
         and (about is None or about.claimed is None)

@@ -67,6 +67,8 @@ def _meaning(
             return f"{classifier}: the best {output.k}", ("B", "K"), {"K": meaning}
         case "topk-indices":
             return f"{classifier}: the best {output.k}", ("B", "K"), {"K": f"indices {best}, counted from 0"}
+        case "tensor":
+            return f"Tensor {(output.index or 0) + 1} that the module returns", None, {}
         case "features":
             return f"Feature map {output.level}", ("B", "C", "H", "W"), {}
         case "embedding":

@@ -44,7 +44,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     traced at. low and high bound the whole numbers that a file is verified with, both included."""
 
     name: str
-    dtype: TensorType = "float32"
+    dtype: TensorType
     shape: tuple[Pixels | str, ...] = ()
     sizes: Mapping[str, Pixels] = {}
     low: int | None = None

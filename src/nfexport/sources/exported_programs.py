@@ -38,7 +38,7 @@ def load(spec: ModelSpec) -> LoadedModel:
 
     from nfexport.recipe.recipe import Provenance
     from nfexport.sources.model import user_module
-    from nfexport.sources.model.program_file import module_of, program_inputs, read_program
+    from nfexport.sources.model.program_file import module_of, program_inputs, program_keywords, read_program
 
     digests = {}
     if isinstance(spec.instance, object) and spec.instance is not None:
@@ -50,5 +50,6 @@ def load(spec: ModelSpec) -> LoadedModel:
     module: torch.nn.Module = module_of(program)
     asked = dataclasses.replace(spec, inputs=spec.inputs or program_inputs(program))
     provenance = Provenance(source="exported_programs", name=name, files=digests)
-    loaded = user_module.describe(module, asked, provenance, name=name.removesuffix(".pt2"))
+    keywords = program_keywords(program, [one.name for one in asked.inputs])
+    loaded = user_module.describe(module, asked, provenance, name=name.removesuffix(".pt2"), keywords=keywords)
     return dataclasses.replace(loaded, resolved={"model": name})

@@ -52,13 +52,17 @@ def load(spec: ModelSpec) -> LoadedModel:
         module = _call(factory, spec.name, dict(spec.model_kwargs))
     if not isinstance(module, torch.nn.Module):
         raise RecipeError(
-            f"'{spec.name}' returns a {type(module).__name__}, not a torch module",
+            f"'{spec.name}' returns {_article(module)}, not a torch module",
             fix="name a function or class that returns a torch.nn.Module",
         )
     name = recorded_name(spec.name)
     provenance = code_origin.of_factory(factory, source="factories", name=name)
     loaded = user_module.describe(module.eval(), spec, provenance, name=name.rpartition(":")[2])
     return dataclasses.replace(loaded, resolved={"model": name})
+
+
+def _article(value: object) -> str:
+    return "None" if value is None else f"an object of the type '{type(value).__name__}'"
 
 
 def _find(name: str) -> Callable[..., Any]:
@@ -78,7 +82,8 @@ def _find(name: str) -> Callable[..., Any]:
         found = getattr(found, part)
     if not callable(found):
         raise UnknownModelError(
-            f"'{name}' is a {type(found).__name__}, not a function or class", fix="name one that returns a module"
+            f"'{name}' is not a function or class, but of the type '{type(found).__name__}'",
+            fix="name one that returns a module",
         )
     return found
 

@@ -61,7 +61,9 @@ def _trace_with(name: Exporter, module: torch.nn.Module, request: TraceRequest) 
     # exporters warn about tracing and about themselves; whether the file is right is verified, not guessed
     with (
         process.warnings_ignored(),
-        process.quiet_loggers("torch.onnx", "onnxscript", "onnx_ir"),
+        process.logging_disabled(),
+        # dynamo prints the graphs that it fails on
+        process.standard_error_discarded(),
         traceable(module, constant_pads=True),
         torch.no_grad(),
     ):

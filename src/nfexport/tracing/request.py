@@ -63,4 +63,6 @@ def image_input(
     sizes = {"batch": 2} if batch == "dynamic" else {}
     sizes |= {"height": height, "width": width} if dynamic_size else {}
     axes = ("height", "width") if dynamic_size else (height, width)
-    return TensorSpec(name=name, shape=("batch" if batch == "dynamic" else batch, channels, *axes), sizes=sizes)
+    return TensorSpec(
+        name=name, dtype="float32", shape=("batch" if batch == "dynamic" else batch, channels, *axes), sizes=sizes
+    )

@@ -99,9 +99,9 @@ def cosine(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArra
 
 
 def top_agreement(actual: Array, expected: Array, k: int) -> float | None:
-    """Return the fraction of images whose k best classes are the same set; None for arrays other than [batch,
+    """Return the fraction of images whose k best classes are the same set; None for arrays other than floats [batch,
     classes]. If there are fewer classes than k, all of them count."""
-    if expected.ndim != 2:
+    if expected.ndim != 2 or actual.dtype.kind != "f":
         return None
     best = [np.sort(np.argsort(-array, axis=1, kind="stable")[:, :k], axis=1) for array in (actual, expected)]
     return float(np.mean(np.all(best[0] == best[1], axis=1)))

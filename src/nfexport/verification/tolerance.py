@@ -74,8 +74,8 @@ def measure(runs: Sequence[Array], expected: Array) -> Yardstick:
 
 
 def per_image(array: Array) -> NDArray[np.float64]:
-    """Return [batch, …] as [batch, elements] in float64."""
-    return array.astype(np.float64).reshape(array.shape[0], -1)
+    """Return [batch, …] as [batch, elements] in float64; a single number as [1, 1]."""
+    return array.astype(np.float64).reshape(array.shape[0] if array.ndim else 1, -1)
 
 
 def root_mean_square(values: NDArray[np.float64]) -> PerImage:

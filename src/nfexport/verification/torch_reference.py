@@ -98,7 +98,7 @@ def evaluate(
         count = max((len(one.float32) for one in images), default=1)
         given = [tensors_of(one.float32[i % len(one.float32)] for one in images) for i in range(count)]
         runs = [_run(module, batch, names) for batch in given]
-        fewest = min((output[0].size for output in runs[0].values() if len(output)), default=1)
+        fewest = min(output.size // (len(output) if output.ndim else 1) for output in runs[0].values())
         for seed in range(min(MOST_RUNS, max(1, -(-FEW // max(fewest, 1))))):
             batch = given[(seed + 1) % len(given)]
             with RandomRounding(seed, *batch, unit=unit):

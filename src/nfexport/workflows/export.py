@@ -34,7 +34,7 @@ from nfexport.recipe.request import RecipeRequest
 from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
 from nfexport.recipe.versions import recorded_versions
 from nfexport.workflows import other_format
-from nfexport.workflows.export_checks import check_no_image_options, check_request, own_preprocessing
+from nfexport.workflows.export_checks import check_no_image_options, check_request, explained, own_preprocessing
 from nfexport.workflows.operations import repeat_operations
 from nfexport.workflows.requests import file_name, named_request
 from nfexport.workflows.results import ExportResult
@@ -224,7 +224,7 @@ class _Export:
             output_shapes=self.output_shapes(loaded, planned),
             standardised=standardisations(loaded.module) if folds else {},
         )
-        with heads.giving(loaded.module, planned.traced, loaded.call):
+        with heads.giving(loaded.module, planned.traced, loaded.call), explained(loaded):
             # a user's own module keeps its weights: another one may have others
             rebuild = None if self.verify or loaded.call else lambda: sources.load(self.spec).module
             return _trace_and_pass(
@@ -304,7 +304,8 @@ class _Export:
             if self.verify:
                 with self.stages.stage("verify"):
                     (report,) = verify_file(partial, loaded, subject, stages=self.stages)
-                demand(report, "the exported file", recipe)
+                with explained(loaded):
+                    demand(report, "the exported file", recipe)
             if self.options.to != "onnx":
                 other = other_format.write(
                     partial, self.target, self.options, recipe, loaded, subject if self.verify else None, self.stages

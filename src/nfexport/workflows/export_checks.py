@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from nfexport.errors import RecipeError, WeightsUnreachable
+from nfexport.errors import ExportError, RecipeError, VerificationFailed, WeightsUnreachable
 from nfexport.graph.atomic_files import check_target
 from nfexport.quantization.int8 import Int8
 from nfexport.recipe.export_options import ExportOptions
@@ -89,3 +91,22 @@ def own_preprocessing(loaded: LoadedModel, options: ExportOptions) -> Preprocess
         found = statistics(options.mean, options.std, channels=loaded.in_channels)
         own |= {"mean": found.mean, "std": found.std}
     return checked(replace(loaded.preprocessing, **own), loaded.in_channels)
+
+
+@contextlib.contextmanager
+def explained(loaded: LoadedModel) -> Iterator[None]:
+    """Add to an error that a module which decides by its own numbers may be the cause, and where it reads them."""
+    try:
+        yield
+    except (ExportError, VerificationFailed) as error:
+        reads = () if loaded.call is None else loaded.call.reads
+        if not reads:
+            raise
+        problem = (
+            f"{loaded.architecture} reads numbers of its own tensors ({'; '.join(reads)}), and a graph cannot decide "
+            f"by them: {error.problem}"
+        )
+        fix = "compute both branches and choose with torch.where, or take the decision out of the module"
+        if isinstance(error, VerificationFailed):
+            raise VerificationFailed(problem, fix=fix, report=error.report) from error
+        raise ExportError(problem, fix=fix) from error

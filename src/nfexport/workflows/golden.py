@@ -30,6 +30,7 @@ def record_golden(
     folder: str | Path | None = None,
     *,
     checkpoint: str | Path | None = None,
+    model: object = None,
     seed: int = 0,
     force: bool = False,
     compact: bool = False,
@@ -39,24 +40,28 @@ def record_golden(
 ) -> GoldenResult:
     """Verify an ONNX file against its PyTorch model, and record what it has to compute as a golden.
 
-    folder defaults to the file's name with '.golden' for its suffix; an existing one is replaced only with
-    force. checkpoint supplies the weights of a file that was exported from one. compact leaves the inputs
-    out, which are then drawn anew from the seed. with_model keeps a copy of the file in the golden, by default
-    of a file of less than 5 MB whose inputs are kept. trust takes the results of ONNX Runtime for right, for
-    a file that has no recipe.
-    Raises VerificationFailed if the file does not equal its model, OutputError if the folder cannot be
-    written or is something else, and what `nfexport.verify` raises; nothing is written then."""
+    folder defaults to the file's name with '.golden' for its suffix; an existing one is replaced only with force.
+    checkpoint supplies the weights of a file that was exported from one, and model the user's own torch module, its
+    factory or its file, where the recipe names one. compact leaves the inputs out, which are then drawn anew from the
+    seed. with_model keeps a copy of the file in the golden, by default of a file of less than 5 MB whose inputs are
+    kept. trust takes the results of ONNX Runtime for right, for a file that has no recipe. Raises VerificationFailed
+    if the file does not equal its model, OutputError if the folder cannot be written or is something else, and what
+    `nfexport.verify` raises; nothing is written then."""
     file = Path(file)
     target = layout.default_folder(file) if folder is None else Path(folder)
     check_folder(target, force=force)
     facts = fingerprint(file)
     with_model = keeps_model(file, facts, with_model, compact=compact)
+    if compact and facts.recipe is not None and facts.recipe.get("inputs"):
+        raise GoldenError(
+            "a golden of a model that takes other than one image keeps its inputs", fix="leave --compact out"
+        )
     if trust and compact:
         raise GoldenError("a golden recorded with --trust keeps its inputs", fix="leave --compact out")
     recorded = (
         run_itself(file, seed=seed)
         if trust
-        else _run_pytorch(file, facts, checkpoint=checkpoint, seed=seed, progress=progress)
+        else _run_pytorch(file, facts, checkpoint=checkpoint, model=model, seed=seed, progress=progress)
     )
     return write_golden(target, file, facts, recorded, seed=seed, compact=compact, with_model=with_model)
 
@@ -66,6 +71,7 @@ def record_again(
     folder: Path,
     *,
     checkpoint: Path | None = None,
+    model: object = None,
     progress: Progress | None = None,
 ) -> GoldenResult:
     """Replace a golden by a new recording of the current file, with the same seed and form.
@@ -76,6 +82,7 @@ def record_again(
         file,
         folder,
         checkpoint=checkpoint,
+        model=model,
         seed=manifest.seed,
         force=True,
         compact=manifest.compact,
@@ -86,7 +93,13 @@ def record_again(
 
 
 def _run_pytorch(
-    file: Path, facts: Fingerprint, *, checkpoint: str | Path | None, seed: int, progress: Progress | None
+    file: Path,
+    facts: Fingerprint,
+    *,
+    checkpoint: str | Path | None,
+    model: object,
+    seed: int,
+    progress: Progress | None,
 ) -> Recorded:
     if facts.recipe is None and facts.recipe_problem is None:
         raise OnnxFileError(
@@ -112,7 +125,7 @@ def _run_pytorch(
             RecordedBatch(case=case.name, batch=case.batch, inputs=dict(subject.feeds(case.arrays)), outputs=outputs)
         )
 
-    result = verify(file, checkpoint=checkpoint, seed=seed, progress=progress, observe=keep)
+    result = verify(file, checkpoint=checkpoint, model=model, seed=seed, progress=progress, observe=keep)
     if not result.passed:
         why = "; ".join((*result.disagreements, *([] if result.report.passed else [result.report.summary()])))
         raise VerificationFailed(

@@ -58,7 +58,7 @@ def named_request(model: Any, keywords: dict[str, Any], named: object) -> tuple[
             if isinstance(named, str):
                 request = replace(request, source=replace(request.source, model=named))
             return named, request
-        if keywords.get("inputs") is not None and not isinstance(keywords["inputs"], str | tuple):
+        if keywords.get("inputs") is not None and not _is_text(keywords["inputs"]):
             from nfexport.sources.model.example_inputs import described_inputs
 
             batch: Any = keywords.get("batch") or "dynamic"
@@ -69,6 +69,10 @@ def named_request(model: Any, keywords: dict[str, Any], named: object) -> tuple[
         return model, export_request(source.name_of(model), keywords)  # type: ignore[attr-defined]
     except UnknownOption as error:
         raise TypeError(f"export(): {error}") from error
+
+
+def _is_text(inputs: Any) -> bool:
+    return isinstance(inputs, str | list | tuple) and all(isinstance(part, str) for part in inputs)
 
 
 def changed_request(model: Recipe | RecipeRequest, keywords: dict[str, Any]) -> RecipeRequest:

@@ -205,7 +205,7 @@ def _check_not_int8(record: Record, options: SurgeryOptions) -> None:
 def _network(record: Record, options: SurgeryOptions) -> Preprocessing | None:
     """Return the preprocessing that the file's input expects, from its recipe or the user's options."""
     known = None
-    if record.recipe is not None:
+    if record.recipe is not None and not record.recipe.tensors:
         known = msgspec.structs.replace(record.recipe.preprocessing, dtype="float32", layout="nchw")
     if options.mean is None and options.std is None:
         return known

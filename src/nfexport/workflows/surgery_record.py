@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from nfexport.errors import PassError
@@ -17,6 +18,7 @@ from nfexport.recipe.about import ABOUT_KEY, EVALUATION_KEY
 from nfexport.recipe.interface import IN_FRONT, callers_part, front_steps, steps_in_front
 from nfexport.recipe.metadata import DIGEST_KEY, EXTERNAL_KEY, RECIPE_KEY, write_recipe
 from nfexport.recipe.recipe import SCORES, Operation, Output, PassStep, Preprocessing, Recipe, canonical
+from nfexport.recipe.tensor_spec import BATCH, TensorSpec
 from nfexport.recipe.validation import convert, parse_json
 
 SURGERY_KEY = "nfexport.surgery"
@@ -96,9 +98,19 @@ def _updated_recipe(recipe: Recipe, operation: Operation, network: Preprocessing
         opset=by_name.get("convert-opset", {}).get("opset", recipe.opset),
         input_name=names.get(recipe.input_name, recipe.input_name),
         outputs=tuple(replace(output, name=names.get(output.name, output.name)) for output in outputs),
-        preprocessing=callers_part(network or recipe.preprocessing, steps_in_front(steps)),
+        stored_preprocessing=None
+        if recipe.tensors
+        else callers_part(network or recipe.preprocessing, steps_in_front(steps)),
+        inputs=tuple(_renamed(spec, names, batch) for spec in recipe.tensors) or UNSET,
         operations=(*recipe.operations, operation),
     )
+
+
+def _renamed(spec: TensorSpec, names: Mapping[str, str], batch: int | str) -> TensorSpec:
+    """Return an input after an operation that renames it, or fixes its batch."""
+    fixed = tuple(batch if dim == BATCH and isinstance(batch, int) else dim for dim in spec.shape)
+    sizes = {name: size for name, size in spec.sizes.items() if name in fixed}
+    return replace(spec, name=names.get(spec.name, spec.name), shape=fixed, sizes=sizes)
 
 
 def _outputs(before: Sequence[Output], head: Mapping[str, object]) -> tuple[Output, ...]:

@@ -32,6 +32,7 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="The weights, for a file that was exported from a checkpoint.",
 )
+@click.option("--model", metavar="MODULE:FACTORY", help="The factory of your own module, where the recipe names one.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the inputs.")
 @click.option("--force", is_flag=True, help="Replace an existing golden.")
 @click.option("--compact", is_flag=True, help="Leave the inputs out; they are drawn anew from the seed.")
@@ -46,6 +47,7 @@ def record_command(
     file: Path,
     folder: Path | None,
     checkpoint: Path | None,
+    model: str | None,
     seed: int,
     force: bool,
     compact: bool,
@@ -67,6 +69,7 @@ def record_command(
             file,
             folder,
             checkpoint=checkpoint,
+            model=model,
             seed=seed,
             force=force,
             compact=compact,
@@ -92,6 +95,7 @@ def record_command(
     type=click.Path(path_type=Path),
     help="With --update: the weights of a file that was exported from a checkpoint.",
 )
+@click.option("--model", metavar="MODULE:FACTORY", help="With --update: the factory of your own module.")
 @reporting
 def check_command(
     file: Path,
@@ -100,6 +104,7 @@ def check_command(
     runtime: str,
     update: bool,
     checkpoint: Path | None,
+    model: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -120,7 +125,7 @@ def check_command(
     from nfexport.goldens.layout import default_folder
     from nfexport.workflows.golden import record_again
 
-    recorded = record_again(file, folder or default_folder(file), checkpoint=checkpoint)
+    recorded = record_again(file, folder or default_folder(file), checkpoint=checkpoint, model=model)
     if as_json:
         before = None if result is None else result.to_dict()
         click.echo(json.dumps({"before": before, "recorded": recorded.to_dict()}, indent=2))

@@ -8,6 +8,7 @@ import onnx
 
 from nfexport.errors import InputError
 from nfexport.recipe.recipe import Recipe
+from nfexport.recipe.tensor_spec import BATCH
 
 Dim = onnx.TensorShapeProto.Dimension
 
@@ -28,7 +29,9 @@ def fix_sizes(
         raise InputError(f"the batch size is {batch}, and must be at least 1", fix="pass a number from 1 up")
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
-    symbols: dict[str, int] = {}
+    specs = () if recipe is None else recipe.tensors
+    symbols: dict[str, int] = {name: number for spec in specs for name, number in spec.sizes.items()}
+    symbols |= {BATCH: batch} if BATCH in symbols else {}
     for value in inputs:
         _fix_input(value, batch, size, recipe, symbols)
     for value in (*model.graph.value_info, *model.graph.output):
@@ -49,10 +52,10 @@ def _fix_input(
             fix="export the file with the shape of its input",
         )
     dims = value.type.tensor_type.shape.dim
-    wanted: dict[int, int] = {0: batch} if dims else {}
+    wanted: dict[int, int] = {0: batch} if dims and dims[0].dim_param not in symbols else {}
     if len(dims) == 4:
         spatial = (1, 2) if _is_nhwc(dims, recipe) else (2, 3)
-        asked = size or (recipe.image_size if recipe is not None else None)
+        asked = size or (recipe.stored_image_size if recipe is not None else None)
         if size is not None:
             _check_fixed(value.name, tuple(dims[axis].dim_value for axis in spatial), size)
         if asked is not None:
@@ -77,7 +80,7 @@ def _fix_input(
 
 
 def _is_nhwc(dims: Iterable[Dim], recipe: Recipe | None) -> bool:
-    if recipe is not None:
+    if recipe is not None and not recipe.tensors:
         return recipe.preprocessing.layout == "nhwc"
     _, second, _, last = (dim.dim_value for dim in dims)
     return 0 < last <= MOST_CHANNELS and not 0 < second <= MOST_CHANNELS

@@ -38,6 +38,7 @@ class ModuleCall:
     outputs: tuple[str, ...] = ()
     shapes: tuple[tuple[int | str, ...], ...] = ()
     classes: int | None = None
+    reads: tuple[str, ...] = ()
 
     def run(self, forward: Callable[..., Any], tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Call a module, or its forward, and return the tensors that it returns."""
@@ -90,8 +91,8 @@ def match_inputs(module: torch.nn.Module, specs: Sequence[TensorSpec]) -> tuple[
     return (None,) * len(specs)
 
 
-def flatten(result: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors of what a module returns, with their names.
+def flatten(result: Any, name: str = "", *, of: str = "the module") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of what a module returns, with their names; `of` is the module, for a message.
 
     Raises RecipeError for anything that is not a tensor, or a container of tensors."""
     if result is None:
@@ -109,13 +110,13 @@ def flatten(result: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     elif isinstance(result, list | tuple):
         parts = ((str(index) if name else f"{OUTPUT}_{index}", value) for index, value in enumerate(result))
     else:
-        where = f"'{name}' that it returns" if name else "what it returns"
+        what = f"{of} returns a {type(result).__name__}" + (f" as '{name}'" if name else "")
         raise RecipeError(
-            f"{where} is a {type(result).__name__}, not a tensor",
+            f"{what}, not a tensor",
             fix="wrap the module in one whose forward returns tensors, in tuples, lists, dicts or dataclasses",
         )
     for key, value in parts:
-        yield from flatten(value, f"{name}_{key}" if name else key)
+        yield from flatten(value, f"{name}_{key}" if name else key, of=of)
 
 
 def output_names(found: Sequence[str], wanted: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:

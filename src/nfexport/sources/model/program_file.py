@@ -12,7 +12,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,16 @@ def program_inputs(program: Any) -> tuple[TensorSpec, ...]:
             raise CheckpointError(f"the input '{name}' of the program is {dtype}", fix="export it with another type")
         specs.append(TensorSpec(name=name, dtype=dtype, shape=tuple(shape), sizes=sizes))  # type: ignore[arg-type]
     return tuple(specs)
+
+
+def program_keywords(program: Any, inputs: Sequence[str]) -> tuple[str | None, ...]:
+    """Return the parameter that each input of a program is passed to, None where it is passed by its position."""
+    spec = program.call_spec.in_spec
+    if spec is None or len(inputs) != len(program.graph_signature.user_inputs):
+        return (None,) * len(inputs)
+    _, named = spec.unflatten(list(range(spec.num_leaves)))
+    by_place = {place: key for key, place in named.items() if isinstance(place, int)}
+    return tuple(by_place.get(place) for place in range(len(inputs)))
 
 
 def _is_fixed(dim: Any) -> bool:

@@ -18,20 +18,32 @@ from nfexport.recipe.tensor_spec import BATCH, TensorSpec
 from nfexport.sources.model.digest import state_digest
 from nfexport.sources.model.example_inputs import default_inputs
 from nfexport.sources.model.loaded_model import UNCHANGED, InputSpec, LoadedModel
-from nfexport.sources.model.module_call import ModuleCall, flatten, match_inputs, output_names
+from nfexport.sources.model.module_call import ModuleCall, match_inputs, output_names
+from nfexport.sources.model.observed_run import ObservedRun, observe
 from nfexport.sources.model.spec import ModelSpec
+
+MOST_RUNS = 8
+"""Runs of a module that draws random numbers, until two of them differ."""
 
 _WHOLE = (torch.float16, torch.bfloat16, torch.float64)
 
 
-def describe(module: torch.nn.Module, spec: ModelSpec, provenance: Provenance, *, name: str) -> LoadedModel:
+def describe(
+    module: torch.nn.Module,
+    spec: ModelSpec,
+    provenance: Provenance,
+    *,
+    name: str,
+    keywords: tuple[str | None, ...] | None = None,
+) -> LoadedModel:
     """Return a module, in evaluation mode, with all that an export needs to know of it.
 
-    name is what messages and recipes call it. Weights are the module's own, unless the spec asks for others.
+    name is what messages and recipes call it; keywords are the parameters that take its inputs, if they are known.
+    Weights are the module's own, unless the spec asks for others.
     Raises RecipeError for a module that cannot be exported as it is, and CheckpointError."""
     check_state(module, name)
     specs = spec.inputs or default_inputs(module, spec, name)
-    call = ModuleCall(keywords=match_inputs(module, specs))
+    call = ModuleCall(keywords=match_inputs(module, specs) if keywords is None else keywords)
     weights = _weights(module, spec, call, specs)
     call = _observe(module, call, specs, name, spec.output_names)
     shared: dict[str, Any] = {
@@ -42,6 +54,7 @@ def describe(module: torch.nn.Module, spec: ModelSpec, provenance: Provenance, *
         "labels": None,
         "provenance": provenance,
         "call": call,
+        "notes": _notes(call),
     }
     image = _image(specs)
     if image is None:
@@ -59,6 +72,12 @@ def describe(module: torch.nn.Module, spec: ModelSpec, provenance: Provenance, *
             "dynamic_size": 2 in one.symbols,
         },
     )
+
+
+def _notes(call: ModuleCall) -> tuple[str, ...]:
+    if not call.reads:
+        return ()
+    return (f"the module reads numbers of its tensors ({call.reads[0]}): the graph holds what one run decided",)
 
 
 def check_state(module: torch.nn.Module, name: str) -> None:
@@ -151,15 +170,18 @@ def _observe(
     module: torch.nn.Module, call: ModuleCall, specs: Sequence[TensorSpec], name: str, wanted: Sequence[str]
 ) -> ModuleCall:
     """Run the module, and return the call with the names and shapes of what it returns."""
-    first = _run(module, call, specs, {}, name)
-    again = _run(module, call, specs, {}, name)
+    seen = _run(module, call, specs, {}, name)
+    first = seen.tensors
     found = [label for label, _ in first]
     if not found:
         raise RecipeError(f"{name} returns no tensor", fix="let its forward return what the file should return")
-    for (label, one), (_, other) in zip(first, again, strict=True):
-        if not _equal(one, other):
+    # random numbers may agree by chance, as those of a dropout on few elements
+    for _ in range(MOST_RUNS if seen.random else 1):
+        again = _run(module, call, specs, {}, name).tensors
+        differing = [label for (label, one), (_, other) in zip(first, again, strict=True) if not _equal(one, other)]
+        if differing:
             raise RecipeError(
-                f"two runs of {name} on the same input give different values of '{label}'",
+                f"two runs of {name} on the same input give different values of '{differing[0]}'",
                 fix="take out random layers, such as a functional dropout, or let them follow the evaluation mode",
             )
     traced = {dim: size for spec in specs for dim, size in spec.sizes.items()}
@@ -168,7 +190,7 @@ def _observe(
     names = output_names(found, wanted, [spec.name for spec in specs])
     if traced:
         other_sizes = second_sizes(specs)
-        others = [tuple(t.shape) for _, t in _run(module, call, specs, other_sizes, name)]
+        others = [tuple(t.shape) for _, t in _run(module, call, specs, other_sizes, name).tensors]
         if [len(shape) for shape in others] != [len(shape) for shape in shapes]:
             raise RecipeError(
                 f"{name} returns other tensors at {_shown(other_sizes)}", fix="give --input fixed sizes instead"
@@ -180,7 +202,9 @@ def _observe(
             )
             for label, shape, changed in zip(names, shapes, others, strict=True)
         ]
-    return dataclasses.replace(call, outputs=names, shapes=tuple(symbolic), classes=_classes(first, symbolic))
+    return dataclasses.replace(
+        call, outputs=names, shapes=tuple(symbolic), classes=_classes(first, symbolic), reads=seen.reads
+    )
 
 
 def _dim(one: int, other: int, traced: Mapping[str, int], second: Mapping[str, int], label: str) -> int | str:
@@ -198,14 +222,14 @@ def _classes(found: Sequence[tuple[str, torch.Tensor]], shapes: Sequence[tuple[i
 
 def _run(
     module: torch.nn.Module, call: ModuleCall, specs: Sequence[TensorSpec], sizes: Mapping[str, int], name: str
-) -> list[tuple[str, torch.Tensor]]:
+) -> ObservedRun:
     tensors = example_tensors(specs, sizes)
     try:
-        with torch.inference_mode():
-            result = call.call(module, tensors)
+        return observe(module, call, tensors)
+    except RecipeError:
+        raise
     except Exception as error:  # a user's own code may raise anything
         raise _refusal(name, specs, tensors, sizes, error) from error
-    return list(flatten(result))
 
 
 def _refusal(
