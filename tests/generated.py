@@ -52,6 +52,10 @@ PLAIN = {
 }
 
 
+WIDER = {"checkpoint": "str | Path | None", "inputs": "Any"}
+"""Fields that Python callers pass as other values than a recipe keeps: paths, example tensors."""
+
+
 def keyword_types() -> str:
     """Return the text of keywords.py."""
     export, surgery = _keywords("export", Source, ExportOptions), _keywords("surgery", SurgeryOptions)
@@ -71,7 +75,7 @@ def keyword_types() -> str:
 def _keywords(command: Command, *structs: type[msgspec.Struct]) -> dict[str, str]:
     """Return the keyword arguments of a command, each with its type."""
     rows = {
-        field: "str | Path | None" if field == "checkpoint" else _field_type(hint)
+        field: WIDER.get(field) or _field_type(hint)
         for kind in structs
         for field, hint in typing.get_type_hints(kind).items()
         if field not in ("model", "passes")

@@ -12,7 +12,7 @@ import nfexport
 from nfexport import sources
 from nfexport.errors import EXIT_INPUT, InputError, UnknownModelError
 from nfexport.recipe.recipe import Preprocessing, Weights
-from nfexport.sources import InputSpec, LoadedModel, ModelSpec, timm_names
+from nfexport.sources import InputSpec, LoadedModel, ModelSpec, timm_names, torch_modules
 from nfexport.sources.model import source_kinds
 from nfexport.sources.model.digest import state_digest
 from tests.conftest import Installing
@@ -89,8 +89,9 @@ def test_a_name_that_no_source_understands_is_refused(name: str) -> None:
 
 
 def test_an_object_that_no_source_understands_is_refused() -> None:
-    with pytest.raises(UnknownModelError, match="no source takes a Toy; pass the name of an architecture"):
-        sources.resolve(Toy())
+    with pytest.raises(UnknownModelError, match="no source takes a dict; pass the name of an architecture"):
+        sources.resolve({})
+    assert sources.resolve(Toy()) is torch_modules
 
 
 def test_an_entry_point_adds_a_source(adding: Installing) -> None:

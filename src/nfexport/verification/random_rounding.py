@@ -4,12 +4,11 @@ One float32 run is one sample of the rounding error, and a lucky one for symmetr
 round equally, and the error cancels. Here each operator's result is multiplied by 1 − u, 1, 1 or 1 + u at
 random, u = 2⁻²³, which is Monte Carlo arithmetic (D. Stott Parker, UCLA CSD-970002, 1997) at the grain of
 operators. Its error against float64 is what another correct float32 implementation, with another order of
-summation, is to be expected to show.
+summation, is to be expected to show. Long sums are added up one by one (see long_sums.py).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nfexport.verification.long_sums import long_sum
 from nfexport.verification.tolerance import UNIT
 
 STEPS = np.array([-1.0, 0.0, 0.0, 1.0])
@@ -33,18 +33,6 @@ STEP = 7919
 WITH_WEIGHTS = ("conv1d", "conv2d", "conv3d", "linear")
 """Operators whose weights are stored rounded in a float16 file: the same error at every pixel, which does
 not average out on a flat image."""
-
-
-SUMS = frozenset({"mean", "sum", "adaptive_avg_pool2d"})
-"""Functions whose result is one sum of many elements, which runtimes add up one by one."""
-
-PER_ROOT = 0.17
-"""Growth of the error of a sum with the root of its length, in units of the random rounding of other results.
-
-PyTorch adds in pairs, and its own float32 run does not show what a plain loop costs. Adding n numbers of one sign in
-order, each partial sum S·k/n is rounded to a 0.29·0.72 of a unit (the deviation of a uniform error, the mean of 1/m
-over mantissas m in 1..2): the relative error of the result has a deviation of 0.21·u·√(n/3) = 0.12·u·√n, and random
-rounding one of 0.71·u. ONNX Runtime's ReduceMean over 96 × 144 pixels is off by as much."""
 
 
 class RandomRounding(TorchFunctionMode):
@@ -73,13 +61,13 @@ class RandomRounding(TorchFunctionMode):
         given = list(_tensors((*args, *kwargs.values())))
         if self._stored and getattr(func, "__name__", "") in WITH_WEIGHTS:
             args = tuple(self._rounded(value) for value in args)
-        result = func(*args, **kwargs)
+        result = long_sum(func, args, kwargs, func(*args, **kwargs))
         if not any(isinstance(x, torch.nn.Parameter) or x in self._follows for x in given):
             return result
         if isinstance(result, torch.Tensor) and result.dtype is torch.float32:
             memory = result.untyped_storage().data_ptr()
             if all(tensor.untyped_storage().data_ptr() != memory for tensor in given):
-                result = self._perturb(result, _growth(func, given, result))
+                result = self._perturb(result)
         for tensor in _tensors((result,)):
             self._follows[tensor] = True
         return result
@@ -87,24 +75,15 @@ class RandomRounding(TorchFunctionMode):
     def _rounded(self, value: Any) -> Any:
         return self._perturb(value.detach()) if isinstance(value, torch.nn.Parameter) else value
 
-    def _perturb(self, tensor: torch.Tensor, growth: float = 1.0) -> torch.Tensor:
+    def _perturb(self, tensor: torch.Tensor) -> torch.Tensor:
         self._offset = (self._offset + STEP) % PERIOD
         row = self._table[self._offset : self._offset + PERIOD]
-        if growth > 1:
-            row = 1 + (row - 1) * growth
         values = tensor.reshape(-1)
         whole = values.numel() // PERIOD * PERIOD
         result = torch.empty_like(values)
         torch.mul(values[:whole].view(-1, PERIOD), row, out=result[:whole].view(-1, PERIOD))
         torch.mul(values[whole:], row[: values.numel() - whole], out=result[whole:])
         return result.view(tensor.shape)
-
-
-def _growth(func: Any, given: list[torch.Tensor], result: torch.Tensor) -> float:
-    """Return how much larger the error of a result is than one rounding: more than 1 for long sums."""
-    if getattr(func, "__name__", "").partition(".")[0] not in SUMS or not given or not result.numel():
-        return 1.0
-    return max(1.0, PER_ROOT * math.sqrt(given[0].numel() / result.numel()))
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:

@@ -47,7 +47,7 @@ class ExportKeywords(SharedKeywords, total=False):
     num_classes: int | None
     in_chans: int | None
     model_kwargs: Mapping[str, Any]
-    inputs: Sequence[str]
+    inputs: Any
     image_size: int | tuple[int, int] | Literal["train", "test"] | None
     opset: int
     exporter: Literal["auto", "torchscript", "dynamo"]

@@ -66,7 +66,8 @@ def named_request(model: Any, keywords: dict[str, Any], named: object) -> tuple[
         if isinstance(model, str):
             return model, export_request(model, keywords)
         source = sources.resolve(model)
-        return model, export_request(source.name_of(model), keywords)  # type: ignore[attr-defined]
+        naming = getattr(source, "name_of", lambda thing: f"{type(thing).__module__}:{type(thing).__qualname__}")
+        return model, export_request(naming(model), keywords)
     except UnknownOption as error:
         raise TypeError(f"export(): {error}") from error
 

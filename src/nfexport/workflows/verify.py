@@ -20,6 +20,7 @@ from nfexport.passes.recorded import read_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.identity import disagreements as graph_changes
 from nfexport.verification.tolerance import default_tolerance
+from nfexport.workflows.own_modules import is_own, load_own
 from nfexport.workflows.results import VerifyResult, disagreements
 from nfexport.workflows.subjects import NamedModel, converted_subject, load_named, subject_of_recipe
 
@@ -148,7 +149,7 @@ def _claimed_model(
         if claim.recipe is None:
             assert named is not None
             assert claim.facts is not None
-            return load_named(named, claim.facts)
+            return load_own(named, claim.facts) if is_own(named.name) else load_named(named, claim.facts)
         weights = None if checkpoint is None else Path(checkpoint)
         loaded = sources.load_from_recipe(claim.recipe, checkpoint=weights, model=model)
         subject = subject_of_recipe(claim.recipe, loaded)

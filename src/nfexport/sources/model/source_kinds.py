@@ -55,17 +55,22 @@ def load(spec: ModelSpec) -> LoadedModel:
 def resolve(model: object) -> SourceKind:
     """Return the source that understands a name, or an object.
 
-    A name 'KIND:…' belongs to the source that another package installs as KIND, if there is one. Otherwise nfexport's
-    own sources are asked first, then the installed ones in alphabetical order.
+    A name 'KIND:…' belongs to the source that another package installs as KIND, if there is one. About any other name
+    nfexport's own sources are asked first, then the installed ones in alphabetical order; about an object the others
+    first.
     Raises UnknownModelError if no source understands it, InputError as find does."""
+    return find(kind_of(model))
+
+
+def kind_of(model: object) -> str:
+    """Return the name of the source that understands a name, or an object; see resolve."""
     installed = [name for name in extensions.installed(GROUP) if name not in built_in()]
     kind = model.partition(":")[0] if isinstance(model, str) and ":" in model else None
-    for name in built_in() if kind not in installed else ():
-        if (source := find(name)).matches(model):
-            return source
-    for name in [kind] if kind in installed else installed:
-        if (source := find(name)).matches(model):
-            return source
+    asked = [kind] if kind in installed else [*built_in(), *installed]
+    # a torch module may be of a class that another package knows more of
+    for name in asked if isinstance(model, str) else [*installed, *built_in()]:
+        if find(name).matches(model):
+            return name
     if not isinstance(model, str):
         raise UnknownModelError(f"no source takes a {type(model).__name__}", fix="pass the name of an architecture")
     others = "".join(f", or '{name}:…' for the source {name}" for name in installed)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
-from nfexport.verification.diagnosis.function_steps import FORMULAS, ON_WEIGHTS, UNBIASED
+from nfexport.verification.diagnosis.function_steps import FORMULAS, ON_WEIGHTS, UNBIASED, Steps
 from nfexport.verification.file_preprocessing import NetworkImages
 from nfexport.verification.random_rounding import RandomRounding
 from nfexport.verification.torch_reference import in_float32, in_float64, tensors_of
@@ -72,14 +73,13 @@ class _Capture(TorchFunctionMode):
         name = getattr(func, "__name__", "").rstrip("_")
         if name == "__get":  # an attribute, such as .shape
             return func(*args, **kwargs)
-        for part, tensor in self._formulas[name](*args, **kwargs) if name in self._formulas else ():
+        for part, tensor in _parts(self._formulas.get(name), *args, **kwargs):
             self._take(f"{name}: {part}", tensor)  # before the function, which may write over its argument
         result = func(*args, **kwargs)
         if name not in RESHAPING:
             self._take(name, result)
-        if name in UNBIASED:
-            for part, tensor in UNBIASED[name](result, *args, **kwargs):
-                self._take(f"{name}: {part}", tensor)
+        for part, tensor in _parts(UNBIASED.get(name), result, *args, **kwargs):
+            self._take(f"{name}: {part}", tensor)
         return result
 
     def _take(self, name: str, result: Any) -> None:
@@ -90,6 +90,17 @@ class _Capture(TorchFunctionMode):
                 # a copy: what is written in place later must not change it
                 array = tensor.detach().numpy().copy()
                 self.taken.append(_Taken(name, module, module_class, array))
+
+
+def _parts(formula: Callable[..., Steps] | None, *args: Any, **kwargs: Any) -> Steps:
+    """Yield the steps of a function, if there is a formula for it that takes these arguments."""
+    if formula is None:
+        return
+    try:
+        inspect.signature(formula).bind(*args, **kwargs)
+    except TypeError:
+        return
+    yield from formula(*args, **kwargs)
 
 
 def capture(

@@ -134,7 +134,12 @@ def _linear(result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: t
 
 
 def _convolution(
-    result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *rest: Any
+    result: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    *rest: Any,
+    **options: Any,
 ) -> Steps:
     """Yield the same as for a linear layer where the result is a single pixel: such a convolution may be a MatMul."""
     if bias is not None and result.shape[2:] == (1, 1):
