@@ -173,4 +173,122 @@ def test_numbers_that_json_does_not_have_are_refused() -> None:
 def test_weights_say_what_they_are_in_plain_words() -> None:
     assert RECIPE.weights.describe() == "seeded (seed 0), untrained; add --pretrained for trained ones"
     trained = Weights(kind="pretrained", digest="0" * 64, tag="ra2_in1k")
+    assert trained.describe() == "pretrained, timm tag ra2_in1k"def test_every_field_counts_for_the_digest() -> None:
+    changes: tuple[dict[str, Any], ...] = (
+        {"opset": 12},
+        {"batch": 1},
+        {"image_size": (160, 96)},
+        {"labels": None},
+        {"passes": ()},
+        {"source": Source(model="test_nfnet", seed=1)},
+        {"options": ExportOptions(opset=11)},
+        {"operations": (Operation(command="surgery"),)},
+    )
+    for change in changes:
+        assert replace(RECIPE, **change).digest != RECIPE.digest
+
+
+def test_a_file_without_recipe_has_none() -> None:
+    assert metadata.unchecked_recipe({"author": "somebody"}) is None
+
+
+def test_a_recipe_that_was_changed_is_refused() -> None:
+    entries = metadata.write_recipe(RECIPE)
+    entries[metadata.RECIPE_KEY] = entries[metadata.RECIPE_KEY].replace('"opset":11', '"opset":12')
+    with pytest.raises(RecipeError, match="changed after the export"):
+        metadata.unchecked_recipe(entries)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not one of nfexport's"),
+        ('{"format": 99}', f"has format 99, this nfexport reads {RECIPE_FORMAT}"),
+        ('{"format": true}', "has format True"),
+        ('{"format": 3}', "missing required field `source`"),
+        ("[" * 10_000 + "]" * 10_000, "levels deep"),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "levels deep"),
+    ],
+)
+def test_what_is_not_a_recipe_is_refused_in_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_json(text)
+
+
+def changed(path: str, value: Any) -> str:
+    """Return the recipe's JSON with one value replaced, or added: 'weights.seed'."""
+    plain: Any = RECIPE.to_dict()
+    *parents, last = path.split(".")
+    place = plain
+    for part in parents:
+        place = place[int(part) if part.isdecimal() else part]
+    place[int(last) if last.isdecimal() else last] = value
+    return json.dumps(plain)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("opset", "11", r"expected `int`, got `str` - at `\$.opset`"),
+        ("opset", 11.5, "expected `int`, got `float`"),
+        ("opset", True, "expected `int`, got `bool`"),
+        ("opset", -1, ">= 1"),
+        ("image_size", [96], "length 2, got 1"),
+        ("image_size", [96, 0], ">= 1"),
+        ("batch", "many", "invalid enum value"),
+        ("batch", 0, ">= 1"),
+        ("exporter", "mine", "invalid enum value"),
+        ("colour", "red", "unknown field `colour`"),
+        ("weights.colour", "red", "unknown field `colour`"),
+        ("weights.digest", "x" * 64, "matching regex"),
+        ("weights.seed", -1, ">= 0"),
+        ("preprocessing.std", [0.25, 0.25, 0], "> 0"),
+        ("preprocessing.mean", [1e300, 0, 0], "<= 1000000000"),
+        ("preprocessing.layout", "nchw; rm -rf /", "invalid enum value"),
+        ("options.opset", "11", "expected `int`"),
+        ("options.unknown", 1, "unknown field `unknown`"),
+        ("passes.0.params", [], "expected `object`, got `array`"),
+        ("outputs.0.kind", "password", "invalid enum value"),
+        ("format", 2, "has format 2"),
+    ],
+)
+def test_each_field_is_validated_and_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        Recipe.from_json(changed(path, value))
+    assert "\n" not in str(caught.value)
+
+
+UNSAFE = ("\x1b[31mred", "line\nbreak", "<script>alert(1)</script>", "[bold]x[/]", "`id`", "\u202egnp.exe", "\ud800")
+
+
+@pytest.mark.parametrize("text", UNSAFE)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "architecture",
+        "input_name",
+        "labels",
+        "outputs.0.name",
+        "passes.0.name",
+        "passes.1.params",
+        "versions",
+        "source.model",
+    ],
+)
+def test_control_characters_and_markup_are_refused_in_every_string(path: str, text: str) -> None:
+    value: Any = {"passes.1.params": {"a": [{"b": text}]}, "versions": {text: "1"}}.get(path, text)
+    with pytest.raises(RecipeError, match=r"control characters or markup|not JSON") as caught:
+        Recipe.from_json(changed(path, value))
+    assert not set(str(caught.value)) & set("\x1b\n<[`\u202e")
+
+
+def test_numbers_that_json_does_not_have_are_refused() -> None:
+    with pytest.raises(RecipeError, match="not JSON"):
+        Recipe.from_json(RECIPE.to_json().replace("0.25", "NaN"))
+
+
+def test_weights_say_what_they_are_in_plain_words() -> None:
+    assert RECIPE.weights.describe() == "seeded (seed 0), untrained; add --pretrained for trained ones"
+    trained = Weights(kind="pretrained", digest="0" * 64, tag="ra2_in1k")
     assert trained.describe() == "pretrained, timm tag ra2_in1k"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nfexport.errors import RecipeError
@@ -57,6 +57,7 @@ def test_the_second_sizes_are_others() -> None:
     assert all(second[name] != size for spec in specs for name, size in spec.sizes.items())
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # beside other tests on a busy machine
 @given(
     st.lists(st.one_of(st.integers(1, 999), st.sampled_from(["batch", "n", "height"])), max_size=5),
     st.sampled_from(["float32", "int64", "bool", "uint8"]),
