@@ -59,7 +59,7 @@ def test_every_field_counts_for_the_digest() -> None:
     changes: tuple[dict[str, Any], ...] = (
         {"opset": 12},
         {"batch": 1},
-        {"image_size": (160, 96)},
+        {"stored_image_size": (160, 96)},
         {"labels": None},
         {"passes": ()},
         {"source": Source(model="test_nfnet", seed=1)},
@@ -177,7 +177,7 @@ def test_weights_say_what_they_are_in_plain_words() -> None:
     changes: tuple[dict[str, Any], ...] = (
         {"opset": 12},
         {"batch": 1},
-        {"image_size": (160, 96)},
+        {"stored_image_size": (160, 96)},
         {"labels": None},
         {"passes": ()},
         {"source": Source(model="test_nfnet", seed=1)},
