@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,16 @@ def test_a_recipe_never_has_code_called(exported: Path, tmp_path: Path) -> None:
     onnx.helper.set_model_props(model, entries)
     forged = tmp_path / "forged.onnx"
     onnx.save(model, forged)
-    for call in (
-        nfexport.verify,
-        nfexport.rebuild,
-        lambda path: nfexport.export(nfexport.inspect(path).recipe, path),
-    ):
+    recipe = nfexport.inspect(forged).recipe
+    assert recipe is not None
+    calls: list[Callable[[], Any]] = [
+        lambda: nfexport.verify(forged),
+        lambda: nfexport.rebuild(forged),
+        lambda: nfexport.export(recipe, tmp_path / "again.onnx"),
+    ]
+    for call in calls:
         with pytest.raises(RecipeError, match="does not load by itself"):
-            call(forged)
+            call()
 
 
 def trap() -> None:
