@@ -14,7 +14,8 @@ import torch
 
 from nfexport.errors import CheckpointError, RecipeError
 from nfexport.sources import LoadedModel, ModelSpec, load
-from nfexport.sources.timm import checkpoints
+from nfexport.sources.timm import from_checkpoint
+from nfexport.sources.timm.checkpoint_reader import Checkpoint
 
 NAME = "test_nfnet"
 
@@ -59,13 +60,14 @@ def test_safetensors(source: LoadedModel, tmp_path: Path) -> None:
 
 def loaded_and_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
     states: list[dict[str, torch.Tensor]] = []
-    read = checkpoints.read_state_dict
+    read = from_checkpoint.read_checkpoint
 
-    def watched(path: Path) -> dict[str, torch.Tensor]:
-        states.append(dict(read(path)))
-        return dict(states[-1])
+    def watched(path: Path, **options: Any) -> Checkpoint:
+        found = read(path, **options)
+        states.append(dict(found.state))
+        return found
 
-    monkeypatch.setattr(checkpoints, "read_state_dict", watched)
+    monkeypatch.setattr(from_checkpoint, "read_checkpoint", watched)
     return load_file(path), states[0]
 
 
@@ -172,10 +174,14 @@ def test_another_number_of_classes_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "c.pth"
     torch.save(ten.module.state_dict(), path)
     with pytest.raises(CheckpointError) as caught:
-        load_file(path)
+        load_file(path, num_classes=7)
     assert caught.value.fix == "pass --num-classes 10"
-    loaded = load_file(path, num_classes=10)
-    assert (loaded.num_classes, loaded.labels) == (10, None)
+    for options in ({}, {"num_classes": 10}):
+        loaded = load_file(path, **options)
+        assert (loaded.num_classes, loaded.labels) == (10, None)
+        assert loaded.weights.digest == ten.weights.digest
+    assert load_file(path).notes == ("10 classes: from the shapes of the checkpoint's tensors",)
+    assert load_file(path).resolved == {"model": NAME, "num_classes": 10}
 
 
 def test_values_that_are_not_finite_are_refused(source: LoadedModel, tmp_path: Path) -> None:

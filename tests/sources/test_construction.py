@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 from msgspec.structs import replace
 
 from nfexport.errors import EXIT_INPUT, RecipeError
@@ -68,6 +69,61 @@ def test_a_network_of_fixed_size_is_built_for_the_size_asked_for() -> None:
 def test_a_negative_number_of_classes_is_refused() -> None:
     with pytest.raises(RecipeError, match="the number of classes cannot be -1"):
         load(ModelSpec(name="test_nfnet", num_classes=-1))
+
+
+@pytest.mark.parametrize("name", ["test_nfnet", "test_vit", "test_efficientnet"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_network_of_other_channels(name: str, channels: int) -> None:
+    loaded = load(ModelSpec(name=name, in_chans=channels))
+    assert loaded.in_channels == channels
+    with torch.inference_mode():
+        assert loaded.module(torch.zeros(1, channels, *loaded.image_size)).shape == (1, 1000)
+    mean = loaded.preprocessing.mean
+    assert len(mean) == len(loaded.preprocessing.std) == channels
+    own = load(ModelSpec(name=name)).preprocessing.mean
+    assert mean == (sum(own) / 3,) * channels
+
+
+def test_arguments_of_a_model_reach_its_constructor() -> None:
+    plain = load(ModelSpec(name="test_nfnet"))
+    loaded = load(ModelSpec(name="test_nfnet", model_kwargs={"global_pool": "max", "act_layer": "gelu"}))
+    assert loaded.weights.digest == plain.weights.digest
+    image = torch.rand(1, 3, *plain.image_size)
+    with torch.inference_mode():
+        assert not torch.allclose(loaded.module(image), plain.module(image))
+    assert load(ModelSpec(name="test_vit", model_kwargs={"img_size": 96})).image_size == (96, 96)
+    dynamic = load(ModelSpec(name="test_vit", model_kwargs={"dynamic_img_size": True}, image_size=96))
+    assert dynamic.weights.digest == load(ModelSpec(name="test_vit")).weights.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords", "problem", "fix"),
+    [
+        ("test_nfnet", {"global_pol": "max"}, "no argument 'global_pol'", "did you mean 'global_pool'"),
+        ("test_nfnet", {"xyzzy": 1}, "no argument 'xyzzy'", "global_pool, output_stride.*channels"),
+        ("test_vit", {"xyzzy": 1}, "no argument 'xyzzy'", "its constructor takes img_size, patch_size"),
+        ("test_nfnet", {"global_pool": "xyzzy"}, "cannot be built with global_pool='xyzzy'", "--model-kwargs"),
+        ("test_nfnet", {"act_layer": "xyzzy"}, "cannot be built with act_layer='xyzzy'", "--model-kwargs"),
+        ("test_nfnet", {"depths": {"a": 1}}, "depths cannot be", "pass text, a number"),
+        ("test_nfnet", {"depths": float("nan")}, "depths cannot be nan", "pass text, a number"),
+        ("test_nfnet", {"num_classes": 3}, "num_classes is no argument", "pass --num-classes instead"),
+        ("test_nfnet", {"features_only": True}, "features_only is no argument", "pass --features instead"),
+        ("test_nfnet", {"device": "cuda"}, "device is no argument", "leave it out"),
+        ("test_vit", {"img_size": "96"}, "img_size='96' is no image size", "--image-size"),
+    ],
+)
+def test_arguments_that_a_model_does_not_accept(
+    name: str, keywords: dict[str, object], problem: str, fix: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(ModelSpec(name=name, model_kwargs=keywords))
+    assert re.search(problem, caught.value.problem)
+    assert re.search(fix, caught.value.fix)
+
+
+def test_averaged_weights_are_those_of_a_checkpoint() -> None:
+    with pytest.raises(RecipeError, match="--ema is about the weights of a checkpoint"):
+        load(ModelSpec(name="test_nfnet", ema=True))
 
 
 def recipe_with(weights: Weights) -> Recipe:

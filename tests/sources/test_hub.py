@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 from huggingface_hub import constants
 
 from nfexport.errors import EXIT_INPUT, EXIT_MISSING, CheckpointError, RecipeError, WeightsUnreachable
@@ -72,11 +73,6 @@ def test_trained_weights_come_through_the_hubs_client(cache_with_weights: tuple[
     home, digest = cache_with_weights
     result = in_a_process(home, HF_HUB_OFFLINE="1")
     assert result == ["pretrained", "r160_in1k", digest, "imagenet-1k"]
-
-
-def test_another_number_of_classes_than_the_trained_ones_is_refused() -> None:
-    with pytest.raises(RecipeError, match="has 1000 classes, not 10"):
-        load(ModelSpec(name=NAME, num_classes=10))
 
 
 @contextlib.contextmanager
@@ -139,6 +135,54 @@ def point_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str],
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     return point
+
+
+def test_another_number_of_classes_gets_a_seeded_classifier(point_at: Callable[[str], None]) -> None:
+    trained = load(ModelSpec(name="test_nfnet", seed=4))
+    with serving(safetensors.torch.save(trained.module.state_dict())) as address:
+        point_at(address)
+        first, again = (load(ModelSpec(name=NAME, num_classes=10)) for _ in range(2))
+        other = load(ModelSpec(name=NAME, num_classes=10, seed=3))
+    assert first.weights == again.weights
+    assert (first.weights.kind, first.weights.tag, first.weights.seed) == ("pretrained", "r160_in1k", 0)
+    assert (first.num_classes, first.labels, other.weights.seed) == (10, None, 3)
+    assert first.notes == (
+        "the classifier of 10 classes is seeded (seed 0) and untrained; the trained one has 1000",
+    )
+    kept, head = trained.module.state_dict(), ("head.fc.weight", "head.fc.bias")
+    for name, tensor in first.module.state_dict().items():
+        assert name in head or torch.equal(tensor, kept[name])
+    for name in head:
+        seeded = first.module.get_parameter(name)
+        assert seeded.abs().min() > 0  # every parameter matters
+        assert not torch.equal(seeded, other.module.get_parameter(name))
+
+
+@pytest.mark.parametrize(("channels", "how"), [(1, "summed"), (4, "repeated and scaled")])
+def test_the_first_convolution_is_adapted_to_other_channels_as_timm_does(
+    point_at: Callable[[str], None], channels: int, how: str
+) -> None:
+    trained = load(ModelSpec(name="test_nfnet", seed=4))
+    with serving(safetensors.torch.save(trained.module.state_dict())) as address:
+        point_at(address)
+        loaded = load(ModelSpec(name=NAME, in_chans=channels))
+    from timm.models._manipulate import adapt_input_conv
+
+    weight = loaded.module.get_parameter("stem.conv1.weight")
+    assert torch.equal(weight, adapt_input_conv(channels, trained.module.get_parameter("stem.conv1.weight")))
+    assert loaded.in_channels == channels == len(loaded.preprocessing.mean) == len(loaded.preprocessing.std)
+    assert loaded.labels == "imagenet-1k"
+    assert loaded.notes == (
+        f"the first convolution, trained with 3 channels, is {how} for {channels}, as timm does",
+        f"mean and std are known for 3 channels; the network of {channels} gets their average, as in timm's loaders, "
+        "unless --mean and --std say otherwise",
+    )
+
+
+def test_trained_weights_with_an_argument_that_the_model_does_not_have(point_at: Callable[[str], None]) -> None:
+    point_at("http://127.0.0.1:9")
+    with pytest.raises(RecipeError, match="test_nfnet has no argument 'global_pol'; did you mean 'global_pool'"):
+        load(ModelSpec(name=NAME, model_kwargs={"global_pol": "max"}))
 
 
 def test_a_damaged_download_is_no_traceback(point_at: Callable[[str], None]) -> None:

@@ -15,6 +15,10 @@ def load(spec: ModelSpec) -> LoadedModel:
     """Build timm's model of that name, with its weights.
 
     Raises UnknownModelError, RecipeError, CheckpointError, WeightsUnreachable or MissingPackage."""
+    if spec.checkpoint is not None:
+        from nfexport.sources.timm import from_checkpoint
+
+        return from_checkpoint.load(spec)
     from nfexport.sources.timm import construction
 
     return construction.load(spec)

@@ -1,35 +1,35 @@
-"""Weights from a file, read by timm's own loaders, which run no code from it."""
+"""Put the tensors of a checkpoint into a model: all of them or nothing."""
 
 from __future__ import annotations
 
-import pickletools
 import sys
-import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nfexport import process
 from nfexport.errors import CheckpointError
-from nfexport.sources.timm.torchvision_operators import import_timm
-
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
 
 
-def load_checkpoint(model: torch.nn.Module, path: Path, *, classifier: str | None = None) -> None:
-    """Load a .safetensors, .pth or .pt file into the model, all of it or nothing.
+def load_state(
+    model: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    path: Path,
+    *,
+    classifiers: Sequence[str] = (),
+    first_convolutions: Sequence[str] = (),
+) -> None:
+    """Load tensors that were read from the path into the model.
 
-    Wrappers (state_dict, model, their EMA forms, which are preferred) and prefixes (module., _orig_mod.) are
-    removed. classifier is the name of the model's last layer, for a more precise error.
-    Raises CheckpointError for a file that cannot be read, holds code, or does not fit."""
-    state = read_state_dict(path)
+    classifiers and first_convolutions are names of layers whose shapes follow from the number of classes and of
+    channels, for more precise errors. Raises CheckpointError if they do not fit, or are not finite."""
+    state = dict(state)
     expected = model.state_dict()
     if not _same_shapes(state, expected):
-        state = _translated(state, model)
-    _check_fit(state, expected, path, classifier)
+        state = translated(state, model)
+    _check_fit(state, expected, path, classifiers, first_convolutions)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
@@ -60,66 +60,11 @@ def _share(state: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
             taken.add(address)
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a checkpoint by name.
-
-    Raises CheckpointError if it cannot be read, or if reading it would mean running code."""
-    if path.is_dir():
-        raise CheckpointError(f"'{path}' is a folder", fix="pass the checkpoint file in it")
-    if not path.is_file():
-        raise CheckpointError(f"there is no file '{path}'", fix="check the path given to --checkpoint")
-    if path.suffix.lower() not in _SUFFIXES:
-        raise CheckpointError(
-            f"'{path}' does not have the file name of a checkpoint", fix="pass a .safetensors, .pth or .pt file"
-        )
-    try:
-        # torch warns about the pickle protocols of files that are refused anyway
-        with process.warnings_ignored():
-            state = import_timm().models.load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # torch and safetensors raise a dozen kinds for a damaged file
-        raise _unreadable(path, error) from error
-    if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"'{path}' holds no state dict", fix="save model.state_dict()")
-    others = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise CheckpointError(
-            f"'{path}' holds no state dict: '{others[0]}' is a {type(state[others[0]]).__name__}",
-            fix="save model.state_dict(), alone or under 'state_dict' or 'model'",
-        )
-    return dict(state)
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    text = str(error.__cause__ or error)
-    if "Unsupported global" in f"{error} {text}" or _is_pickle_with_globals(path):
-        return CheckpointError(
-            f"'{path}' is a pickle with code in it, which was not run",
-            fix="save its state dict as .safetensors where you trust it",
-        )
-    reason = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    return CheckpointError(
-        f"'{path}' is damaged, or not a checkpoint ({reason.rstrip('.')})", fix="copy or save the file again"
-    )
-
-
-def _is_pickle_with_globals(path: Path) -> bool:
-    """Say whether the file is a pickle that names code; its instructions are read, and none is run."""
-    if zipfile.is_zipfile(path):
-        return False
-    names: set[str] = set()
-    try:
-        with path.open("rb") as file:
-            names.update(operation.name for operation, _, _ in pickletools.genops(file))
-    except Exception:  # noqa: BLE001  # pickletools raises several kinds for a damaged file
-        return False
-    return bool(names & {"GLOBAL", "STACK_GLOBAL", "INST"})
-
-
 def _same_shapes(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
     return state.keys() == expected.keys() and all(state[name].shape == expected[name].shape for name in expected)
 
 
-def _translated(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def translated(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Let timm's own filter, where the model's file has one, translate the names of another code base, and resample
     position embeddings of another image size."""
     module = sys.modules.get(type(model).__module__)
@@ -127,17 +72,18 @@ def _translated(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[
     if translate is None:
         return state
     try:
-        translated = translate(dict(state), model)
+        result = translate(dict(state), model)
     except Exception:  # noqa: BLE001  # timm's filters raise any kind; the comparison of names then says what differs
         return state
-    return dict(translated) if isinstance(translated, Mapping) else state
+    return dict(result) if isinstance(result, Mapping) else state
 
 
 def _check_fit(
     state: Mapping[str, torch.Tensor],
     expected: Mapping[str, torch.Tensor],
     path: Path,
-    classifier: str | None,
+    classifiers: Sequence[str],
+    first_convolutions: Sequence[str],
 ) -> None:
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
@@ -153,10 +99,18 @@ def _check_fit(
         shapes = [f"{n} {tuple(state[n].shape)} for {tuple(expected[n].shape)}" for n in misshaped]
         parts.append(f"{len(misshaped)} have another shape ({_first(shapes)})")
     fix = "pass the architecture that the checkpoint was trained with"
-    head = [name for name in misshaped if classifier and name.startswith(f"{classifier}.")]
-    if head and len(head) == len(misshaped) and not missing and not unexpected:
-        fix = f"pass --num-classes {state[head[0]].shape[0]}"
+    if missing and not unexpected and not misshaped and not _outside(missing, classifiers):
+        fix = "pass --num-classes 0 for the network without its classifier"
+    elif misshaped and not missing and not unexpected:
+        if not _outside(misshaped, classifiers):
+            fix = f"pass --num-classes {state[misshaped[0]].shape[0]}"
+        elif not _outside(misshaped, first_convolutions) and state[misshaped[0]].ndim == 4:
+            fix = f"pass --in-chans {state[misshaped[0]].shape[1]}"
     raise CheckpointError(f"'{path}' does not fit the model: {', '.join(parts)}", fix=fix)
+
+
+def _outside(names: Sequence[str], layers: Sequence[str]) -> list[str]:
+    return [name for name in names if name.rpartition(".")[0] not in layers]
 
 
 def _first(names: list[str], count: int = 3) -> str:

@@ -1,104 +1,117 @@
-"""From a name of timm to a torch model with its weights."""
+"""From a name of timm to a torch model with its weights: seeded, trained, or those of a checkpoint."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from nfexport.errors import RecipeError
 from nfexport.recipe.about import About
-from nfexport.recipe.recipe import Weights
-from nfexport.sources.model.accepted_sizes import REFUSALS
+from nfexport.recipe.recipe import Provenance, Weights
 from nfexport.sources.model.digest import state_digest
 from nfexport.sources.model.loaded_model import InputSpec, LoadedModel
-from nfexport.sources.model.quick_init import without_random_init
 from nfexport.sources.model.spec import ModelSpec
-from nfexport.sources.timm import checkpoints, hub, image_sizes
+from nfexport.sources.timm import adapted_weights, hub, image_sizes
+from nfexport.sources.timm.blueprint import Blueprint, blueprint, build
 from nfexport.sources.timm.names import ResolvedName, resolve_name
 from nfexport.sources.timm.seeded_weights import seed_weights
-from nfexport.sources.timm.torchvision_operators import import_timm
 
 
 def load(spec: ModelSpec) -> LoadedModel:
-    """Build the model that the spec names, with its weights.
+    """Build the model that the spec names, without a checkpoint, with its weights.
 
     Raises UnknownModelError, RecipeError, CheckpointError or WeightsUnreachable."""
-    resolved = resolve_name(spec.name, pretrained=spec.pretrained)
-    cfg = resolved.cfg
-    size = image_sizes.choose_size(spec.image_size, cfg)
-    arguments = image_sizes.size_arguments(size, cfg)
-    if spec.num_classes is not None and spec.num_classes != cfg.num_classes:
-        arguments["num_classes"] = spec.num_classes
-    if spec.checkpoint is not None:
-        module, weights = _from_checkpoint(resolved, spec.checkpoint, arguments)
-    elif resolved.tag is not None:
-        module, weights = _from_hub(resolved, arguments)
-    else:
-        module, weights = _from_seed(resolved, spec.seed or 0, size, arguments)
+    if spec.ema is not None:
+        raise RecipeError("--ema is about the weights of a checkpoint", fix="pass --checkpoint FILE, or leave it out")
+    plan = blueprint(spec, resolve_name(spec.name, pretrained=spec.pretrained))
+    seed = spec.seed or 0
+    if plan.name.tag is None:
+        module = build(plan)
+        seed_weights(module, seed, image_size=plan.size, in_channels=plan.in_chans)
+        weights = Weights(kind="seeded", digest=state_digest(module), seed=seed)
+        return finished(spec, plan, module, weights)
+    module, seeded, notes = _pretrained(plan, seed)
+    weights = Weights(
+        kind="pretrained", digest=state_digest(module), tag=plan.name.tag, seed=seed if seeded else None
+    )
+    return finished(spec, plan, module, weights, about=_about(plan.name), notes=notes)
+
+
+def finished(
+    spec: ModelSpec,
+    plan: Blueprint,
+    module: torch.nn.Module,
+    weights: Weights,
+    *,
+    labels: tuple[str, ...] | None = None,
+    classes: int | None = None,
+    about: About | None = None,
+    notes: tuple[str, ...] = (),
+    provenance: Provenance | None = None,
+    resolved: Mapping[str, Any] | None = None,
+) -> LoadedModel:
+    """Return the model with what is known of it; labels and classes, their number, are what a checkpoint or a
+    repository says.
+
+    Raises RecipeError if the user asks for an image size that the network does not accept."""
     if spec.image_size is not None and not spec.is_size_known:
-        image_sizes.check_forward(module, resolved.architecture, size, cfg)
+        image_sizes.check_forward(module, plan.name.architecture, plan.size, plan.cfg)
+    cfg = plan.cfg
+    if len(cfg.mean) != plan.in_chans:
+        notes += (_averaged(plan),)
     return LoadedModel(
         module=module,
-        architecture=resolved.architecture,
+        architecture=plan.name.architecture,
         weights=weights,
-        input=InputSpec(channels=cfg.input_size[0], height=size[0], width=size[1]),
+        input=InputSpec(channels=plan.in_chans, height=plan.size[0], width=plan.size[1]),
         num_classes=int(getattr(module, "num_classes", cfg.num_classes)),
-        preprocessing=image_sizes.preprocessing(cfg, size),
-        labels=None if "num_classes" in arguments else _labels(cfg),
-        about=_about(resolved) if weights.kind == "pretrained" else None,
+        preprocessing=image_sizes.preprocessing(cfg, plan.size),
+        labels=labels if labels is not None else _labels(plan, classes),
+        about=about,
         packages=("timm",),
+        provenance=provenance,
+        resolved=resolved or {},
+        notes=notes,
     )
 
 
-def _from_seed(
-    resolved: ResolvedName, seed: int, size: tuple[int, int], arguments: dict[str, Any]
-) -> tuple[torch.nn.Module, Weights]:
-    module = _build(resolved, arguments)
-    seed_weights(module, seed, image_size=size, in_channels=resolved.cfg.input_size[0])
-    return module, Weights(kind="seeded", digest=state_digest(module), seed=seed)
+def _pretrained(plan: Blueprint, seed: int) -> tuple[torch.nn.Module, bool, tuple[str, ...]]:
+    """Return the network with trained weights, whether its classifier is seeded, and notes."""
+    name = plan.name
+    reshaped = plan.cfg.num_classes not in (0, name.num_classes)
+    trained_plan = plan.changed(num_classes=name.num_classes) if reshaped else plan
+    notes: tuple[str, ...] = ()
+    if plan.in_chans != name.in_chans or {"img_size", *plan.model_kwargs} & plan.arguments.keys():
+        # without this, arguments that are refused would look like weights that do not fit
+        module = build(trained_plan)
+        if plan.in_chans != name.in_chans:
+            adapted_weights.check_adaptable(module, plan, name.in_chans)
+            notes += (adapted_weights.note_of_channels(plan, name.in_chans),)
+    trained = hub.load_pretrained(name, **trained_plan.arguments).float().eval()
+    if not reshaped:
+        return trained, False, notes
+    module = build(plan)
+    state = adapted_weights.with_seeded_classifier(dict(trained.state_dict()), module, plan, seed)
+    adapted_weights.load_all(module, state, plan)
+    return module, True, (*notes, adapted_weights.note_of_classes(plan, name.num_classes, seed))
 
 
-def _from_checkpoint(
-    resolved: ResolvedName, path: Path, arguments: dict[str, Any]
-) -> tuple[torch.nn.Module, Weights]:
-    module = _build(resolved, arguments)
-    classifier = resolved.cfg.classifier
-    checkpoints.load_checkpoint(module, path, classifier=classifier if isinstance(classifier, str) else None)
-    return module, Weights(kind="checkpoint", digest=state_digest(module))
+def _averaged(plan: Blueprint) -> str:
+    return (
+        f"mean and std are known for {len(plan.cfg.mean)} channels; the network of {plan.in_chans} gets their average,"
+        " as in timm's loaders, unless --mean and --std say otherwise"
+    )
 
 
-def _from_hub(resolved: ResolvedName, arguments: dict[str, Any]) -> tuple[torch.nn.Module, Weights]:
-    classes = arguments.get("num_classes")
-    if classes:
-        raise RecipeError(
-            f"the trained classifier of {resolved.full} has {resolved.cfg.num_classes} classes, not {classes}",
-            fix="leave --num-classes out, or pass --checkpoint FILE with a classifier of that size",
-        )
-    if "img_size" in arguments:
-        # without this, a size that is refused would look like weights that do not fit
-        _build(resolved, arguments)
-    module = hub.load_pretrained(resolved, **arguments).float().eval()
-    return module, Weights(kind="pretrained", digest=state_digest(module), tag=resolved.tag)
-
-
-def _build(resolved: ResolvedName, arguments: dict[str, Any]) -> torch.nn.Module:
-    try:
-        with without_random_init():
-            module: torch.nn.Module = import_timm().create_model(resolved.architecture, **arguments)
-    except REFUSALS as error:
-        if "img_size" not in arguments:
-            raise
-        raise image_sizes.refused_size(resolved.architecture, arguments["img_size"], resolved.cfg, error) from error
-    return module.float().eval()
-
-
-def _labels(cfg: Any) -> str | None:
-    """Return timm's own name for the classes, such as 'imagenet-1k'."""
+def _labels(plan: Blueprint, said: int | None) -> str | None:
+    """Return timm's own name for the classes, such as 'imagenet-1k'; None if the user asks for another number."""
     from timm.data import infer_imagenet_subset
 
-    subset = infer_imagenet_subset(cfg.to_dict())
+    if plan.cfg.num_classes not in (plan.name.num_classes, said):
+        return None
+    subset = infer_imagenet_subset(plan.cfg.to_dict())
     return None if subset is None else str(subset)
 
 

@@ -1,7 +1,9 @@
-"""Image sizes and preprocessing, as in timm's configuration."""
+"""Image sizes, channels and preprocessing, as in timm's configuration."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,9 +29,30 @@ def choose_size(wanted: ImageSize | None, cfg: Any) -> tuple[int, int]:
     return height, width
 
 
-def size_arguments(size: tuple[int, int], cfg: Any) -> dict[str, Any]:
-    """Return the arguments of timm.create_model for a size: only networks of a fixed size take one."""
-    return {"img_size": size} if cfg.fixed_input_size and size != tuple(cfg.input_size[1:]) else {}
+def is_dynamic(model_kwargs: Mapping[str, Any]) -> bool:
+    """Say whether arguments of a model let a network of fixed size accept others."""
+    strict = model_kwargs.get("strict_img_size", True)
+    return bool(model_kwargs.get("dynamic_img_size") or model_kwargs.get("use_naflex")) or strict is False
+
+
+def with_size(cfg: Any, size: Any) -> Any:
+    """Return the configuration of a network that is built for one size only.
+
+    Raises RecipeError if it is no image size."""
+    sizes = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else ()
+    if len(sizes) != 2 or not all(isinstance(pixels, int) and pixels >= 1 for pixels in sizes):
+        raise RecipeError(f"img_size={size!r} is no image size", fix=_own_size(cfg))
+    return dataclasses.replace(cfg, input_size=(cfg.input_size[0], *sizes), test_input_size=None)
+
+
+def with_channels(cfg: Any, channels: int) -> Any:
+    """Return the configuration of a network that takes so many channels."""
+    test = cfg.test_input_size
+    return dataclasses.replace(
+        cfg,
+        input_size=(channels, *cfg.input_size[1:]),
+        test_input_size=(channels, *test[1:]) if test else test,
+    )
 
 
 def refused_size(architecture: str, size: tuple[int, int], cfg: Any, error: Exception) -> RecipeError:
@@ -60,12 +83,21 @@ def preprocessing(cfg: Any, size: tuple[int, int]) -> Preprocessing:
     at_test_size = bool(cfg.test_input_size) and size == tuple(cfg.test_input_size[1:])
     crop_pct = cfg.test_crop_pct if at_test_size and cfg.test_crop_pct else cfg.crop_pct
     return Preprocessing(
-        mean=tuple(float(value) for value in cfg.mean),
-        std=tuple(float(value) for value in cfg.std),
+        mean=for_channels(cfg.mean, cfg.input_size[0]),
+        std=for_channels(cfg.std, cfg.input_size[0]),
         crop_pct=float(crop_pct),
         crop_mode=cfg.crop_mode,
         interpolation=cfg.interpolation,
     )
+
+
+def for_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return means or standard deviations for a number of channels: of another number of them, the average.
+
+    Source: timm, data/loader.py (adapt_to_chs), by which timm's loaders feed such networks."""
+    if len(numbers) != channels:
+        numbers = (sum(numbers) / len(numbers),) * channels
+    return tuple(float(number) for number in numbers)
 
 
 def checked(preprocessing: Preprocessing, in_channels: int) -> Preprocessing:

@@ -25,6 +25,16 @@ class ResolvedName:
         """The name with its tag, by which timm knows the weights."""
         return self.architecture if self.tag is None else f"{self.architecture}.{self.tag}"
 
+    @property
+    def num_classes(self) -> int:
+        """The number of classes that timm builds it with."""
+        return int(self.cfg.num_classes)
+
+    @property
+    def in_chans(self) -> int:
+        """The number of channels that timm builds it with."""
+        return int(self.cfg.input_size[0])
+
 
 def resolve_name(name: str, *, pretrained: bool) -> ResolvedName:
     """Return the architecture, and the tag, of a name.

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,16 @@ def seed_weights(
 
     run runs the model, converted to float64, on inputs for its running statistics; by default on images of this size
     and number of channels."""
+    seed_parameters(model, seed)
+    calibrate(model, seed, run or (lambda: _run_on_images(model, seed, image_size, in_channels)))
+
+
+def seed_parameters(model: nn.Module, seed: int, layers: Collection[str] | None = None) -> None:
+    """Overwrite every parameter in place, or those of some layers, by the names of their modules."""
     done: set[int] = set()
     for module_name, module in model.named_modules():
+        if layers is not None and not any(f"{module_name}.".startswith(f"{layer}.") for layer in layers):
+            continue
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in done or not parameter.is_floating_point():
                 continue
@@ -63,7 +71,6 @@ def seed_weights(
             path = f"{module_name}.{name}" if module_name else name
             values = _values(module, name, tuple(parameter.shape), f"{seed}/{path}")
             parameter.data = torch.from_numpy(values).to(parameter.dtype)
-    calibrate(model, seed, run or (lambda: _run_on_images(model, seed, image_size, in_channels)))
 
 
 def uniform(key: str, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
