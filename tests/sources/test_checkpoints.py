@@ -14,7 +14,7 @@ import torch
 
 from nfexport.errors import CheckpointError, RecipeError
 from nfexport.sources import LoadedModel, ModelSpec, load
-from nfexport.sources.timm import from_checkpoint
+from nfexport.sources.timm import checkpoint_reader
 from nfexport.sources.timm.checkpoint_reader import Checkpoint
 
 NAME = "test_nfnet"
@@ -60,14 +60,14 @@ def test_safetensors(source: LoadedModel, tmp_path: Path) -> None:
 
 def loaded_and_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
     states: list[dict[str, torch.Tensor]] = []
-    read = from_checkpoint.read_checkpoint
+    read = checkpoint_reader.read_checkpoint
 
     def watched(path: Path, **options: Any) -> Checkpoint:
         found = read(path, **options)
         states.append(dict(found.state))
         return found
 
-    monkeypatch.setattr(from_checkpoint, "read_checkpoint", watched)
+    monkeypatch.setattr("nfexport.sources.timm.from_checkpoint.read_checkpoint", watched)
     return load_file(path), states[0]
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from huggingface_hub import constants
 
 from nfexport.errors import EXIT_INPUT, EXIT_MISSING, CheckpointError, RecipeError, WeightsUnreachable
 from nfexport.sources import ModelSpec, load
@@ -122,21 +121,6 @@ def test_trained_weights_are_downloaded(tmp_path: Path) -> None:
     assert result == ["pretrained", "r160_in1k", loaded.weights.digest, "imagenet-1k"]
 
 
-@pytest.fixture
-def point_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Give the client that is imported here an empty cache, and another address: much cheaper than a process."""
-
-    def point(address: str) -> None:
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-    return point
-
-
 def test_another_number_of_classes_gets_a_seeded_classifier(point_at: Callable[[str], None]) -> None:
     trained = load(ModelSpec(name="test_nfnet", seed=4))
     with serving(safetensors.torch.save(trained.module.state_dict())) as address:
@@ -146,9 +130,7 @@ def test_another_number_of_classes_gets_a_seeded_classifier(point_at: Callable[[
     assert first.weights == again.weights
     assert (first.weights.kind, first.weights.tag, first.weights.seed) == ("pretrained", "r160_in1k", 0)
     assert (first.num_classes, first.labels, other.weights.seed) == (10, None, 3)
-    assert first.notes == (
-        "the classifier of 10 classes is seeded (seed 0) and untrained; the trained one has 1000",
-    )
+    assert first.notes == ("the classifier of 10 classes is seeded (seed 0) and untrained; the trained one has 1000",)
     kept, head = trained.module.state_dict(), ("head.fc.weight", "head.fc.bias")
     for name, tensor in first.module.state_dict().items():
         assert name in head or torch.equal(tensor, kept[name])

@@ -27,6 +27,8 @@ def show_export(result: ExportResult, console: Console) -> None:
     recipe = result.recipe
     table.add_row("model", escape(recipe.model_name) + at_size(recipe.stored_image_size))
     table.add_row("weights", recipe.weights.describe())
+    for note in result.notes:
+        table.add_row("note", escape(note))
     if recipe.options.mean is not None:
         add_preprocessing(table, recipe)
     add_facts(table, result.facts)

@@ -7,9 +7,9 @@ import dataclasses
 from pathlib import Path
 
 from nfexport.errors import RecipeError
+from nfexport.sources.model.checkpoint_names import is_checkpoint
 from nfexport.sources.model.loaded_model import LoadedModel
 from nfexport.sources.model.spec import ModelSpec
-from nfexport.sources.timm.checkpoint_names import is_checkpoint
 
 
 def matches(model: object) -> bool:

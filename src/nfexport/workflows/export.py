@@ -17,7 +17,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from nfexport import process, sources
-from nfexport.errors import ExportError, OnnxFileError, PassError, RecipeError
+from nfexport.errors import ExportError, OnnxFileError, PassError
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import inspect
 from nfexport.passes.base import Bundle, Pass, Request
@@ -33,10 +33,12 @@ from nfexport.recipe.recipe import Output, Recipe
 from nfexport.recipe.request import RecipeRequest
 from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
 from nfexport.recipe.versions import recorded_versions
+from nfexport.sources.model.file_name import default_file_name
 from nfexport.workflows import other_format
-from nfexport.workflows.export_checks import check_no_image_options, check_request, explained, own_preprocessing
+from nfexport.workflows.corrections import corrected
+from nfexport.workflows.export_checks import check_no_image_options, check_request, explained
 from nfexport.workflows.operations import repeat_operations
-from nfexport.workflows.requests import file_name, named_request
+from nfexport.workflows.requests import named_request
 from nfexport.workflows.results import ExportResult
 from nfexport.workflows.subjects import subject_of_recipe
 from nfexport.workflows.verify import demand, verify_file
@@ -65,7 +67,9 @@ def export(
 ) -> ExportResult:
     """Export a model to an ONNX file that carries its recipe, and verify it before it gets its name.
 
-    model is a timm name; with a tag ('nfnet_l0.ra2_in1k') it stands for those trained weights. Or it is a torch
+    model is a timm name; with a tag ('nfnet_l0.ra2_in1k') it stands for those trained weights. Or it is a repository
+    ('hf-hub:org/name'), a folder with config.json, or a checkpoint that says its architecture ('model_best.pth.tar').
+    Or it is a torch
     module in evaluation mode, a program of torch.export, or the name of a factory ('package.module:factory'); inputs
     then says what it takes: descriptions ('image=float32[batch,3,224,224]'), an example tensor, a tuple of them, or a
     dict by name. Or it is a recipe, which is executed again; keywords then replace what it asks for, and named is the
@@ -79,7 +83,7 @@ def export(
     Raises NfexportError (see nfexport.errors), TypeError for a keyword that does not exist, and VerificationFailed if
     the file does not equal the model; nothing is written then."""
     subject, request = named_request(model, dict(keywords), named)
-    target = Path(output) if output is not None else Path(file_name(request.source.model))
+    target = Path(output) if output is not None else Path(default_file_name(request.source.model))
     check_request(request, target, quantize)
     if request.operations:
         again = functools.partial(export, named=named)
@@ -135,7 +139,7 @@ class _Export:
         return self.write(graph, recipe, loaded, reports)
 
     def load(self) -> LoadedModel:
-        """Return the model, with the user's corrections to timm's configuration."""
+        """Return the model, with the user's corrections to what its source says."""
         from nfexport.sources.model import accepted_sizes
         from nfexport.sources.model.spec import ModelSpec
 
@@ -159,15 +163,7 @@ class _Export:
         if loaded.tensors:
             check_no_image_options(loaded, self.options)
             return loaded
-        loaded = dataclasses.replace(loaded, preprocessing=own_preprocessing(loaded, self.options))
-        if self.options.labels is not None:
-            if len(self.options.labels) != loaded.num_classes:
-                raise RecipeError(
-                    f"there are {len(self.options.labels)} labels for the {loaded.num_classes} classes of "
-                    f"{loaded.model_name}",
-                    fix="pass one label for each class",
-                )
-            loaded = dataclasses.replace(loaded, labels=self.options.labels)
+        loaded = corrected(loaded, self.options)
         if self.options.dynamic_size and loaded.call is None:
             accepted_sizes.check_flexible(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels)
         return loaded
@@ -325,6 +321,7 @@ class _Export:
             seconds=self.stages.seconds,
             converted=other,
             quantization=int8,
+            notes=loaded.notes,
         )
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from nfexport.errors import ExportError, RecipeError, VerificationFailed, WeightsUnreachable
+from nfexport.errors import ExportError, RecipeError, VerificationFailed
 from nfexport.graph.atomic_files import check_target
 from nfexport.quantization.int8 import Int8
 from nfexport.recipe.export_options import ExportOptions
 from nfexport.recipe.opsets import check_opset
-from nfexport.recipe.recipe import Preprocessing
 from nfexport.recipe.request import RecipeRequest
-from nfexport.recipe.statistics import statistics
+from nfexport.sources.model.missing_weights import missing_weights
 from nfexport.workflows import other_format
 
 if TYPE_CHECKING:
@@ -31,10 +28,7 @@ def check_request(request: RecipeRequest, target: Path, quantize: Int8 | None) -
     options = request.options
     check_target(target)
     if request.needs_checkpoint and request.source.checkpoint is None:
-        raise WeightsUnreachable(
-            f"the weights of {request.source.model} came from a checkpoint, which is not here",
-            fix="pass it with --checkpoint FILE",
-        )
+        raise missing_weights(request.source.model, "the recipe's file")
     if request.operations and (quantize is not None or options.to != "onnx"):
         flag = "--to" if quantize is None else "--quantize"
         raise RecipeError(
@@ -72,25 +66,6 @@ def check_no_image_options(loaded: LoadedModel, options: ExportOptions) -> None:
         raise RecipeError(
             f"--{given[0].replace('_', '-')} is for images, and {loaded.model_name} takes {takes}", fix="leave it out"
         )
-
-
-def own_preprocessing(loaded: LoadedModel, options: ExportOptions) -> Preprocessing:
-    """Return the preprocessing of a model; options override timm's configuration.
-
-    Raises RecipeError if no image can be prepared in this way."""
-    from nfexport.sources.timm.image_sizes import checked
-
-    own: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("crop_pct", "crop_mode", "interpolation")
-        if getattr(options, name) is not None
-    }
-    if (options.mean is None) != (options.std is None):
-        raise RecipeError("--mean and --std belong together", fix="pass both, or neither for the model's own")
-    if options.mean is not None and options.std is not None:
-        found = statistics(options.mean, options.std, channels=loaded.in_channels)
-        own |= {"mean": found.mean, "std": found.std}
-    return checked(replace(loaded.preprocessing, **own), loaded.in_channels)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,12 +41,6 @@ def export_request(model: str, keywords: Mapping[str, Any], what: str = "the exp
     options = _options(rest, ExportOptions, "export", what)
     _check_strings({**msgspec.to_builtins(options), "model": model}, what)
     return RecipeRequest(source=convert(_given(source), Source, what, fix=FIX), options=options)
-
-
-def file_name(model: str) -> str:
-    """Return the default name of the file: that of the model, or of the function or class that makes it."""
-    name = re.split(r"[/\\]", model)[-1]
-    return f"{name.rpartition(':')[2].removesuffix('.pt2')}.onnx"
 
 
 def named_request(model: Any, keywords: dict[str, Any], named: object) -> tuple[object, RecipeRequest]:

@@ -59,7 +59,7 @@ class ExportResult:
 
     seconds maps each stage to its duration. verification is None if it was not asked for, converted if only
     the ONNX file was, quantization if the file is float; else verification is that of the float file which was
-    quantised."""
+    quantised. notes are what the source of the model reports: what it read, and what is seeded."""
 
     path: Path
     recipe: Recipe
@@ -69,11 +69,13 @@ class ExportResult:
     seconds: dict[str, float]
     converted: ConvertedResult | None = None
     quantization: QuantizeResult | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values for JSON."""
         return {
             "path": str(self.path),
+            "notes": list(self.notes),
             "recipe": self.recipe.to_dict(),
             "recipe_sha256": self.recipe.digest,
             "weights": self.recipe.weights.describe(),

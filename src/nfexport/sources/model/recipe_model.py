@@ -12,11 +12,15 @@ from nfexport.errors import RecipeError, WeightsUnreachable
 from nfexport.recipe.interface import network_preprocessing
 from nfexport.recipe.tensor_spec import parse_inputs
 from nfexport.sources.model.loaded_model import LoadedModel
+from nfexport.sources.model.missing_weights import missing_weights
 from nfexport.sources.model.source_kinds import load, user_named
 from nfexport.sources.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from nfexport.recipe.recipe import Recipe
+
+REPOSITORIES = ("hub_repositories", "local_folders")
+"""The sources whose models are architectures of timm, described by a config.json."""
 
 
 def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None, model: object = None) -> LoadedModel:
@@ -27,10 +31,7 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None, model: o
     the recipe's, which may differ from the source's. Raises WeightsUnreachable if the weights are missing,
     RecipeError if they are others, and what load does."""
     if recipe.weights.kind == "checkpoint" and checkpoint is None:
-        raise WeightsUnreachable(
-            f"the file was exported from a checkpoint of {recipe.architecture}, which is not here",
-            fix="pass it with --checkpoint FILE",
-        )
+        raise missing_weights(recipe.source.model)
     own = recipe.provenance is not UNSET and recipe.provenance.source in user_named()
     if own and model is None:
         raise RecipeError(
@@ -39,13 +40,13 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None, model: o
         )
     if model is not None and not own:
         raise RecipeError(f"the file was exported from {recipe.model_name}", fix="leave --model out")
-    named = model if isinstance(model, str) else recipe.source.model if own else None
     spec = ModelSpec(
-        name=named or (recipe.model_name if checkpoint is None else recipe.architecture),
+        name=model if isinstance(model, str) else _name(recipe, checkpoint),
         instance=None if isinstance(model, str) else model,
         named_by_user=model is not None,
         checkpoint=checkpoint,
-        ema=recipe.source.ema,
+        # averaged weights are taken by default, and the digest tells whether they are the recipe's
+        ema=recipe.source.ema and None,
         seed=recipe.weights.seed,
         output_names=recipe.options.output_names,
         num_classes=recipe.num_classes,
@@ -58,7 +59,10 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None, model: o
     try:
         loaded = load(spec)
     except WeightsUnreachable as error:
-        raise WeightsUnreachable(error.problem, fix="pass them with --checkpoint FILE") from error
+        fix = "pass them with --checkpoint FILE"
+        if recipe.weights.kind == "hub":
+            fix = "set HF_HOME to a cache that holds it, or pass a copy of the repository with --checkpoint DIR"
+        raise WeightsUnreachable(error.problem, fix=fix) from error
     if loaded.weights.digest != recipe.weights.digest:
         raise RecipeError(
             f"the weights found for {recipe.model_name} are not those of the recipe (sha256 "
@@ -66,6 +70,15 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None, model: o
             fix=_fix_of_weights(recipe, checkpoint),
         )
     return loaded if recipe.tensors else dataclasses.replace(loaded, preprocessing=network_preprocessing(recipe))
+
+
+def _name(recipe: Recipe, checkpoint: Path | None) -> str:
+    """Return the name that the source knows the model by."""
+    if recipe.provenance is UNSET:
+        return recipe.model_name if checkpoint is None else recipe.architecture
+    if recipe.provenance.source in REPOSITORIES and checkpoint is not None and checkpoint.is_file():
+        return recipe.architecture  # the recipe holds what the repository says of it
+    return recipe.source.model
 
 
 def _fix_of_weights(recipe: Recipe, checkpoint: Path | None) -> str:

@@ -129,9 +129,18 @@ def _preprocessing(module: torch.nn.Module, channels: int) -> Preprocessing:
 
 def _weights(module: torch.nn.Module, spec: ModelSpec, call: ModuleCall, specs: Sequence[TensorSpec]) -> Weights:
     if spec.checkpoint is not None:
-        from nfexport.sources.timm.checkpoints import load_checkpoint
+        from nfexport.sources.timm.checkpoint_reader import read_checkpoint
+        from nfexport.sources.timm.checkpoints import load_state
+        from nfexport.sources.timm.prefixes import under_prefix
 
-        load_checkpoint(module, spec.checkpoint)
+        found = read_checkpoint(spec.checkpoint, ema=spec.ema)
+        state, _, _ = under_prefix(
+            found.state,
+            module.state_dict().keys(),
+            spec.checkpoint,
+            ema=spec.ema if found.averaged is None else None,
+        )
+        load_state(module, state, spec.checkpoint)
         return Weights(kind="checkpoint", digest=state_digest(module))
     if spec.seed is not None:
         from nfexport.sources.timm.seeded_weights import seed_weights

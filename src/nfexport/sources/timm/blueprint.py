@@ -92,6 +92,18 @@ class Blueprint:
         return dataclasses.replace(self, cfg=cfg if in_chans is None else image_sizes.with_channels(cfg, in_chans))
 
 
+def resolved(spec: ModelSpec, plan: Blueprint) -> dict[str, Any]:
+    """Return the fields of a recipe's source that a spec leaves open and a checkpoint, or a repository, fills in."""
+    found: dict[str, Any] = {}
+    if spec.num_classes is None and plan.cfg.num_classes != plan.name.num_classes:
+        found["num_classes"] = plan.cfg.num_classes
+    if spec.in_chans is None and plan.in_chans != plan.name.in_chans:
+        found["in_chans"] = plan.in_chans
+    if plan.model_kwargs != spec.model_kwargs:
+        found["model_kwargs"] = {**spec.model_kwargs, **plan.model_kwargs}
+    return found
+
+
 def blueprint(
     spec: ModelSpec, name: ResolvedName, *, cfg: Any = None, model_kwargs: Mapping[str, Any] | None = None
 ) -> Blueprint:
@@ -124,12 +136,18 @@ def build(blueprint: Blueprint) -> torch.nn.Module:
     return module.float().eval()
 
 
+def refused_argument(key: str) -> str | None:
+    """Return how to mend an argument of timm.create_model that is not one of the model; None if it may be one."""
+    if key in _OPTIONS:
+        return f"{_OPTIONS[key]} instead"
+    return "leave it out" if key in _NEVER else None
+
+
 def _checked(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return a user's arguments of a model. Raises RecipeError for one that has an option of its own, or a value that
     no recipe can hold."""
     for key, value in keywords.items():
-        if key in _OPTIONS or key in _NEVER:
-            fix = f"{_OPTIONS[key]} instead" if key in _OPTIONS else "leave it out"
+        if (fix := refused_argument(key)) is not None:
             raise RecipeError(f"{key} is no argument of a model's constructor", fix=fix)
         if not is_plain(value):
             raise RecipeError(

@@ -25,7 +25,7 @@ import torch
 from nfexport import process
 from nfexport.errors import CheckpointError
 from nfexport.recipe.validation import printable
-from nfexport.sources.timm.checkpoint_names import SUFFIXES
+from nfexport.sources.model.checkpoint_names import SUFFIXES
 
 _AVERAGED = ("state_dict_ema", "model_ema")
 _RAW = ("state_dict", "model")
@@ -52,8 +52,7 @@ class Checkpoint:
 def read_checkpoint(path: Path, *, ema: bool | None = None) -> Checkpoint:
     """Read a checkpoint; of averaged and raw weights take the averaged ones, unless ema is False.
 
-    Raises CheckpointError if it cannot be read, if reading it would mean running code, or if ema asks for averaged
-    weights and there are none."""
+    Raises CheckpointError if it cannot be read, or if reading it would mean running code."""
     _check_path(path)
     if path.suffix.lower() == ".safetensors":
         found, rest = _read_safetensors(path)
@@ -140,8 +139,6 @@ def _choose(content: Mapping[Any, Any], path: Path, ema: bool | None) -> tuple[s
     averaged = next((key for key in _AVERAGED if content.get(key) is not None), None)
     raw = next((key for key in _RAW if key in content), None)
     if averaged is None:
-        if ema:
-            raise CheckpointError(f"'{path}' holds no averaged weights", fix="leave --ema out")
         return raw, None
     if ema is False and raw is None:
         raise CheckpointError(f"'{path}' holds averaged weights only", fix="leave --no-ema out")

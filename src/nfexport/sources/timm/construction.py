@@ -100,8 +100,8 @@ def _pretrained(plan: Blueprint, seed: int) -> tuple[torch.nn.Module, bool, tupl
 
 def _averaged(plan: Blueprint) -> str:
     return (
-        f"mean and std are known for {len(plan.cfg.mean)} channels; the network of {plan.in_chans} gets their average,"
-        " as in timm's loaders, unless --mean and --std say otherwise"
+        f"mean and std are known for {len(plan.cfg.mean)} channels; the network of {plan.in_chans} gets their "
+        "average, as in timm's loaders, unless --mean and --std say otherwise"
     )
 
 

@@ -15,7 +15,7 @@ from nfexport.sources.model.digest import state_digest
 from nfexport.sources.model.loaded_model import LoadedModel
 from nfexport.sources.model.spec import ModelSpec
 from nfexport.sources.timm import checkpoints, construction, image_sizes
-from nfexport.sources.timm.blueprint import Blueprint, blueprint, build
+from nfexport.sources.timm.blueprint import Blueprint, blueprint, build, resolved
 from nfexport.sources.timm.checkpoint_facts import Facts, facts_of
 from nfexport.sources.timm.checkpoint_reader import Checkpoint, read_checkpoint
 from nfexport.sources.timm.names import ResolvedName, resolve_name
@@ -171,13 +171,7 @@ def _configuration(name: ResolvedName, facts: Facts, checkpoint: Checkpoint) -> 
 
 def _resolved(spec: ModelSpec, plan: Blueprint, facts: Facts, averaged: bool | None) -> dict[str, Any]:
     """Return the fields of a recipe's source that were not asked for, but found."""
-    found: dict[str, Any] = {"model": plan.name.full}
-    if spec.num_classes is None and plan.cfg.num_classes != plan.name.num_classes:
-        found["num_classes"] = plan.cfg.num_classes
-    if spec.in_chans is None and plan.in_chans != plan.name.in_chans:
-        found["in_chans"] = plan.in_chans
-    if facts.model_kwargs:
-        found["model_kwargs"] = dict(plan.model_kwargs)
+    found = {"model": plan.name.full, **resolved(spec, plan)}
     if spec.image_size is None and facts.image_size is not None:
         found["image_size"] = plan.size
     if spec.ema is None and averaged is not None:

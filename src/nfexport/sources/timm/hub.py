@@ -28,24 +28,25 @@ def load_pretrained(resolved: ResolvedName, **kwargs: Any) -> torch.nn.Module:
     file, and CheckpointError if what it delivers does not fit."""
     name = resolved.full
     try:
-        with _quiet(), _offline_if_unreachable(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
+        with quiet(), offline_if_unreachable(resolved.cfg.hf_hub_id), torch.random.fork_rng(devices=[]):
             model: torch.nn.Module = import_timm().create_model(name, pretrained=True, **kwargs)
     except Exception as error:  # the hub's client raises kinds of its own, and those of its transport
-        if _is_unreachable(error):
+        if is_unreachable(error):
             raise WeightsUnreachable(
-                f"the weights of {name} cannot be fetched: {_reason(error)}",
+                f"the weights of {name} cannot be fetched: {reason_of(error)}",
                 fix=f"pass --checkpoint FILE, or the bare name '{resolved.architecture}' for seeded weights",
             ) from error
         if isinstance(error, TypeError):
             raise
         raise CheckpointError(
-            f"the published weights of {name} could not be loaded ({_first_line(error)})",
+            f"the published weights of {name} could not be loaded ({first_line(error)})",
             fix="clear the hub's cache and try again, or pass --checkpoint FILE",
         ) from error
     return model
 
 
-def _is_unreachable(error: BaseException) -> bool:
+def is_unreachable(error: BaseException) -> bool:
+    """Say whether the hub, or what is asked of it, cannot be reached."""
     from huggingface_hub import errors
 
     unreachable: tuple[type[BaseException], ...] = (
@@ -66,7 +67,8 @@ def _is_unreachable(error: BaseException) -> bool:
     return False
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return why that is, in words."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -78,13 +80,14 @@ def _reason(error: BaseException) -> str:
     return "the model hub is unreachable, and its cache does not hold them"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, or its kind if it has no words."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
-def _offline_if_unreachable(repository: str | None) -> Iterator[None]:
+def offline_if_unreachable(repository: str | None) -> Iterator[None]:
     """Put the hub's client into its offline mode, until the block ends, if the hub does not answer.
 
     It would otherwise retry for most of a minute, and for many minutes where packets are dropped, before it looks
@@ -113,7 +116,7 @@ def _answers(repository: str) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the client's log, warnings and progress bars from the terminal: an error becomes one sentence."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 

@@ -22,12 +22,10 @@ def under_prefix(
 
     A prefix with 'ema' in it holds averaged weights, which are preferred unless ema is False.
     Raises CheckpointError if several networks of this kind are in the file, or if ema asks for what is not there."""
-    if not state.keys().isdisjoint(expected):
-        return dict(state), "", None
-    prefixes = _prefixes(state, expected)
+    prefixes = [] if not state.keys().isdisjoint(expected) else _prefixes(state, expected)
     averaged = [prefix for prefix in prefixes if "ema" in prefix.lower()]
     raw = [prefix for prefix in prefixes if prefix not in averaged]
-    if ema is True and not averaged and prefixes:
+    if ema is True and not averaged:
         raise CheckpointError(f"'{path}' holds no averaged weights", fix="leave --ema out")
     chosen = averaged if averaged and ema is not False else raw
     if len(chosen) > 1:
