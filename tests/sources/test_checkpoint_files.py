@@ -251,6 +251,10 @@ def test_another_architecture_than_the_checkpoints_is_refused(four: LoadedModel,
     path = written(tmp_path / "c.pth", four, arch="test_nfnet.r160_in1k")
     with pytest.raises(CheckpointError, match="says that it is a checkpoint of test_nfnet, not of nf_regnet_b0"):
         load(ModelSpec(name="nf_regnet_b0", checkpoint=path))
+    # the tag that it was trained from is that of the configuration, whatever the user names
+    assert load(ModelSpec(name=ARCHITECTURE, checkpoint=path)).resolved["model"] == "test_nfnet.r160_in1k"
+    unknown = written(tmp_path / "e.pth", four, arch="test_nfnet.mine")
+    assert load(ModelSpec(name=str(unknown))).resolved["model"] == ARCHITECTURE
     # the name of a class, as timm's saver writes without arguments, says nothing
     unnamed = written(tmp_path / "d.pth", four, arch="normfreenet")
     assert load(ModelSpec(name=ARCHITECTURE, checkpoint=unnamed)).weights.digest == four.weights.digest

@@ -120,7 +120,7 @@ def test_the_report_tells_what_was_read(best: Path, tmp_path: Path, capsys: pyte
     assert run([str(best), *words]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     for text in (
-        "architecture test_nfnet, 4 classes, 1 channels, 64 × 64 px, mean 0.4, std 0.3, crop 0.8, bilinear",
+        "architecture test_nfnet, 4 classes, 1 channel, 64 × 64 px, mean 0.4, std 0.3, crop 0.8, bilinear",
         "act_layer=relu, global_pool=max: from the checkpoint",
         "the averaged (EMA) weights of the checkpoint are taken; --no-ema takes the raw ones",
     ):

@@ -121,13 +121,19 @@ def _summary(recipe: Recipe | None) -> str:
         "seeded": f"Its weights are seeded (seed {recipe.weights.seed}) and untrained: it recognises nothing.",
         "pretrained": f"Its weights are those that timm publishes under the tag {code(recipe.weights.tag or '')}.",
         "checkpoint": "Its weights come from a checkpoint, of which the file records only the digest.",
+        "hub": "Its weights are those of a repository of the model hub, whose commit the file records.",
+        "module": "Its weights are the module's own, of which the file records only the digest.",
     }[recipe.weights.kind]
+    if recipe.weights.kind != "seeded" and recipe.weights.seed is not None:
+        weights += f" Its classifier is seeded (seed {recipe.weights.seed}) and untrained."
     return Markdown(f"The {code(recipe.architecture)} architecture of timm as {what} model. {weights}")
 
 
 def _trained(recipe: Recipe | None) -> bool | None:
-    kinds = {"seeded": False, "pretrained": True}
-    return None if recipe is None else kinds.get(recipe.weights.kind)
+    """Say whether the weights are trained: no if they, or those of the classifier, are seeded; None if unknown."""
+    if recipe is None:
+        return None
+    return False if recipe.weights.seed is not None else {"pretrained": True}.get(recipe.weights.kind)
 
 
 def _classifies(recipe: Recipe) -> bool:

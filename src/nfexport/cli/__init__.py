@@ -17,7 +17,7 @@ from nfexport.cli.escaping import complain
 from nfexport.errors import EXIT_INPUT, NfexportError
 
 COMMANDS = {
-    "export": "Export a timm model to ONNX (the default command).",
+    "export": "Export a model to ONNX (the default command).",
     "preset": "List, show and export documented models.",
     "verify": "Verify an ONNX file against the model that it claims to be.",
     "evaluate": "Measure top-1 and top-5 of an ONNX file on images.",

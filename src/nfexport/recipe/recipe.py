@@ -45,7 +45,8 @@ T = TypeVar("T")
 class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the weights come from, and what they are.
 
-    digest is the sha256 of the state dict (names, dtypes, shapes and bytes, in sorted order of names).
+    digest is the sha256 of the state dict (names, dtypes, shapes and bytes, in sorted order of names). seed is that
+    of seeded weights; of others, that of a classifier for another number of classes than they were trained with.
     """
 
     kind: WeightsKind
@@ -57,13 +58,12 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Return a description for a report."""
         if self.kind == "seeded":
             return f"seeded (seed {self.seed}), untrained; add --pretrained for trained ones"
+        classifier = "" if self.seed is None else f", with a seeded classifier (seed {self.seed})"
         if self.kind == "pretrained":
-            return f"pretrained, timm tag {self.tag}"
-        if self.kind == "hub":
-            return f"from the repository (state dict sha256 {self.digest[:12]}…)"
-        if self.kind == "module":
-            return f"the module's own (state dict sha256 {self.digest[:12]}…)"
-        return f"from a checkpoint (state dict sha256 {self.digest[:12]}…)"
+            return f"pretrained, timm tag {self.tag}{classifier}"
+        places = {"hub": "from the repository", "module": "the module's own"}
+        where = places.get(self.kind, "from a checkpoint")
+        return f"{where} (state dict sha256 {self.digest[:12]}…){classifier}"
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -76,11 +76,19 @@ def command(
     verbose: bool,
     **values: Any,
 ) -> int:
-    """Export MODEL to an ONNX file, and verify it before it gets its name.
+    r"""Export MODEL to an ONNX file, and verify it before it gets its name.
 
-    MODEL is an architecture of timm (nfnet_f0: seeded, untrained weights), architecture.tag
-    (nfnet_l0.ra2_in1k: those trained weights), a factory of your own torch module
-    (package.module:factory or FILE.py:factory), or a program of torch.export (FILE.pt2).
+    MODEL is one of these:
+
+    \b
+    nfnet_f0               an architecture of timm: seeded, untrained weights
+    nfnet_l0.ra2_in1k      architecture.tag: those trained weights
+    hf-hub:org/name[@rev]  a repository of the model hub in timm's layout
+    local-dir:PATH         a folder with config.json and weights, as timm writes it
+    model_best.pth.tar     a checkpoint that says its architecture
+    FILE.py:factory        a function or class that makes your own torch module
+    package.module:factory the same of an installed package; see --input
+    FILE.pt2               a program of torch.export
     """
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_export import show_export

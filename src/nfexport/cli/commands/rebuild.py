@@ -16,8 +16,8 @@ from nfexport.cli.sections import SectionedCommand, option
 @option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Weights of a file that was exported from a checkpoint.",
+    metavar="FILE|DIR",
+    help="Weights of a file that was exported from a checkpoint or a folder.",
     section="Source",
 )
 @option(

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 @option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The weights, for a file that was exported from a checkpoint.",
+    metavar="FILE|DIR",
+    help="The weights, for a file that was exported from a checkpoint or a folder.",
     section="Source",
 )
 @naming

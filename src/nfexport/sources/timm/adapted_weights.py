@@ -96,6 +96,6 @@ def note_of_channels(plan: Blueprint, trained: int) -> str:
 
 def _not_adaptable(plan: Blueprint) -> RecipeError:
     return RecipeError(
-        f"timm cannot adapt the trained weights of {plan.name.full} to {plan.in_chans} channels",
+        f"the trained weights of {plan.name.full} cannot be adapted to {plan.in_chans} channels",
         fix="leave --in-chans out, or pass --checkpoint FILE with weights of so many channels",
     )

@@ -111,7 +111,8 @@ def blueprint(
 
     Raises RecipeError for an image size without pixels, or an argument that no model takes."""
     cfg = name.cfg if cfg is None else cfg
-    keywords = {**(model_kwargs or {}), **_checked(spec.model_kwargs)}
+    said = {key: _as_list(value) for key, value in (model_kwargs or {}).items()}
+    keywords = {**said, **_checked(spec.model_kwargs)}
     if cfg.fixed_input_size and not image_sizes.is_dynamic(keywords) and "img_size" in keywords:
         cfg = image_sizes.with_size(cfg, keywords.pop("img_size"))
     size = image_sizes.choose_size(spec.image_size, cfg)
@@ -153,7 +154,12 @@ def _checked(keywords: Mapping[str, Any]) -> dict[str, Any]:
             raise RecipeError(
                 f"--model-kwargs {key} cannot be {value!r}", fix="pass text, a number, True, False or a list of them"
             )
-    return dict(keywords)
+    return {key: _as_list(value) for key, value in keywords.items()}
+
+
+def _as_list(value: Any) -> Any:
+    """Return a value as a recipe gives it back: tuples as lists."""
+    return [_as_list(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _refused(blueprint: Blueprint, error: Exception) -> RecipeError:

@@ -51,8 +51,8 @@ class Facts:
         size = self.image_size
         parts = [
             f"architecture {self.architecture}" if self.architecture else "",
-            f"{self.num_classes} classes" if self.num_classes is not None else "",
-            f"{self.in_chans} channels" if self.in_chans is not None else "",
+            counted(self.num_classes, "class", "classes"),
+            counted(self.in_chans, "channel", "channels"),
             f"{size[0]} × {size[1]} px" if size is not None else "",
             f"mean {_joined(self.mean)}" if self.mean is not None else "",
             f"std {_joined(self.std)}" if self.std is not None else "",
@@ -218,6 +218,11 @@ def _numbered(names: Mapping[Any, Any]) -> list[Any] | None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def counted(number: int | None, one: str, several: str) -> str:
+    """Return '7 classes'; nothing for a number that is not known."""
+    return "" if number is None else f"{number} {one if number == 1 else several}"
 
 
 def _joined(numbers: Sequence[float]) -> str:

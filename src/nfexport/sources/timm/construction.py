@@ -59,7 +59,7 @@ def finished(
     if spec.image_size is not None and not spec.is_size_known:
         image_sizes.check_forward(module, plan.name.architecture, plan.size, plan.cfg)
     cfg = plan.cfg
-    if len(cfg.mean) != plan.in_chans:
+    if len(cfg.mean) not in (1, plan.in_chans):
         notes += (_averaged(plan),)
     return LoadedModel(
         module=module,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nfexport.errors import CheckpointError, NfexportError, RecipeError
+from nfexport.errors import CheckpointError, NfexportError, RecipeError, UnknownModelError
 from nfexport.recipe.recipe import Weights
 from nfexport.recipe.statistics import statistics
 from nfexport.recipe.validation import printable
@@ -16,7 +16,7 @@ from nfexport.sources.model.loaded_model import LoadedModel
 from nfexport.sources.model.spec import ModelSpec
 from nfexport.sources.timm import checkpoints, construction, image_sizes
 from nfexport.sources.timm.blueprint import Blueprint, blueprint, build, resolved
-from nfexport.sources.timm.checkpoint_facts import Facts, facts_of
+from nfexport.sources.timm.checkpoint_facts import Facts, counted, facts_of
 from nfexport.sources.timm.checkpoint_reader import Checkpoint, read_checkpoint
 from nfexport.sources.timm.names import ResolvedName, resolve_name
 from nfexport.sources.timm.prefixes import under_prefix
@@ -32,7 +32,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     name = resolve_name(spec.name, pretrained=False)
     checkpoint = read_checkpoint(spec.checkpoint, ema=spec.ema)
     facts = facts_of(checkpoint)
-    _check_architecture(name, facts, checkpoint)
+    name = _agreed(name, facts, checkpoint)
     return _loaded(spec, name, checkpoint, facts)
 
 
@@ -51,7 +51,7 @@ def _named(facts: Facts, checkpoint: Checkpoint) -> ResolvedName:
     if facts.architecture is None:
         raise CheckpointError(f"'{checkpoint.path}' does not say its architecture", fix=fix)
     try:
-        return resolve_name(_current(facts.architecture), pretrained=False)
+        return _known(facts.architecture)
     except NfexportError as error:
         raise CheckpointError(
             f"'{checkpoint.path}' says that its architecture is {printable(facts.architecture)}, which timm does not "
@@ -60,16 +60,30 @@ def _named(facts: Facts, checkpoint: Checkpoint) -> ResolvedName:
         ) from error
 
 
-def _check_architecture(name: ResolvedName, facts: Facts, checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError if the checkpoint says that it is of another architecture of timm."""
+def _known(said: str) -> ResolvedName:
+    """Return the name that a checkpoint says: with its tag, whose configuration it was trained with, if timm knows it.
+
+    Raises UnknownModelError for an architecture that timm does not have."""
+    name = _current(said)
+    try:
+        return resolve_name(name, pretrained=False)
+    except UnknownModelError:
+        return resolve_name(name.partition(".")[0], pretrained=False)
+
+
+def _agreed(name: ResolvedName, facts: Facts, checkpoint: Checkpoint) -> ResolvedName:
+    """Return the name that the user passes, with the tag that the checkpoint says where the user names none.
+
+    Raises CheckpointError if the checkpoint says that it is of another architecture of timm."""
     if facts.architecture is None:
-        return
+        return name
     said = _current(facts.architecture).partition(".")[0]
     if said != name.architecture and import_timm().is_model(said):
         raise CheckpointError(
             f"'{checkpoint.path}' says that it is a checkpoint of {said}, not of {name.architecture}",
             fix=f"pass {said}, or the checkpoint alone",
         )
+    return _known(facts.architecture) if name.tag is None and said == name.architecture else name
 
 
 def _current(name: str) -> str:
@@ -182,15 +196,15 @@ def _resolved(spec: ModelSpec, plan: Blueprint, facts: Facts, averaged: bool | N
 def _notes(spec: ModelSpec, facts: Facts, plan: Blueprint) -> tuple[str, ...]:
     """Return what was read from the checkpoint, what follows from its tensors, and where the user contradicts it."""
     notes = [f"{text}: from the checkpoint"] if (text := facts.describe()) else []
-    for what, unit, said, given, built in (
-        ("num_classes", "classes", facts.num_classes, spec.num_classes, plan.cfg.num_classes),
-        ("in_chans", "channels", facts.in_chans, spec.in_chans, plan.in_chans),
+    for what, one, several, said, given, built in (
+        ("num_classes", "class", "classes", facts.num_classes, spec.num_classes, plan.cfg.num_classes),
+        ("in_chans", "channel", "channels", facts.in_chans, spec.in_chans, plan.in_chans),
     ):
         option = f"--{what.replace('_', '-')}"
         if _differ(given, said):
-            notes.append(f"{option} {given} replaces the {said} {unit} that the checkpoint says")
+            notes.append(f"{option} {given} replaces the {counted(said, one, several)} that the checkpoint says")
         elif given is None and said is None and built != getattr(plan.name, what):
-            notes.append(f"{built} {unit}: from the shapes of the checkpoint's tensors")
+            notes.append(f"{counted(built, one, several)}: from the shapes of the checkpoint's tensors")
     if facts.image_size is not None and not spec.is_size_known and plan.size != facts.image_size:
         said_size, size = ("×".join(map(str, pixels)) for pixels in (facts.image_size, plan.size))
         notes.append(f"the image size {size} replaces the {said_size} that the checkpoint says")

@@ -28,7 +28,7 @@ class Repository:
     """The files of a repository, and what it is called.
 
     model is its name in a recipe, name the one without its kind and revision, what the one in messages. source is the
-    kind of source. weights fetches, or finds, the file with the weights, which config.json may make needless.
+    kind of source. weights finds the file with the weights, or fetches it, once config.json is known to be good.
     revision is the commit of a repository of the hub, None for a folder."""
 
     source: str
