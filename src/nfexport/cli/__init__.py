@@ -87,13 +87,13 @@ class _Commands(click.Group):
 )
 @click.version_option(package_name="nfexport", prog_name="nfexport")
 def nfexport() -> None:
-    r"""From a timm name to an ONNX file that is small, fast, self-describing and verified.
+    """From a timm name to an ONNX file that is small, fast, self-describing and verified.
 
     \b
     nfexport nfnet_f0 --opset 11 --fold-ws     export, with seeded weights
     nfexport nfnet_l0.ra2_in1k --fold-ws       export, with trained weights
     nfexport verify nfnet_f0.onnx              is this file the model it claims to be?
-    """
+    """  # noqa: D301  (click reads the character)
 
 
 def main(args: list[str] | None = None) -> None:

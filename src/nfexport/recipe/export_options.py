@@ -43,7 +43,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Option(
             flag="--checkpoint",
             kind="path",
-            help="Load the weights from a checkpoint, or a folder with config.json.",
+            help="Load the weights from a .safetensors, .pth, .pt, .bin, .ckpt or .tar file.",
             section="Source",
             commands=("export",),
         ),

@@ -76,7 +76,7 @@ def command(
     verbose: bool,
     **values: Any,
 ) -> int:
-    r"""Export MODEL to an ONNX file, and verify it before it gets its name.
+    """Export MODEL to an ONNX file, and verify it before it gets its name.
 
     MODEL is one of these:
 
@@ -89,7 +89,7 @@ def command(
     FILE.py:factory        a function or class that makes your own torch module
     package.module:factory the same of an installed package; see --input
     FILE.pt2               a program of torch.export
-    """
+    """  # noqa: D301  (click reads the character)
     from nfexport.cli.console import Console, print_json
     from nfexport.cli.show_export import show_export
     from nfexport.workflows.export import export

@@ -9,8 +9,8 @@ from nfexport.sources.model.checkpoint_names import is_checkpoint, without_suffi
 
 
 def default_file_name(model: str) -> str:
-    """Return 'model_best.onnx' for 'runs/model_best.pth.tar', 'name.onnx' for 'hf-hub:org/name@revision', 'make.onnx' for
-    'FILE.py:make', and 'net.onnx' for 'net.pt2'."""
+    """Return 'model_best.onnx' for 'runs/model_best.pth.tar', 'name.onnx' for 'hf-hub:org/name@revision', 'make.onnx'
+    for 'FILE.py:make', and 'net.onnx' for 'net.pt2'."""
     last = re.split(r"[/\\]", model.rstrip("/\\"))[-1]
     if is_checkpoint(model):
         last = without_suffix(last)

@@ -61,7 +61,7 @@ def _named(facts: Facts, checkpoint: Checkpoint) -> ResolvedName:
 
 
 def _known(said: str) -> ResolvedName:
-    """Return the name that a checkpoint says: with its tag, whose configuration it was trained with, if timm knows it.
+    """Return the name that a checkpoint says, with the tag whose configuration it was trained by, if timm knows it.
 
     Raises UnknownModelError for an architecture that timm does not have."""
     name = _current(said)
