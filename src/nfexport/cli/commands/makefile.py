@@ -11,10 +11,10 @@ import nfexport
 
 @click.command(name="makefile")
 def command() -> int:
-    r"""Print the path of nfexport.mk: make rules that export, verify and check models in other repositories.
+    """Print the path of nfexport.mk: make rules that export, verify and check models in other repositories.
 
     \b
     include $(shell nfexport makefile)
-    """
+    """  # noqa: D301  (click reads the character)
     click.echo(Path(nfexport.__file__).resolve().with_name("nfexport.mk"))
     return 0
