@@ -80,7 +80,7 @@ def test_a_name_without_a_colon_or_slash_is_timms(name: str) -> None:
     assert sources.resolve(name) is timm_names
 
 
-@pytest.mark.parametrize("name", ["toy:1", "toy:weights.pth"])
+@pytest.mark.parametrize("name", ["toy:1", "toy:weights-1.pth"])
 def test_a_name_that_no_source_understands_is_refused(name: str) -> None:
     with pytest.raises(UnknownModelError, match=r"is not a timm name; .*--checkpoint") as caught:
         sources.resolve(name)
