@@ -7,7 +7,7 @@ FLAGS ?= --opset 11 --fold-ws
 JOBS ?= 2
 LEAST ?= 92
 PEERS ?= .venv-peers
-ACCEPTANCE := $(addprefix tests/,test_readme.py test_extension.py test_downstream.py test_timm_card.py test_patches.py test_digits.py)
+ACCEPTANCE := $(addprefix tests/,test_readme.py test_extension.py test_downstream.py test_timm_card.py test_patches.py test_digits.py test_networks_of_others.py)
 CARDS := nfnet-f0.omz efficientnet-b0-pytorch.omz nfnet_l0.ra2_in1k.hf migraphx-nfnet.hf
 
 .PHONY: export test coverage acceptance test-slow generated sweep mutations bench bench-int8 cards goldens check format clean help
@@ -73,7 +73,7 @@ clean:           ## remove the environment and everything made
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev,networks]'
 	touch $@
 
 $(PEERS)/.ready: benchmarks/requirements-peers.txt

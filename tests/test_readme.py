@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "examples").symlink_to(README.parent / "examples")
+    return folder
 
 
 def commands() -> list[str]:
@@ -34,7 +37,7 @@ def test_the_readme_has_commands() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, folder: Path) -> None:
-    words = command.split()[1:]
+    words = shlex.split(command)[1:]
     done = subprocess.run(
         [sys.executable, "-m", "nfexport", *words], cwd=folder, capture_output=True, text=True, check=False
     )
