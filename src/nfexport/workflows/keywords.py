@@ -19,6 +19,7 @@ class SharedKeywords(TypedDict, total=False):
     std: Sequence[float] | None
     external_data: bool | None
     fold_ws: bool
+    merge_branches: bool | None
     fold_scales: bool
     merge_groups: bool | None
     merge_affine: bool | None
