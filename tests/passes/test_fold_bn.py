@@ -54,14 +54,14 @@ def test_eps_belongs_inside_the_root() -> None:
             """g (float[2,4,6,6] x) => (float[2,4,6,6] y) {
                 y = BatchNormalization (x, scale, shift, mean, var)
             }""",
-            "no convolution comes before it",
+            "no convolution or linear layer comes before it, and 'y' is an output of the graph",
         ),
         (
             """g (float[2,3,8,8] x) => (float[2,4,6,6] y, float[2,4,6,6] c) {
                 c = Conv (x, w)
                 y = BatchNormalization (c, scale, shift, mean, var)
             }""",
-            "the convolution '/Conv_0' has other consumers",
+            "the convolution '/Conv_0' has other consumers, and 'y' is an output of the graph",
         ),
         (
             """g (float[2,3,8,8] x) => (float[2,4,6,6] y) {
