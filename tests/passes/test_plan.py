@@ -32,7 +32,7 @@ def surgery(*bundles: Bundle, **values: Any) -> list[str]:
 def test_an_export_without_options_has_the_passes_of_every_export() -> None:
     request = Request(command="export", values={}, opset=17)
     assert [item.name for item in plan(request, (Bundle.EXPORT,))] == [
-        *("tidy", *CLEARING, "fold-bn", "fold-constants"),
+        *("tidy", *CLEARING, "fold-bn", "fold-constants", "merge-branches"),
         *("guard-pooling", "convert-opset", "name-by-module"),
     ]
 
@@ -136,6 +136,7 @@ def test_our_passes_run_in_a_sequence_of_onnx_ir() -> None:
     [
         (PassStep(name="fold-ws"), True, False),
         (PassStep(name="fold-bn"), True, False),
+        (PassStep(name="merge-branches"), True, False),
         (PassStep(name="fold-scales"), False, True),
         (PassStep(name="merge-groups"), False, False),
         (PassStep(name="simplify"), False, False),

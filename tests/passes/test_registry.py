@@ -128,7 +128,7 @@ def test_a_name_that_no_pass_has_lists_those_that_there_are() -> None:
 
 ORDER = (
     *("tidy", "fold-constants", "drop-expand", "static-shapes"),
-    *("fold-ws", "fold-bn", "fold-constants", "fold-scales"),
+    *("fold-ws", "fold-bn", "fold-constants", "merge-branches", "fold-scales"),
     *("merge-groups", "merge-affine", "pool-globally", "merge-pads", "multiply-gates"),
     *("normalize", "channels", "resize", "input-form"),
     *("head", "extract", "rename", "batch"),

@@ -92,7 +92,7 @@ def _sweep(graph: ir.Graph, reader: Reader) -> dict[str, list[str]]:
         if node.graph is None or not is_operator(node, *LINEAR):
             continue
         try:
-            terms = [stored for term in reader.read(node) for stored in term.stored()]
+            terms = reader.read(node)
             if not any(term.map.merged for term in terms):
                 continue
             weights = [_weights(term) if term.map.merged else None for term in terms]
@@ -132,7 +132,7 @@ def _write(
         if constants is None:
             summed.append(term)
             continue
-        name = _name(root) if len(terms) == 1 else term.map.layers[0]
+        name = names.take(_beside(root, "Conv" if term.map.window else "Gemm"))
         node = _layer(graph, term.map, constants, name)
         _describe(node, root, term.value, names)
         graph.insert_before(root, node)
@@ -145,8 +145,10 @@ def _write(
     return written
 
 
-def _name(root: ir.Node) -> str:
-    return root.name or f"{root.outputs[0].name}/{root.op_type}"
+def _beside(root: ir.Node, operator: str) -> str:
+    """Return a name for a node that takes the place of another: /stem/Conv for /stem/Add."""
+    scope, slash, _ = (root.name or f"/{root.outputs[0].name}/").rpartition("/")
+    return f"{scope}/{operator}" if slash else f"{root.name}/{operator}"
 
 
 def _layer(graph: ir.Graph, merged: LinearMap, constants: tuple[Array, Array | None], name: str) -> ir.Node:
@@ -181,7 +183,7 @@ def _sum(graph: ir.Graph, root: ir.Node, terms: list[Term], names: FreeNames) ->
 
 
 def _insert(graph: ir.Graph, root: ir.Node, operator: str, inputs: list[ir.Value], names: FreeNames) -> ir.Value:
-    node = ir.node(operator, inputs, name=names.take(_name(root)))
+    node = ir.node(operator, inputs, name=names.take(_beside(root, operator)))
     alike = all(dims(value) == dims(root.outputs[0]) for value in inputs)
     _describe(node, root, root.outputs[0] if alike else None, names)
     graph.insert_before(root, node)

@@ -71,8 +71,9 @@ def feature_axis(layer: ir.Node) -> int | None:
 
 
 def write(graph: ir.Graph, node: ir.Node, index: int, exact: Array, *, named: str | None = None) -> None:
-    """Replace a constant input by float64 numbers, rounded once to the type of the weight."""
-    tensor = edit.constant_tensor(node.inputs[1])
+    """Replace a constant input by float64 numbers, rounded once to its type, or to that of the weight."""
+    old = node.inputs[index] if index < len(node.inputs) else None
+    tensor = edit.constant_tensor(node.inputs[1] if old is None else old)
     assert tensor is not None
     set_constant(graph, node, index, exact.astype(tensor.dtype.numpy()), named=named)
 

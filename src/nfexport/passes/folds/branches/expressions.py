@@ -18,7 +18,7 @@ from nfexport.graph.libraries import Array, ir, np
 from nfexport.graph.recognisers import is_operator, is_training_batch_normalization, label
 from nfexport.graph.value_facts import ValueFacts
 from nfexport.passes.folds.branches import layers
-from nfexport.passes.folds.branches.linear_map import LinearMap, after, identity, scaled, total
+from nfexport.passes.folds.branches.linear_map import MORE, LinearMap, after, identity, scaled, total
 from nfexport.passes.folds.scales.factor import Refusal
 
 SUMS = frozenset({"Add", "Sub", "Sum"})
@@ -40,25 +40,33 @@ class Term:
     """A map of a sum, subtracted if it is negative.
 
     value is the value of the graph that holds the map; parts are the terms that it was added from, whose values do.
-    beside is what a layer reads that is not part of a map, and why_not the reason."""
+    otherwise is the map of a value nearer to the output, where one convolution for all since `map.source` does not
+    pay. beside is what a layer reads that is not part of a map, and why_not the reason."""
 
     map: LinearMap
     value: ir.Value
     negative: bool = False
     parts: tuple[Term, ...] = ()
+    otherwise: Term | None = None
     beside: ir.Value | None = None
     why_not: str = ""
 
     def negated(self) -> Term:
         """Return the term with the other sign."""
-        return dataclasses.replace(self, negative=not self.negative)
+        otherwise = None if self.otherwise is None else self.otherwise.negated()
+        return dataclasses.replace(self, negative=not self.negative, otherwise=otherwise)
 
-    def stored(self) -> list[Term]:
-        """Return the terms that stand for this one where no convolution is written for it."""
-        if self.map.merged or not self.parts:
-            return [self]
-        found = [term for part in self.parts for term in part.stored()]
-        return [term.negated() for term in found] if self.negative else found
+    def moved(self, value: ir.Value, scale: Array, offset: Array) -> Term:
+        """Return the term of a value that is scale · self + offset."""
+        return Term(
+            map=scaled(self.map, -scale if self.negative else scale, offset),
+            value=value,
+            otherwise=None if self.otherwise is None else self.otherwise.moved(value, scale, offset),
+        )
+
+    def options(self) -> list[Term]:
+        """Return the ways to see this term, the one with the map of the value nearest to the output first."""
+        return [self] if self.otherwise is None else [*self.otherwise.options(), self]
 
 
 class Reader:
@@ -71,7 +79,18 @@ class Reader:
     def read(self, root: ir.Node) -> list[Term]:
         """Return the terms of what a node computes, those of one value put together where that is exact and not
         slower. Raises Refusal if the node is no linear operator, or its rank is unknown."""
-        return self._read(root, 0)
+        return [settled for term in self._read(root, 0) for settled in self._settle(root, term)]
+
+    def _settle(self, root: ir.Node, term: Term) -> list[Term]:
+        """Return the terms whose values there are, or for which a convolution is to be written, for one of a sum."""
+        if not term.map.pays and term.otherwise is not None:
+            if root.op_type in LAYERS:
+                self.left_alone[root] = f"after '{term.map.layers[0]}': {MORE}"
+            return self._settle(root, term.otherwise)
+        if term.map.merged or not term.parts:
+            return [term]
+        found = [settled for part in term.parts for settled in self._settle(root, part)]
+        return [part.negated() for part in found] if term.negative else found
 
     def _read(self, node: ir.Node, depth: int) -> list[Term]:
         if node.op_type in SUMS:
@@ -118,7 +137,10 @@ class Reader:
         terms = self._put_together(node, terms)
         if not constants:
             return terms
-        return [self._moved(node, terms, np.ones(1), sum(constants, start=np.zeros(1)))]
+        moved = self._moved(node, terms, np.ones(1), sum(constants, start=np.zeros(1)))
+        # an offset behind a convolution is its bias
+        merged = moved.map.merged or bool(moved.map.layers and moved.map.window)
+        return [dataclasses.replace(moved, map=dataclasses.replace(moved.map, merged=merged))]
 
     def _affine(self, node: ir.Node, operand: ir.Value, scale: Array, offset: Array, depth: int) -> Term:
         return self._moved(node, self._operand(operand, node, depth), scale, offset)
@@ -128,8 +150,7 @@ class Reader:
         value = node.outputs[0]
         if len(terms) != 1:
             return self._start(value)
-        (term,) = terms
-        return Term(map=scaled(term.map, -scale if term.negative else scale, offset), value=value)
+        return terms[0].moved(value, scale, offset)
 
     def _layer(self, node: ir.Node, depth: int) -> Term:
         own = LAYERS[node.op_type](node, self._facts)
@@ -137,13 +158,16 @@ class Reader:
             terms = self._operand(own.source, node, depth)
         except Refusal:
             terms = []
-        if len(terms) == 1 and terms[0].map.source is not own.source and not terms[0].negative:
+        result = Term(map=own, value=node.outputs[0])
+        for option in terms[0].options() if len(terms) == 1 and not terms[0].negative else ():
+            if option.map.source is own.source:
+                continue
             try:
-                return Term(map=after(terms[0].map, own), value=node.outputs[0])
+                result = Term(map=after(option.map, own), value=node.outputs[0], otherwise=result)
             except Refusal as refusal:
-                if terms[0].map.layers and own.layers:
-                    self.left_alone[node] = f"after '{terms[0].map.layers[-1]}': {refusal}"
-        return Term(map=own, value=node.outputs[0])
+                if option.map.layers and own.layers:
+                    self.left_alone[node] = f"after '{option.map.layers[-1]}': {refusal}"
+        return result
 
     def _put_together(self, node: ir.Node, terms: Sequence[Term]) -> list[Term]:
         """Add the terms of one value where that pays, the pair first that saves most multiplications."""
@@ -183,7 +207,7 @@ class Reader:
                 self.left_alone[node] = reason
         sources = {term.map.source for term in terms if term.map.layers}
         for term in terms:
-            if term.beside in sources:
+            if term.beside in sources and any(term.value is value for value in node.inputs):
                 self.left_alone[node] = term.why_not
 
     def _rank(self, value: ir.Value) -> int:
@@ -194,7 +218,7 @@ class Reader:
 
 
 def _saved(pair: tuple[Term, Term], both: Term) -> int:
-    return sum(term.map.cost for term in pair) - both.map.cost
+    return sum(term.map.spent for term in pair) - both.map.cost
 
 
 def _is_linear(node: ir.Node) -> bool:

@@ -28,7 +28,7 @@ class LinearMap:
     and is the same for any number of them, such as the identity; its kernel and offset have one entry, or one for
     each channel. dtype is None where no stored weight decides it. layers are the convolutions and linear layers that
     it was made from; merged says that one convolution takes the place of several nodes, at least one of them a
-    convolution."""
+    convolution. parts_cost are the multiplications of all of these, for each output position."""
 
     source: ir.Value
     window: tuple[Axis, ...]
@@ -41,6 +41,17 @@ class LinearMap:
     dtype: ir.DataType | None = None
     layers: tuple[str, ...] = ()
     merged: bool = False
+    parts_cost: int = 0
+
+    @property
+    def spent(self) -> int:
+        """Multiplications of the nodes that it was made from."""
+        return self.parts_cost or self.cost
+
+    @property
+    def pays(self) -> bool:
+        """True if it needs no more multiplications than they."""
+        return self.cost <= self.spent
 
     @property
     def cost(self) -> int:
@@ -111,8 +122,9 @@ def total(first: LinearMap, second: LinearMap, sizes: Sequence[int | None]) -> L
         dtype=first.dtype or second.dtype,
         layers=(*first.layers, *second.layers),
         merged=bool(first.layers or second.layers),
+        parts_cost=first.spent + second.spent,
     )
-    if result.cost > first.cost + second.cost:
+    if not result.pays:
         raise Refusal(MORE)
     return result
 
@@ -120,7 +132,7 @@ def total(first: LinearMap, second: LinearMap, sizes: Sequence[int | None]) -> L
 def after(first: LinearMap, second: LinearMap) -> LinearMap:
     """Return the second map of what the first one gives.
 
-    Raises Refusal if that is not a convolution at the border, or needs more multiplications than the two."""
+    Raises Refusal if that is not a convolution at the border. It may need more multiplications than the two."""
     padded = any(axis.begin or axis.end for axis in second.window)
     if padded and first.has_offset:
         raise Refusal("the second convolution pads with zeros what the first one has added its offset to")
@@ -146,7 +158,7 @@ def after(first: LinearMap, second: LinearMap) -> LinearMap:
         return np.asarray(through.reshape(-1) + outer.offset())
 
     any_channels = not (first.filters or second.filters)
-    result = LinearMap(
+    return LinearMap(
         source=first.source,
         window=window,
         filters=0 if any_channels else outer.filters,
@@ -158,10 +170,8 @@ def after(first: LinearMap, second: LinearMap) -> LinearMap:
         dtype=inner.dtype or outer.dtype,
         layers=(*inner.layers, *outer.layers),
         merged=first.merged or second.merged or bool(first.layers and second.layers),
+        parts_cost=inner.spent * math.prod(axis.stride for axis in outer.window) + outer.spent,
     )
-    if result.cost > inner.cost * math.prod(axis.stride for axis in outer.window) + outer.cost:
-        raise Refusal(MORE)
-    return result
 
 
 def _of_same_channels(first: LinearMap, second: LinearMap) -> tuple[LinearMap, LinearMap]:
@@ -197,6 +207,7 @@ def _of_channels(given: LinearMap, channels: int) -> LinearMap:
         filters=channels,
         channels=channels,
         groups=channels,
+        parts_cost=given.spent * channels,
         kernel=lambda: np.broadcast_to(given.kernel(), (channels, *taps)),
         offset=lambda: np.broadcast_to(given.offset(), channels),
     )
