@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import onnx_ir.passes.common as common_passes
 import pytest
 
+from nfexport.passes.folds.batch_norm import layers_behind
 from nfexport.passes.folds.fold_bn import FoldBatchNormalization
 from tests.passes.graphs import normal, operators, parse, run, stored
 
@@ -79,3 +83,89 @@ def test_it_leaves_alone_and_names(text: str, reason: str) -> None:
     assert report.changed == 0
     assert list(report.left_alone.values()) == [reason]
     assert "BatchNormalization" in operators(model)
+
+
+LINEAR = {
+    "rows of a MatMul": """g (float[2,5,3] x) => (float[2,5,4] y) {
+        a = MatMul (x, w) f = Flatten <axis = 2> (a) n = BatchNormalization (f, scale, shift, mean, var)
+        y = Reshape (n, shape)
+    }""",
+    "rows of a MatMul with an offset": """g (float[2,5,3] x) => (float[2,5,4] y) {
+        a = MatMul (x, w) o = Add (b, a) f = Flatten <axis = 2> (o)
+        n = BatchNormalization (f, scale, shift, mean, var) y = Reshape (n, shape)
+    }""",
+    "a Gemm": """g (float[6,3] x) => (float[6,4] y) {
+        a = Gemm <alpha = 0.5, beta = 3.0> (x, w, b) y = BatchNormalization (a, scale, shift, mean, var)
+    }""",
+    "a Gemm without offset, turned": """g (float[6,3] x) => (float[6,4] y) {
+        a = Gemm <transB = 1> (x, v) y = BatchNormalization (a, scale, shift, mean, var)
+    }""",
+    "features in front of pixels": """g (float[2,5,3] x) => (float[2,4,5] y) {
+        a = MatMul (x, w) t = Transpose <perm = [0, 2, 1]> (a) y = BatchNormalization (t, scale, shift, mean, var)
+    }""",
+    "a Gemm behind": """g (float[6,4] x) => (float[6,2] y) {
+        n = BatchNormalization (x, scale, shift, mean, var) y = Gemm <alpha = 0.5, beta = 3.0> (n, u, c)
+    }""",
+    "a MatMul behind": """g (float[2,4,5] x) => (float[2,5,2] y) {
+        n = BatchNormalization (x, scale, shift, mean, var) t = Transpose <perm = [0, 2, 1]> (n) y = MatMul (t, u)
+    }""",
+    "a convolution behind": """g (float[2,4,6,6] x) => (float[2,6,4,4] y) {
+        n = BatchNormalization (x, scale, shift, mean, var) y = Conv <group = 2> (n, grouped)
+    }""",
+    "several behind, after means over pixels": """g (float[2,4,6,6] x) => (float[2,3,1,1] y) {
+        n = BatchNormalization (x, scale, shift, mean, var) m = GlobalAveragePool (n) a = Conv (m, point)
+        p = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [6, 6]> (n) d = Conv (p, point)
+        y = Add (a, d)
+    }""",
+    "one behind the other": """g (float[2,4,6,6] x) => (float[2,3,6,6] y) {
+        n = BatchNormalization (x, scale, shift, mean, var) m = BatchNormalization (n, shift, scale, mean, var)
+        y = Conv (m, point)
+    }""",
+}
+"""BatchNormalization beside a linear layer, and in front of layers."""
+
+
+@pytest.mark.parametrize("text", LINEAR.values(), ids=LINEAR)
+def test_it_folds_into_linear_layers_and_into_what_reads_it(text: str) -> None:
+    every = {
+        "w": normal(3, 4, seed=1),
+        "v": normal(4, 3, seed=2),
+        "b": normal(4, seed=3),
+        "u": normal(4, 2, seed=4),
+        "c": normal(2, seed=5),
+        "grouped": normal(6, 2, 3, 3, seed=6),
+        "point": normal(3, 4, 1, 1, seed=7),
+        "shape": np.array([2, 5, 4]),
+        **STATISTICS,
+    }
+    weights = {name: array for name, array in every.items() if name in re.findall(r"\w+", text)}
+    (shape,) = re.findall(r"float\[([\d,]+)\] x", text)
+    x = normal(*map(int, shape.split(",")), seed=8)
+    before = run(parse(text, opset=13, weights=weights), {"x": x}, optimise=False)[0]
+    model = common_passes.ShapeInferencePass()(parse(text, opset=13, weights=weights)).model
+    report = FoldBatchNormalization().apply(model)
+    assert report.changed == text.count("BatchNormalization")
+    assert not {"BatchNormalization", "Flatten", "Reshape"} & set(operators(model))
+    # float32 sums of at most 18 products
+    np.testing.assert_allclose(run(model, {"x": x}, optimise=False)[0], before, rtol=0, atol=1e-6 * np.ptp(before))
+    assert FoldBatchNormalization().apply(model).changed == 0
+
+
+def test_the_offset_does_not_go_through_padding() -> None:
+    """With the offset in the bias, the border is wrong: padding is 0 behind the normalisation, and not in front."""
+    text = """g (float[2,4,6,6] x) => (float[2,4,6,6] y) {
+        n = BatchNormalization (x, scale, shift, mean, var) y = Conv <pads = [1, 1, 1, 1]> (n, w)
+    }"""
+    weights = {"w": normal(4, 4, 3, 3, seed=1), **STATISTICS}
+    model = parse(text, weights=weights)
+    report = FoldBatchNormalization().apply(model)
+    assert report.changed == 0
+    (reason,) = report.left_alone.values()
+    assert reason.endswith("the convolution '/Conv_1' behind it pads with zeros, which it would move")
+    x = normal(2, 4, 6, 6, seed=2)
+    right = run(model, {"x": x}, optimise=False)[0]
+    node = model.graph[0]
+    layers_behind.fold(model.graph, node, [model.graph[1]])
+    wrong = run(model, {"x": x}, optimise=False)[0]
+    np.testing.assert_allclose(wrong[:, :, 1:-1, 1:-1], right[:, :, 1:-1, 1:-1], atol=1e-5 * np.ptp(right))
+    assert np.abs(wrong - right).max() > 0.1

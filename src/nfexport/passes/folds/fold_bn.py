@@ -47,18 +47,24 @@ class FoldBatchNormalization(Pass):
     def call(self, model: ir.Model) -> PassOutcome:
         """Fold in place and report how many BatchNormalizations were folded."""
         folded: list[str] = []
-        left_alone: dict[str, str] = {}
-        for node, at_top in list(edit.nodes_with_subgraphs(model.graph)):
-            if not is_operator(node, "BatchNormalization"):
-                continue
-            try:
-                if not at_top:
-                    raise Refusal("it is inside the body of an If or Loop")
-                _fold(model.graph, node)
-            except Refusal as refusal:
-                left_alone[str(node.name)] = str(refusal)
-                continue
-            folded.append(str(node.name))
+        pending = [
+            pair for pair in edit.nodes_with_subgraphs(model.graph) if is_operator(pair[0], "BatchNormalization")
+        ]
+        while True:  # one that is folded may have been in the way of another
+            left_alone, refused = {}, []
+            for node, at_top in pending:
+                try:
+                    if not at_top:
+                        raise Refusal("it is inside the body of an If or Loop")
+                    _fold(model.graph, node)
+                except Refusal as refusal:
+                    left_alone[str(node.name)] = str(refusal)
+                    refused.append((node, at_top))
+                    continue
+                folded.append(str(node.name))
+            if len(refused) == len(pending):
+                break
+            pending = refused
         if folded:
             edit.remove_dead(model)
         return self.done(
