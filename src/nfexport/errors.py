@@ -13,6 +13,7 @@
     │   └── OutputError          an output file that cannot be written
     ├── ExportError              the exporter cannot express this model as asked
     ├── PassError                a graph pass refuses the graph, or misses its postcondition
+    │   └── OpsetTooOld          an operator has no form at the opset asked for
     ├── MissingError             exit code 3: something outside is missing
     │   ├── WeightsUnreachable   trained weights that are not available here
     │   └── MissingPackage       an optional package that is not installed
@@ -94,6 +95,16 @@ class ExportError(NfexportError):
 
 class PassError(NfexportError):
     """A graph pass refuses the graph, or misses its postcondition."""
+
+
+class OpsetTooOld(PassError):  # noqa: N818 (a state of the graph rather than a mistake)
+    """An operator has no form at the opset asked for; `needed` is the smallest later opset at which the whole graph
+    has one, None if there is none."""
+
+    def __init__(self, problem: str, *, fix: str, operator: str, needed: int | None) -> None:
+        super().__init__(problem, fix=fix)
+        self.operator = operator
+        self.needed = needed
 
 
 class MissingError(NfexportError):

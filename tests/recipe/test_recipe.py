@@ -128,7 +128,7 @@ def changed(path: str, value: Any) -> str:
         ("preprocessing.std", [0.25, 0.25, 0], "> 0"),
         ("preprocessing.mean", [1e300, 0, 0], "<= 1000000000"),
         ("preprocessing.layout", "nchw; rm -rf /", "invalid enum value"),
-        ("options.opset", "11", "expected `int`"),
+        ("options.opset", "11", r"expected `int \| null`"),
         ("options.unknown", 1, "unknown field `unknown`"),
         ("passes.0.params", [], "expected `object`, got `array`"),
         ("outputs.0.kind", "password", "invalid enum value"),

@@ -60,12 +60,8 @@ def _export_words(recipe: Recipe) -> list[str]:
 
 
 def _output_words(options: ExportOptions) -> list[str]:
-    if options.outputs == ("logits",):
-        words = []
-    else:
-        words = [
-            word for kind in options.outputs if kind in ("logits", "probs", "topk") for word in ("--output", kind)
-        ]
+    direct = ("logits", "probs", "sigmoid", "topk")
+    words = [word for kind in options.outputs if kind in direct for word in ("--output", kind)]
     if "features" in options.outputs:
         words += ["--features", ",".join(map(str, options.feature_levels)) or "all"]
     for kind, form in (("embedding", "pooled"), ("embedding-unpooled", "unpooled")):

@@ -59,6 +59,9 @@ def _meaning(
     match output.kind:
         case "probs":
             return classifier, ("B", "C"), {"C": "predicted probabilities for each class in [0, 1] range"}
+        case "sigmoid":
+            meaning = "probability of each label by itself in [0, 1] range; they need not add up to 1"
+            return f"Multi-label {classifier[0].lower()}{classifier[1:]}", ("B", "C"), {"C": meaning}
         case "logits":
             scores = "logits for each class: scores of any size, whose softmax gives probabilities"
             return classifier, ("B", "C"), {"C": scores}

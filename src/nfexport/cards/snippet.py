@@ -169,8 +169,8 @@ def _uses(outputs: Sequence[Output]) -> list[tuple[str, list[str]]]:
         pairs = f"zip({by_kind['topk-indices']}[0], {by_kind['topk-values']}[0])"
         show = [f"for index, probability in {pairs}:", '    print(f"class {index}: {probability:.2%}")']
         uses.append(("Image Classification", show))
-    elif "probs" in by_kind:
-        uses.append(("Image Classification", [f"probabilities = {by_kind['probs']}", *best]))
+    elif scores := by_kind.get("probs") or by_kind.get("sigmoid"):
+        uses.append(("Image Classification", [f"probabilities = {scores}", *best]))
     elif "logits" in by_kind:
         softmax = [
             f"logits = {by_kind['logits']}",

@@ -210,6 +210,13 @@ class Pass(_InPlacePass):
         return cls() if cls.options and request.get(cls.options[0].keyword) is True else None
 
     @classmethod
+    def oldest_opset(cls, request: Request) -> int:
+        """Return the oldest opset at which the pass can do what the options ask for; 1 if each will do.
+
+        An export that names no opset takes a later one than the default if a pass needs it."""
+        return 1
+
+    @classmethod
     def headline(cls) -> str:
         """Return the first paragraph of the class's docstring on one line."""
         return " ".join((cls.__doc__ or "").split("\n\n")[0].split())

@@ -56,6 +56,11 @@ def plan(
     return tuple(chosen[name] for name in registry.order() if name in chosen)
 
 
+def oldest_opset(request: Request) -> int:
+    """Return the oldest opset at which the passes can do what a request asks for."""
+    return max(cls.oldest_opset(request) for cls in registry.all_passes())
+
+
 def _is_refused(cls: type[Pass], request: Request) -> bool:
     """Return whether the switch of a pass is off: --no-merge-groups."""
     return any(option.kind == "switch" and request.values.get(option.keyword) is False for option in cls.options)

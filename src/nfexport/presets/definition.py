@@ -57,7 +57,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch: Positive | Literal["dynamic"] = "dynamic"
     opset: Positive
     outputs: Annotated[
-        tuple[Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"], ...],
+        tuple[Literal["logits", "probs", "sigmoid", "topk", "features", "embedding", "embedding-unpooled"], ...],
         msgspec.Meta(min_length=1),
     ]
     default_form: Form = "original"
@@ -105,7 +105,7 @@ class Preset(Description, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "crop_mode": self.images.crop_mode,
             "interpolation": self.images.interpolation,
         }
-        if len(self.outputs) == 1 and self.outputs[0] in ("logits", "probs", "embedding", "embedding-unpooled"):
+        if len(self.outputs) == 1 and self.outputs[0] not in ("topk", "features"):
             options["output_name"] = next(iter(names.values()), None)
         elif names:
             options["rename"] = names

@@ -42,7 +42,7 @@ def measure_agreement(
 ) -> Agreement:
     """Run both files on the same batches and compare their outputs; the indices of a TopK are left out."""
     compared = [output for output in outputs if output.kind != "topk-indices"]
-    scores = next((output.name for output in compared if output.kind in ("logits", "probs")), None)
+    scores = next((output.name for output in compared if output.kind in ("logits", "probs", "sigmoid")), None)
     errors: list[NDArray[np.float64]] = []
     best: dict[int, list[NDArray[np.float64]]] = {1: [], 5: []}
     signal = noise = 0.0

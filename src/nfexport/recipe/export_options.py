@@ -17,7 +17,7 @@ from nfexport.recipe.opsets import DEFAULT_OPSET
 from nfexport.recipe.option import Option
 from nfexport.recipe.validation import Above0, Finite, Natural, Pixels, Positive
 
-Asked = Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]
+Asked = Literal["logits", "probs", "sigmoid", "topk", "features", "embedding", "embedding-unpooled"]
 """The kinds of output that a file can return."""
 
 Exporter = Literal["auto", "torchscript", "dynamo"]
@@ -148,11 +148,15 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     that the network was trained with, one number a channel, in 0..1 or in 0..255."""
 
     opset: Annotated[
-        int,
+        int | None,
         Option(
-            flag="--opset", kind="integer", help="Exact ONNX opset of the file, 9 or later.", commands=("export",)
+            flag="--opset",
+            kind="integer",
+            help="Exact ONNX opset of the file, 9 or later.",
+            default_text=f"{DEFAULT_OPSET}, or later if an operator needs it",
+            commands=("export",),
         ),
-    ] = DEFAULT_OPSET
+    ] = None
     exporter: Annotated[
         Exporter,
         Option(
@@ -236,14 +240,14 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             flag="--output",
             keyword="outputs",
             kind="choice",
-            choices=("logits", "probs", "topk"),
+            choices=("logits", "probs", "sigmoid", "topk"),
             multiple=True,
             help="What the file returns; repeat it for several outputs.",
-            default_text="logits",
+            default_text="logits; the embedding of a network without a classifier",
             section="Outputs",
             commands=("export",),
         ),
-    ] = ("logits",)
+    ] = ()
     top_k: Annotated[
         Positive,
         Option(
@@ -332,6 +336,21 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = None
     passes: Mapping[str, Any] = {}
+
+
+def recorded_options(options: ExportOptions) -> ExportOptions:
+    """Return the options in the form that a recipe keeps.
+
+    How weights are stored and additional formats do not affect the graph. A default that was asked for by name is
+    left out like one that was not, as the same file comes of it."""
+    return msgspec.structs.replace(
+        options,
+        opset=None if options.opset == DEFAULT_OPSET else options.opset,
+        outputs=() if options.outputs == ("logits",) else options.outputs,
+        external_data=None,
+        to="onnx",
+        to_options={},
+    )
 
 
 class SurgeryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

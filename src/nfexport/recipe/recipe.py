@@ -26,11 +26,19 @@ WeightsKind = Literal["seeded", "pretrained", "checkpoint", "hub", "module"]
 hub; the own weights of a user's module."""
 
 OutputKind = Literal[
-    "logits", "probs", "topk-values", "topk-indices", "features", "embedding", "embedding-unpooled", "tensor"
+    "logits",
+    "probs",
+    "sigmoid",
+    "topk-values",
+    "topk-indices",
+    "features",
+    "embedding",
+    "embedding-unpooled",
+    "tensor",
 ]
 """'tensor' is what a user's own module returns, of whatever meaning."""
 
-SCORES: tuple[OutputKind, ...] = ("probs", "topk-values", "topk-indices")
+SCORES: tuple[OutputKind, ...] = ("probs", "sigmoid", "topk-values", "topk-indices")
 """The outputs that operators after the network compute from the logits."""
 
 CropMode = Literal["center", "squash", "border", "none"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,18 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from nfexport import process, sources
-from nfexport.errors import ExportError, OnnxFileError, PassError
+from nfexport.errors import ExportError, OnnxFileError, OpsetTooOld
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import inspect
 from nfexport.passes.base import Bundle, Pass, Request
-from nfexport.passes.plan import plan, run, step_of
+from nfexport.passes.plan import oldest_opset, plan, step_of
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.int8 import Int8
 from nfexport.recipe.about import About, write_about
-from nfexport.recipe.export_options import ExportOptions, Source
+from nfexport.recipe.export_options import ExportOptions, Source, recorded_options
 from nfexport.recipe.interface import callers_part, steps_in_front
 from nfexport.recipe.metadata import write_recipe
+from nfexport.recipe.opsets import DEFAULT_OPSET
 from nfexport.recipe.outputs import traced_outputs
 from nfexport.recipe.recipe import Output, Recipe
 from nfexport.recipe.request import RecipeRequest
@@ -41,6 +42,7 @@ from nfexport.workflows.operations import repeat_operations
 from nfexport.workflows.requests import named_request
 from nfexport.workflows.results import ExportResult
 from nfexport.workflows.subjects import subject_of_recipe
+from nfexport.workflows.traced_graph import TracedGraph, Tracer
 from nfexport.workflows.verify import demand, verify_file
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     from nfexport.passes.report import PassReport
     from nfexport.sources import LoadedModel
-    from nfexport.tracing import Exporter, TraceRequest
+    from nfexport.tracing import Exporter
     from nfexport.workflows.keywords import ExportKeywords
 
 
@@ -95,8 +97,9 @@ def export(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Planned:
-    """The outputs of the file, the outputs that the network itself has to return, and the passes."""
+    """The opset of the file, its outputs, the outputs that the network itself has to return, and the passes."""
 
+    opset: int
     outputs: tuple[Output, ...]
     traced: tuple[Output, ...]
     passes: tuple[Pass, ...]
@@ -120,6 +123,7 @@ class _Export:
         self.target, self.about, self.quantize, self.verify, self.stages = target, about, quantize, verify, stages
         self.instance: object = None
         self.named = False
+        self.notes: list[str] = []
 
     def run(self) -> ExportResult:
         with self.stages.stage("import"), process.garbage_collection_paused():
@@ -129,9 +133,10 @@ class _Export:
             import_timm()
         with self.stages.stage("model"):
             loaded = self.load()
-        planned = self.plan(loaded)
-        graph, exporter, reports = self.trace_and_pass(loaded, planned)
-        recipe = self.recipe(loaded, planned, exporter)
+        planned, traced = self.trace_and_pass(loaded)
+        graph, reports = traced.model, traced.reports
+        recipe = self.recipe(loaded, planned, traced.exporter)
+        del traced
         graph.graph.name = recipe.model_name
         graph.metadata_props.update(write_recipe(recipe))
         if (said := self.about or loaded.about) is not None:
@@ -168,8 +173,9 @@ class _Export:
             accepted_sizes.check_flexible(loaded.module, loaded.architecture, loaded.image_size, loaded.in_channels)
         return loaded
 
-    def plan(self, loaded: LoadedModel) -> _Planned:
-        """Return the outputs and the passes that the options ask for."""
+    def plan(self, loaded: LoadedModel, opset: int | None) -> _Planned:
+        """Return the outputs and the passes that the options ask for, at an opset; None stands for the default one,
+        or the oldest that the options need."""
         from nfexport.sources.model import heads
         from nfexport.sources.model.module_outputs import plan_module_outputs
 
@@ -187,6 +193,8 @@ class _Export:
                 levels=options.feature_levels,
                 name=options.output_name,
             )
+        if not options.outputs and outputs[0].kind == "embedding":
+            self.notes.append(f"the file returns the embedding, as {loaded.architecture} has no classifier")
         values = dict(options.passes)
         if self.quantize is not None:
             # ONNX Runtime computes the gates in int8 only as convolutions
@@ -196,18 +204,38 @@ class _Export:
             values=values,
             network=loaded.preprocessing,
             channels=None if loaded.tensors else loaded.in_channels,
-            opset=options.opset,
+            opset=opset or DEFAULT_OPSET,
             outputs=outputs,
         )
+        if opset is None and (needed := oldest_opset(request)) > DEFAULT_OPSET:
+            request = replace(request, opset=needed)
+            self.notes.append(f"opset {needed} instead of {DEFAULT_OPSET}, as the options need it")
         bundles = {Bundle.EXPORT, *([Bundle.OPTIMIZE] if options.optimize else [])}
         return _Planned(
+            opset=request.opset or DEFAULT_OPSET,
             outputs=outputs,
             traced=traced_outputs(outputs),
             passes=plan(request, bundles, extra=options.extra_passes),
         )
 
-    def trace_and_pass(self, loaded: LoadedModel, planned: _Planned) -> tuple[ir.Model, Exporter, list[PassReport]]:
-        """Return the graph after the passes."""
+    def trace_and_pass(self, loaded: LoadedModel) -> tuple[_Planned, TracedGraph]:
+        """Return the graph after the passes, at the opset asked for or else at the oldest possible from the default
+        one on."""
+        # a user's own module keeps its weights: another one may have others
+        rebuild = None if self.verify or loaded.call else lambda: sources.load(self.spec).module
+        tracer = Tracer(loaded.module, self.options.exporter, self.stages, rebuild)
+        planned = self.plan(loaded, self.options.opset)
+        try:
+            return planned, self.trace(tracer, loaded, planned)
+        except OpsetTooOld as error:
+            if self.options.opset is not None or error.needed is None:
+                raise ExportError(error.problem, fix=error.fix) from error
+            self.notes.append(f"opset {error.needed} instead of {planned.opset}, which has no {error.operator}")
+            planned = self.plan(loaded, error.needed)
+        return planned, self.trace(tracer, loaded, planned)
+
+    def trace(self, tracer: Tracer, loaded: LoadedModel, planned: _Planned) -> TracedGraph:
+        """Return the graph after the passes that were planned, at their opset."""
         from nfexport import tracing
         from nfexport.sources.model import heads
         from nfexport.sources.timm.standardised_layers import standardisations
@@ -215,17 +243,13 @@ class _Export:
         folds = any(item.name == "fold-ws" for item in planned.passes)
         request = tracing.TraceRequest(
             inputs=loaded.tensors or (self.image_input(loaded),),
-            opset=self.options.opset,
+            opset=planned.opset,
             output_names=tuple(output.name for output in planned.traced),
             output_shapes=self.output_shapes(loaded, planned),
             standardised=standardisations(loaded.module) if folds else {},
         )
         with heads.giving(loaded.module, planned.traced, loaded.call), explained(loaded):
-            # a user's own module keeps its weights: another one may have others
-            rebuild = None if self.verify or loaded.call else lambda: sources.load(self.spec).module
-            return _trace_and_pass(
-                loaded.module, request, self.options.exporter, planned.passes, self.stages, rebuild
-            )
+            return tracer.graph(request, planned.passes)
 
     def image_input(self, loaded: LoadedModel) -> TensorSpec:
         """Return the image that the network takes, as it is traced."""
@@ -252,15 +276,14 @@ class _Export:
         names = self.options.passes.get("rename") or {}
         return Recipe(
             source=self.recorded_source(loaded),
-            # the storage of the weights and additional formats do not affect the graph
-            options=replace(self.options, external_data=None, to=other_format.ONNX, to_options={}),
+            options=recorded_options(self.options),
             architecture=loaded.architecture,
             weights=loaded.weights,
             stored_image_size=None if loaded.tensors else loaded.image_size,
             stored_in_channels=None if loaded.tensors else loaded.in_channels,
             num_classes=loaded.num_classes,
             batch=self.options.batch,
-            opset=self.options.opset,
+            opset=planned.opset,
             exporter=exporter,
             passes=steps,
             input_name=names.get(self.options.input_name, self.options.input_name),
@@ -321,43 +344,8 @@ class _Export:
             seconds=self.stages.seconds,
             converted=other,
             quantization=int8,
-            notes=loaded.notes,
+            notes=tuple(dict.fromkeys((*loaded.notes, *self.notes))),
         )
-
-
-def _trace_and_pass(
-    module: torch.nn.Module,
-    request: TraceRequest,
-    exporter: str,
-    passes: Sequence[Pass],
-    stages: Stages,
-    rebuild: Callable[[], torch.nn.Module] | None = None,
-) -> tuple[ir.Model, Exporter, list[PassReport]]:
-    """Trace and run the passes with the first exporter whose graph can be brought to the opset.
-
-    With rebuild, which builds the module again, nothing needs the module's weights afterwards: the graph alone
-    has them then, and passes that replace them free their memory.
-    Raises ExportError with the reason of each exporter if none can."""
-    from nfexport import tracing
-    from nfexport.sources.model import released_weights
-
-    reasons: list[str] = []
-    for name in tracing.order_of_exporters(request.opset, exporter):  # type: ignore[arg-type]  # validated
-        try:
-            with stages.stage("trace"):
-                if reasons and rebuild is not None:
-                    released_weights.take_weights(module, rebuild())
-                graph = tracing.trace(module, request, name)
-                if rebuild is not None:
-                    released_weights.release_weights(module)
-            with stages.stage("passes"):
-                return graph, name, run(graph, passes, stages.progress.step)
-        except (ExportError, PassError) as error:
-            reasons.append(error.problem)
-            last = error
-    raise ExportError(
-        f"the model cannot be exported at opset {request.opset} ({'; '.join(dict.fromkeys(reasons))})", fix=last.fix
-    ) from last
 
 
 def _check_file(path: Path) -> None:

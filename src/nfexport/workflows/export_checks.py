@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nfexport.errors import ExportError, RecipeError, VerificationFailed
+from nfexport.errors import ExportError, OpsetTooOld, RecipeError, VerificationFailed
 from nfexport.graph.atomic_files import check_target
 from nfexport.quantization.int8 import Int8
 from nfexport.recipe.export_options import ExportOptions
-from nfexport.recipe.opsets import check_opset
+from nfexport.recipe.opsets import DEFAULT_OPSET, check_opset
 from nfexport.recipe.request import RecipeRequest
 from nfexport.sources.model.missing_weights import missing_weights
 from nfexport.workflows import other_format
@@ -35,7 +35,7 @@ def check_request(request: RecipeRequest, target: Path, quantize: Int8 | None) -
             f"{flag} cannot be combined with a recipe that holds operations on the finished file",
             fix="export the recipe first, then convert or quantise the result",
         )
-    check_opset(options.opset)
+    check_opset(options.opset or DEFAULT_OPSET)
     for flag, name in (("--input-name", options.input_name), ("--output-name", options.output_name)):
         if name is not None and (not name or name != name.strip() or "/" in name):
             raise RecipeError(f"'{name}' cannot be the name of a tensor", fix=f"pass another {flag}")
@@ -48,7 +48,7 @@ def check_request(request: RecipeRequest, target: Path, quantize: Int8 | None) -
         raise RecipeError("--dynamic-size and --resize both change the size", fix="pass one of them")
     other_format.check(options)
     if quantize is not None:
-        quantize.check(options.opset)
+        quantize.check(options.opset or DEFAULT_OPSET)
         if (precision := options.passes.get("precision")) is not None:
             raise RecipeError(
                 f"a file cannot be both int8 and {precision}", fix="leave --precision or --quantize out"
@@ -73,6 +73,8 @@ def explained(loaded: LoadedModel) -> Iterator[None]:
     """Add to an error that a module which decides by its own numbers may be the cause, and where it reads them."""
     try:
         yield
+    except OpsetTooOld:  # a newer one is tried
+        raise
     except (ExportError, VerificationFailed) as error:
         reads = () if loaded.call is None else loaded.call.reads
         if not reads:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict
 class SharedKeywords(TypedDict, total=False):
     """Keyword arguments that nfexport.export and nfexport.surgery have in common."""
 
+    opset: int | None
     optimize: bool
     extra_passes: Mapping[str, Mapping[str, Any]]
     mean: Sequence[float] | None
@@ -50,14 +51,13 @@ class ExportKeywords(SharedKeywords, total=False):
     model_kwargs: Mapping[str, Any]
     inputs: Any
     image_size: int | tuple[int, int] | Literal["train", "test"] | None
-    opset: int
     exporter: Literal["auto", "torchscript", "dynamo"]
     batch: int | Literal["dynamic"]
     dynamic_size: bool
     input_name: str
     output_name: str | None
     output_names: Sequence[str]
-    outputs: Sequence[Literal["logits", "probs", "topk", "features", "embedding", "embedding-unpooled"]]
+    outputs: Sequence[Literal["logits", "probs", "sigmoid", "topk", "features", "embedding", "embedding-unpooled"]]
     top_k: int
     feature_levels: Sequence[int]
     crop_pct: float | None
@@ -73,10 +73,9 @@ class SurgeryKeywords(SharedKeywords, total=False):
     """Keyword arguments of nfexport.surgery."""
 
     fold_bn: bool
-    outputs: Sequence[Literal["logits", "probs", "topk"]]
+    outputs: Sequence[Literal["logits", "probs", "sigmoid", "topk"]]
     top_k: int | None
     logits: str | None
     extract_inputs: Sequence[str]
     extract_outputs: Sequence[str]
     batch: int | tuple[int, int] | Literal["dynamic"] | None
-    opset: int | None

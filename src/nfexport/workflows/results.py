@@ -59,7 +59,7 @@ class ExportResult:
 
     seconds maps each stage to its duration. verification is None if it was not asked for, converted if only
     the ONNX file was, quantization if the file is float; else verification is that of the float file which was
-    quantised. notes are what the source of the model reports: what it read, and what is seeded."""
+    quantised. notes are sentences on what was read, seeded or decided without being asked for."""
 
     path: Path
     recipe: Recipe

@@ -118,6 +118,8 @@ def _outputs(before: Sequence[Output], head: Mapping[str, object]) -> tuple[Outp
     added: list[Output] = []
     if head["probs"] is not None:
         added.append(Output(kind="probs", name=str(head["probs"])))
+    if head.get("sigmoid") is not None:
+        added.append(Output(kind="sigmoid", name=str(head["sigmoid"])))
     topk = head["topk"]
     if isinstance(topk, Mapping):
         added.append(Output(kind="topk-values", name=topk["values"], k=topk["k"]))

@@ -25,10 +25,11 @@ class Description:
 
     @property
     def scores(self) -> tuple[Output, ...]:
-        """The outputs that give the classes: probabilities, else logits, else values and indices of a TopK.
+        """The outputs that give the classes: probabilities (of classes, else of labels), else logits, else values and
+        indices of a TopK.
 
         Empty if the file has none of these."""
-        for kind in ("probs", "logits"):
+        for kind in ("probs", "sigmoid", "logits"):
             if found := self._of_kind(kind):
                 return found[:1]
         return (*self._of_kind("topk-values")[:1], *self._of_kind("topk-indices")[:1])

@@ -52,7 +52,7 @@ class ClassOutputs:
     def predictions(self, outputs: Mapping[str, Array]) -> Predictions:
         """Return the predictions for a batch from its outputs [images, n] by name."""
         if self.scores is not None:
-            return rank(outputs[self.scores.name], probabilities=self.scores.kind == "probs")
+            return rank(outputs[self.scores.name], probabilities=self.scores.kind != "logits")
         assert self.indices is not None
         classes = outputs[self.indices]
         values = None if self.values is None else outputs[self.values].astype(np.float64)
@@ -63,11 +63,11 @@ class ClassOutputs:
 
 
 def class_outputs(recipe: Recipe) -> ClassOutputs:
-    """Return the outputs that give the classes: logits, else probabilities, else a TopK.
+    """Return the outputs that give the classes: logits, else probabilities (of classes, else of labels), else a TopK.
 
     Raises OnnxFileError if the file has none of these."""
     by_kind = {output.kind: output for output in reversed(recipe.outputs)}
-    scores = by_kind.get("logits") or by_kind.get("probs")
+    scores = by_kind.get("logits") or by_kind.get("probs") or by_kind.get("sigmoid")
     if scores is not None and recipe.num_classes > 0:
         return ClassOutputs(scores=scores, depth=min(TOP, recipe.num_classes))
     indices, values = by_kind.get("topk-indices"), by_kind.get("topk-values")
@@ -76,7 +76,7 @@ def class_outputs(recipe: Recipe) -> ClassOutputs:
         return ClassOutputs(indices=indices.name, values=None if values is None else values.name, depth=depth)
     raise OnnxFileError(
         f"the file returns {', '.join(output.kind for output in recipe.outputs)}, but not classes",
-        fix="export it with --output logits, probs or topk",
+        fix="export it with --output logits, probs, sigmoid or topk",
     )
 
 

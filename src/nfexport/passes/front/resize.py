@@ -68,6 +68,11 @@ class Resize(Pass):
     opset: int | None = None
 
     @classmethod
+    def oldest_opset(cls, request: Request) -> int:
+        """See Pass: images of any size need the Resize that smooths."""
+        return ANTIALIAS_FROM if request.get("resize") == "any" else 1
+
+    @classmethod
     def asked(cls, request: Request) -> Resize | None:
         """Resize and crop as the network's own preprocessing does."""
         size, network, opset = request.get("resize"), request.network, request.opset

@@ -1,8 +1,8 @@
-"""Add softmax probabilities or the top-k classes as outputs, in addition to or instead of the logits.
+"""Add softmax or sigmoid probabilities or the top-k classes as outputs, in addition to or instead of the logits.
 
 z [batch, classes] are the logits, an output of the graph. Refuses an output of another rank, a k that is
-larger than the number of classes, names that are taken, and logits that come from a Softmax already, which
-is what a second application would be.
+larger than the number of classes, names that are taken, and logits that come from a Softmax or Sigmoid already,
+which is what a second application would be.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ class TopK(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AddHead(Pass):
-    """Add softmax probabilities or the top-k classes as outputs, in addition to or instead of the logits.
+    """Add softmax or sigmoid probabilities or the top-k classes as outputs, in addition to or instead of the logits.
 
-    logits names the output to start from; None means the only one. probs is the name of the probabilities;
-    topk {'k': int, 'values': name, 'indices': name}. Only named outputs are added; keep_logits keeps the logits as an
-    output. order lists all outputs in their final order; None appends the new ones.
+    logits names the output to start from; None means the only one. probs is the name of the probabilities, sigmoid
+    that of the probabilities of independent labels; topk {'k': int, 'values': name, 'indices': name}. Only named
+    outputs are added; keep_logits keeps the logits as an output. order lists all outputs in their final order; None
+    appends the new ones.
     Raises PassError, and leaves the model unchanged, if the outputs cannot be added."""
 
     name = "head"
@@ -51,7 +52,7 @@ class AddHead(Pass):
             flag="--output",
             keyword="outputs",
             kind="choice",
-            choices=("logits", "probs", "topk"),
+            choices=("logits", "probs", "sigmoid", "topk"),
             multiple=True,
             help="What the file returns instead of the logits; repeat it for several outputs.",
             section="Outputs",
@@ -78,14 +79,21 @@ class AddHead(Pass):
     changes = Changes.INTERFACE
     formula = (
         "probs[n, c]        = exp(z[n, c]) / Σ_j exp(z[n, j])                     Softmax over the classes\n"
+        "sigmoid[n, c]      = 1 / (1 + exp(−z[n, c]))                             Sigmoid of each label by itself\n"
         "values, indices    = the k largest of probs[n, :], largest first        TopK over the classes; int64"
     )
 
     logits: str | None = None
     probs: str | None = None
+    sigmoid: str | None = None
     topk: TopK | None = None
     keep_logits: bool = False
     order: tuple[str, ...] | None = None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """See Pass; without sigmoid where it is not asked for, as in recipes that are older than it."""
+        return {name: value for name, value in super().params.items() if name != "sigmoid" or value is not None}
 
     @classmethod
     def asked(cls, request: Request) -> AddHead | None:
@@ -93,12 +101,13 @@ class AddHead(Pass):
         return _of_outputs(request.outputs) if request.command == "export" else _of_options(request)
 
     def call(self, model: ir.Model) -> PassOutcome:
-        """Add Softmax and TopK in place."""
+        """Add Softmax, Sigmoid and TopK in place."""
         graph = model.graph
         scores = _logits(graph, self.logits)
         classes = scores.shape[1] if scores.shape is not None else None
         topk = self.topk
-        wanted = [name for name in (self.probs, *((topk.values, topk.indices) if topk else ())) if name is not None]
+        names = (self.probs, self.sigmoid, *((topk.values, topk.indices) if topk else ()))
+        wanted = [name for name in names if name is not None]
         _check_names(graph, wanted, replaced=None if self.keep_logits else scores.name)
         if topk is not None and isinstance(classes, int) and topk.k > classes:
             raise PassError(
@@ -110,23 +119,38 @@ class AddHead(Pass):
             if scores.name in wanted:
                 # behind a Softmax the old name tells nothing any more
                 scores.name = free_name(graph, f"{scores.name}/logits")
-        softmax = _add(graph, "Softmax", [scores], {"axis": 1}, [self.probs or free_name(graph, "/head/probs")])
-        added = list(softmax.outputs) if self.probs is not None else []
-        softmax.outputs[0].type, softmax.outputs[0].shape = scores.type, scores.shape
-        if topk is not None:
-            added += _top_k(model, softmax.outputs[0], topk, scores)
+        added = self._nodes(model, scores)
         graph.outputs[position:position] = [] if self.keep_logits else added
         if self.keep_logits:
             graph.outputs.extend(added)
         if self.order is not None:
             _sort_outputs(graph, self.order)
-        parts = ["probabilities"] * (self.probs is not None) + ([f"the best {topk.k}"] if topk is not None else [])
+        parts = ["probabilities"] * (self.probs is not None) + ["a probability for each label"] * (
+            self.sigmoid is not None
+        )
+        parts += [f"the best {topk.k}"] if topk is not None else []
         return self.done(
             model,
-            changed=1 + (topk is not None),
+            changed=(self.probs is not None or topk is not None) + (self.sigmoid is not None) + (topk is not None),
             summary=f"gives {' and '.join(parts)} from '{self.logits or scores.name}'",
             facts={"outputs": [str(value.name) for value in graph.outputs]},
         )
+
+    def _nodes(self, model: ir.Model, scores: ir.Value) -> list[ir.Value]:
+        """Add the nodes, and return the new outputs."""
+        graph, added = model.graph, []
+        if self.probs is not None or self.topk is not None:
+            name = self.probs or free_name(graph, "/head/probs")
+            (probs,) = _add(graph, "Softmax", [scores], {"axis": 1}, [name]).outputs
+            probs.type, probs.shape = scores.type, scores.shape
+            added += [probs] if self.probs is not None else []
+        if self.sigmoid is not None:
+            (sigmoid,) = _add(graph, "Sigmoid", [scores], {}, [self.sigmoid]).outputs
+            sigmoid.type, sigmoid.shape = scores.type, scores.shape
+            added.append(sigmoid)
+        if self.topk is not None:
+            added += _top_k(model, probs, self.topk, scores)
+        return added
 
 
 def _top_k(model: ir.Model, scores: ir.Value, topk: TopK, logits: ir.Value) -> list[ir.Value]:
@@ -167,8 +191,9 @@ def _logits(graph: ir.Graph, name: str | None) -> ir.Value:
         raise PassError(
             f"output '{value.name}' has {shape}, and logits are [batch, classes]", fix="name the logits with --logits"
         )
-    if is_operator(value.producer(), "Softmax"):
-        raise PassError(f"output '{value.name}' comes from a Softmax already", fix="leave out --output")
+    for operator in ("Softmax", "Sigmoid"):
+        if is_operator(value.producer(), operator):
+            raise PassError(f"output '{value.name}' comes from a {operator} already", fix="leave out --output")
     return value
 
 
@@ -201,6 +226,7 @@ def _of_outputs(outputs: Sequence[Output]) -> AddHead | None:
     return AddHead(
         logits=by_kind["logits"].name if "logits" in by_kind else "logits",
         probs=by_kind["probs"].name if "probs" in by_kind else None,
+        sigmoid=by_kind["sigmoid"].name if "sigmoid" in by_kind else None,
         topk=topk,
         keep_logits="logits" in by_kind,
         order=tuple(output.name for output in outputs),
@@ -212,12 +238,15 @@ def _of_options(request: Request) -> AddHead | None:
     asked, logits = set(request.get("outputs", ())), request.get("logits")
     if not asked - {"logits"}:
         if logits is not None:
-            raise RecipeError("--logits is for --output, which is not asked for", fix="add --output probs or topk")
+            raise RecipeError(
+                "--logits is for --output, which is not asked for", fix="add --output probs, sigmoid or topk"
+            )
         return None
     topk = TopK(k=request.get("top_k", 5), values="topk_values", indices="topk_indices")
     return AddHead(
         logits=logits,
         probs="probs" if "probs" in asked else None,
+        sigmoid="sigmoid" if "sigmoid" in asked else None,
         topk=topk if "topk" in asked else None,
         keep_logits="logits" in asked,
     )

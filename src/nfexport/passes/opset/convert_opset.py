@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from nfexport.errors import PassError
+from nfexport.errors import OpsetTooOld, PassError
 from nfexport.graph.libraries import ir, onnx
 from nfexport.graph.recognisers import is_default_domain
 from nfexport.graph.value_facts import ValueFacts, fill_in
@@ -41,8 +41,8 @@ class ConvertOpset(Pass):
 
     New nodes are named after the node that they replace ('/act/Gelu/Erf') and inherit its metadata and doc
     string; outputs keep their names; new constants are initializers, and those that fell out of use go.
-    Raises PassError, and leaves the model unchanged, if a node cannot be carried; the fix names the nearest
-    opset to which the whole graph can."""
+    Raises OpsetTooOld, a PassError, and leaves the model unchanged, if a node cannot be carried; the fix names the
+    nearest opset to which the whole graph can."""
 
     name = "convert-opset"
     stage, after = Stage.OPSET, ("guard-pooling",)
@@ -127,8 +127,8 @@ def _source_opset(model: ir.Model) -> int:
 
 
 def _plan(model: ir.Model, nodes: Sequence[ir.Node], source: int, target: int) -> list[Replacement]:
-    """Sketch the new form of every node that has one; raise PassError if there is a node without."""
-    from nfexport.passes.opset.rules.schemas import CannotCarry
+    """Sketch the new form of every node that has one; raise OpsetTooOld if there is a node without."""
+    from nfexport.passes.opset.rules.schemas import CannotCarry, newest
 
     facts = ValueFacts(model)
     replacements: list[Replacement] = []
@@ -145,9 +145,16 @@ def _plan(model: ir.Model, nodes: Sequence[ir.Node], source: int, target: int) -
         node, why = refused[0]
         more = len(refused) - 1
         others = f" ({more} more {'nodes have' if more > 1 else 'node has'} none)" if more else ""
-        raise PassError(
+        works = [opset for opset in range(OLDEST, newest() + 1) if _all_have_a_form(nodes, facts, source, opset)]
+        # of two that are equally near, the later one
+        nearest = min(works, key=lambda opset: (abs(opset - target), -opset), default=None)
+        raise OpsetTooOld(
             f"node {node.name!r} ({node.op_type}) has no form at opset {target}: {why}{others}",
-            fix=_nearest(nodes, facts, source, target),
+            fix="export the model again, at the opset that is wanted"
+            if nearest is None
+            else f"opset {nearest} is the nearest that works",
+            operator=node.op_type,
+            needed=min((opset for opset in works if opset > target), default=None),
         )
     return replacements
 
@@ -167,19 +174,15 @@ def _carry(node: ir.Node, facts: ValueFacts, source: int, target: int) -> Replac
     return None if site.is_as_before() else Replacement(node, tuple(site.sketch), tuple(outputs))
 
 
-def _nearest(nodes: Sequence[ir.Node], facts: ValueFacts, source: int, target: int) -> str:
-    """Name the nearest opset to which every node can be carried; the higher one of two."""
-    from nfexport.passes.opset.rules.schemas import CannotCarry, newest
+def _all_have_a_form(nodes: Sequence[ir.Node], facts: ValueFacts, source: int, target: int) -> bool:
+    from nfexport.passes.opset.rules.schemas import CannotCarry
 
-    others = sorted((o for o in range(OLDEST, newest() + 1) if o != target), key=lambda o: (abs(o - target), -o))
-    for opset in others:
-        try:
-            for node in nodes:
-                _carry(node, facts, source, opset)
-        except CannotCarry:
-            continue
-        return f"opset {opset} is the nearest that works"
-    return "export the model again, at the opset that is wanted"
+    try:
+        for node in nodes:
+            _carry(node, facts, source, target)
+    except CannotCarry:
+        return False
+    return True
 
 
 def _smallest_ir_version(imports: Mapping[str, int]) -> int:

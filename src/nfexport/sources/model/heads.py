@@ -7,6 +7,10 @@ timm splits every network into features, pooling and classifier. With x = forwar
     embedding            forward_head(x, pre_logits=True)
     logits               forward_head(x)
     probs                softmax(logits);     top-k: its k largest, in order
+    sigmoid              sigmoid(logits), a probability for each label of a multi-label network
+
+A network without a classifier gives its embedding unless something else is asked for. Where such a network is not
+split, its embedding is the tensor that forward returns.
 """
 
 from __future__ import annotations
@@ -38,10 +42,12 @@ def plan_outputs(
 ) -> tuple[Output, ...]:
     """Return the outputs of a file, with their names, in the order of the kinds asked for.
 
+    Without any kind these are the logits, or the embedding of a network that has no classifier.
     levels are indices of feature maps, counted from the end if negative; without them timm's default is used. name is
     that of a single output; by default a single output of logits is 'output', and any other is named by its kind.
     Raises RecipeError for what the architecture cannot return."""
-    kinds = tuple(dict.fromkeys(asked))
+    has_classifier = bool(getattr(module, "num_classes", 1))
+    kinds = tuple(dict.fromkeys(asked)) or (("logits",) if has_classifier else ("embedding",))
     outputs: list[Output] = []
     for kind in kinds:
         if kind == "features":
@@ -56,12 +62,12 @@ def plan_outputs(
             ]
         else:
             outputs.append(Output(kind=kind, name=kind.replace("-", "_")))
-    if {"logits", "probs", "topk"} & set(kinds) and not getattr(module, "num_classes", 1):
+    if {"logits", "probs", "sigmoid", "topk"} & set(kinds) and not has_classifier:
         raise RecipeError(
             f"{architecture} has no classifier",
             fix="ask for --embedding, or pass --num-classes with another number",
         )
-    if any(needs_stages([output]) for output in outputs):
+    if needs_stages(outputs) and (has_classifier or set(kinds) != {"embedding"}):
         _check_stages(module, architecture)
     if len(outputs) == 1:
         single = outputs[0]
@@ -90,11 +96,11 @@ def giving(module: torch.nn.Module, outputs: Sequence[Output], call: ModuleCall 
         with module_outputs.giving(module, outputs, call, scores_of):
             yield
         return
-    if [output.kind for output in outputs] == ["logits"]:
+    kinds = {output.kind for output in outputs}
+    if kinds == {"logits"} or (kinds == {"embedding"} and not hasattr(module, "forward_head")):
         yield
         return
     own = type(module).forward
-    kinds = {output.kind for output in outputs}
 
     def forward(image: torch.Tensor) -> Any:
         found: dict[tuple[str, int | None], torch.Tensor] = {}
@@ -127,6 +133,8 @@ def _pick(found: dict[tuple[str, int | None], torch.Tensor], output: Output) -> 
 
 def scores_of(logits: torch.Tensor, output: Output) -> torch.Tensor:
     """Return the scores, or the largest of them, that an output takes from the logits [batch, classes]."""
+    if output.kind == "sigmoid":
+        return torch.sigmoid(logits)
     scores = torch.softmax(logits, dim=-1)
     return scores.topk(output.k or 1, dim=-1).values if output.kind == "topk-values" else scores
 
@@ -172,7 +180,7 @@ def _check_stages(module: torch.nn.Module, architecture: str) -> None:
     if not hasattr(module, "forward_features") or not hasattr(module, "forward_head"):
         raise RecipeError(
             f"{architecture} does not separate its features from its classifier",
-            fix="ask for --output logits, probs or topk",
+            fix="ask for --output logits, probs, sigmoid or topk",
         )
 
 

@@ -22,8 +22,8 @@ def plan_module_outputs(
 
     A single output [batch, classes] of floats counts as logits. kind is the name of the module.
     Raises RecipeError for outputs that the module does not have."""
-    kinds = tuple(dict.fromkeys(asked))
-    if wrong := [word for word in kinds if word not in ("logits", "probs", "topk")]:
+    kinds = tuple(dict.fromkeys(asked)) or ("logits",)
+    if wrong := [word for word in kinds if word not in ("logits", "probs", "sigmoid", "topk")]:
         raise RecipeError(
             f"{kind} has no {wrong[0].replace('-', ' ')} that nfexport knows of",
             fix="let the module return what the file should return",

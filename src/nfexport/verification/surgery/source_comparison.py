@@ -120,6 +120,8 @@ def _expectations(done: Surgery, outputs: Sequence[str], expected: Arrays) -> It
         old = old_names.get(output, output)
         if old in (head.get("probs"), topk.get("values"), topk.get("indices")) and logits is not None:
             yield output, _judge_scores(output, logits, topk.get("k"), old == topk.get("indices"))
+        elif old == head.get("sigmoid") and logits is not None:
+            yield output, _judge_labels(output, logits)
         else:
             yield output, _judge_values(output, old)
 
@@ -147,6 +149,14 @@ def _judge_scores(output: str, logits: str, k: int | None, indices: bool) -> Jud
     return judge
 
 
+def _judge_labels(output: str, logits: str) -> Judge:
+    def judge(actual: Arrays, expected: Arrays, runs: list[Arrays], tolerance: Any) -> Comparison:
+        others = [sigmoid(run[logits]) for run in runs[1:]]
+        return _compare(actual[output], sigmoid(expected[logits]), others, tolerance)
+
+    return judge
+
+
 def _compare(actual: Array, expected: Array, runs: Sequence[Array], tolerance: Any) -> Comparison:
     if actual.dtype.kind in "biu" or actual.ndim == 0:
         same = actual.shape == expected.shape and bool(np.array_equal(actual, expected))
@@ -158,6 +168,11 @@ def softmax(logits: Array) -> Array:
     """Return the softmax over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: Array) -> Array:
+    """Return the sigmoid of each element, in float64."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
 
 
 def _best(scores: Array, k: int) -> Array:
