@@ -30,8 +30,8 @@ acceptance: $(VENV)/.ready    ## run the README's commands, examples/ and patche
 test-slow: $(VENV)/.ready     ## the tests on networks of real size, and the recorded graphs
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
 
-sweep: $(VENV)/.ready         ## export, fold and verify every weight-standardised architecture; writes docs/coverage.md
-	$(BIN)/python benchmarks/sweep.py
+sweep: $(VENV)/.ready         ## every module and every weight-standardised architecture of timm; goes on where it was stopped; docs/coverage.md
+	$(BIN)/python -m benchmarks.sweep $(SWEEP_FLAGS)
 
 mutations: $(VENV)/.ready     ## put every fault into exported files: is each noticed? writes docs/mutations.md
 	$(BIN)/python benchmarks/mutations.py

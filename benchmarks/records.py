@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ KEY = ("kind", "model", "tool", "round")
 class Records:
     """The records of a file, in the order in which they were made."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, key: Sequence[str] = KEY) -> None:
+        self.path, self._key = path, tuple(key)
         self._records: dict[Key, Record] = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -34,7 +35,7 @@ class Records:
 
     def done(self, **key: Any) -> bool:
         """Say whether this measurement was made."""
-        return _key(key) in self._records
+        return self._key_of(key) in self._records
 
     def select(self, **fields: Any) -> list[Record]:
         """Return the records with these values."""
@@ -45,8 +46,7 @@ class Records:
         ]
 
     def _keep(self, record: Record) -> None:
-        self._records[_key(record)] = record
+        self._records[self._key_of(record)] = record
 
-
-def _key(record: Record) -> Key:
-    return tuple(record.get(name) for name in KEY)
+    def _key_of(self, record: Record) -> Key:
+        return tuple(record.get(name) for name in self._key)

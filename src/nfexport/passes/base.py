@@ -121,6 +121,7 @@ class Pass(_InPlacePass):
     name is the file name, with hyphens. after lists passes of the same stage that run earlier, before those that run
     later, again_after those after which the pass runs a second time. Surgery runs few passes by default; there,
     brings lists passes that must run before this one, and declines those that must not be added together with it.
+    later lists parameters that older recipes lack: a recipe leaves them out where they are at their default.
     already describes a file that has this step in front of its network ('normalises its images')."""
 
     name: ClassVar[str]
@@ -135,6 +136,7 @@ class Pass(_InPlacePass):
     changes: ClassVar[Changes] = Changes.NOTHING
     formula: ClassVar[str] = ""
     already: ClassVar[str] = ""
+    later: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *positional: Any, **parameters: Any) -> Self:
         """Return an instance that is an onnx_ir InPlacePass.
@@ -173,8 +175,10 @@ class Pass(_InPlacePass):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters, by name."""
-        return {field.name: getattr(self, field.name) for field in _fields(type(self))}
+        """The parameters, by name, as a recipe keeps them."""
+        values = {field.name: getattr(self, field.name) for field in _fields(type(self))}
+        defaults = {field.name: field.default for field in _fields(type(self)) if field.name in self.later}
+        return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
 
     def what_changes(self) -> Changes:
         """Return what this pass may change with its parameters; `changes` unless overridden."""

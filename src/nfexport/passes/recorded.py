@@ -55,13 +55,14 @@ def check(recipe: Recipe) -> None:
 def check_steps(steps: Collection[PassStep]) -> None:
     """Raise RecipeError if a step has parameters that its pass does not take.
 
-    nfexport's own steps hold every parameter. A pass of another package that is not installed cannot be checked; its
-    recorded origin is trusted."""
+    nfexport's own steps hold every parameter, but for those that were added later. A pass of another package that is
+    not installed cannot be checked; its recorded origin is trusted."""
     for step in steps:
         if step.name == QUANTIZE:
             convert(dict(step.params), QuantizeParameters, "the recipe's quantisation")
         elif step.name in registry.built_in():
-            missing = registry.get(step.name).checked_params(step.params).keys() - step.params.keys()
+            cls = registry.get(step.name)
+            missing = cls.checked_params(step.params).keys() - step.params.keys() - set(cls.later)
             if missing:
                 raise RecipeError(
                     f"the recipe's pass '{step.name}' lacks the parameter '{min(missing)}'",

@@ -152,6 +152,8 @@ class _SeparateCalls(TorchFunctionMode):
             return result
         if func is F.pad and self._constant_pads:
             args, kwargs = _with_constant_pads(args, kwargs)
+        if func is torch.Tensor.unfold:
+            return gather_windows(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _is_from_parameters(self, tensor: Tensor) -> bool:
@@ -188,6 +190,22 @@ def _with_constant_pads(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     if len(args) > 1:
         return (args[0], [int(size) for size in args[1]], *args[2:]), kwargs
     return args, {**kwargs, "pad": [int(size) for size in kwargs["pad"]]}
+
+
+def gather_windows(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Return what Tensor.unfold returns: the windows of a dimension, each along a new last one.
+
+        y[…, w, …, i] = x[…, w · step + i, …]
+
+    TorchScript's exporter unfolds only what it knows the shape of, and dynamo's builds a loop over a sequence, which
+    onnx's checker refuses. The dimension is taken as fixed, as pads are. Source: HaloNet, timm's layers/halo_attn.py.
+    """
+    axis = dimension % input.dim()
+    count = (int(input.shape[axis]) - size) // step + 1
+    index = torch.arange(count)[:, None] * step + torch.arange(size)
+    windows = torch.index_select(input, axis, index.flatten())
+    shape = [*input.shape[:axis], count, size, *input.shape[axis + 1 :]]
+    return windows.reshape(shape).movedim(axis + 1, -1)
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:

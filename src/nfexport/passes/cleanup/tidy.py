@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
@@ -41,13 +43,37 @@ class Tidy(Pass):
         listed = _raise_ir_version(model)
         lifted = lift_constants(model.graph, fewest=FEWEST_WEIGHTS)
         before = len(model.graph)
-        common_passes.IdentityEliminationPass()(model)
+        with _branches_left_alone(model):
+            common_passes.IdentityEliminationPass()(model)
         edit.remove_dead(model)
         infer_shapes(model)
         removed = before - len(model.graph)
         more = f", {lifted} weights in Constant nodes became initializers" if lifted else ""
         more += f", {listed} initializers are no longer listed as inputs (IR version 4)" if listed else ""
         return self.done(model, changed=removed + lifted + listed, summary=f"{removed} idle nodes removed{more}")
+
+
+@contextlib.contextmanager
+def _branches_left_alone(model: ir.Model) -> Iterator[None]:
+    """Hide each Identity by which a body returns a value of the graph around it, until the block ends.
+
+    A body has to return a value of its own, and onnx_ir would put the outer one in its place."""
+    hidden = [
+        node
+        for node in model.graph.all_nodes()
+        if is_operator(node, "Identity")
+        and node.graph is not model.graph
+        and node.outputs[0].is_graph_output()
+        and (value := node.inputs[0]) is not None
+        and value.graph is not node.graph
+    ]
+    try:
+        for node in hidden:
+            node.op_type = "OuterValue"
+        yield
+    finally:
+        for node in hidden:
+            node.op_type = "Identity"
 
 
 def _raise_ir_version(model: ir.Model) -> int:

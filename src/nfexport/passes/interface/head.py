@@ -77,6 +77,7 @@ class AddHead(Pass):
         ),
     )
     changes = Changes.INTERFACE
+    later = ("sigmoid",)
     formula = (
         "probs[n, c]        = exp(z[n, c]) / Σ_j exp(z[n, j])                     Softmax over the classes\n"
         "sigmoid[n, c]      = 1 / (1 + exp(−z[n, c]))                             Sigmoid of each label by itself\n"
@@ -89,11 +90,6 @@ class AddHead(Pass):
     topk: TopK | None = None
     keep_logits: bool = False
     order: tuple[str, ...] | None = None
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """See Pass; without sigmoid where it is not asked for, as in recipes that are older than it."""
-        return {name: value for name, value in super().params.items() if name != "sigmoid" or value is not None}
 
     @classmethod
     def asked(cls, request: Request) -> AddHead | None:
