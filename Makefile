@@ -30,7 +30,7 @@ acceptance: $(VENV)/.ready    ## run the README's commands, examples/ and patche
 test-slow: $(VENV)/.ready     ## the tests on networks of real size, and the recorded graphs
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
 
-sweep: $(VENV)/.ready         ## every module and every weight-standardised architecture of timm; goes on where it was stopped; docs/coverage.md
+sweep: $(VENV)/.ready         ## one network of each module of timm and every weight-standardised one; resumes; writes docs/coverage.md
 	$(BIN)/python -m benchmarks.sweep $(SWEEP_FLAGS)
 
 mutations: $(VENV)/.ready     ## put every fault into exported files: is each noticed? writes docs/mutations.md

@@ -92,10 +92,10 @@ def smallest_architectures() -> dict[str, Record]:
 
 
 def jobs(largest: float) -> Iterator[Record]:
-    """Yield what is to be exported, the smallest networks first: for each module, then the standardised ones."""
+    """Yield what is to be exported, the smallest networks first: one of each module, then the standardised ones."""
     modules = json.loads(MODULES.read_text(encoding="utf-8"))
-    for module, chosen in sorted(modules.items(), key=lambda item: (item[1]["parameters"], item[0])):
-        for opset in (None, 17, 11):
+    for opset in (None, 17, 11):
+        for module, chosen in sorted(modules.items(), key=lambda item: (item[1]["parameters"], item[0])):
             job = {"kind": "modules", "module": module, **chosen, "opset": opset}
             yield {**job, "fold_ws": False, "verify": opset != 11}
     standardised = [entry.architecture for entry in list_architectures(None) if entry.weight_standardised]

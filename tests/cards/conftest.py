@@ -22,6 +22,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "opset": 18,
         "exporter": "torchscript",
     },
+    "labels": {"outputs": ("sigmoid",)},
     "features": {"outputs": ("probs", "features", "embedding", "embedding-unpooled"), "feature_levels": (1, 3)},
     "odd": {
         "image_size": (96, 64),

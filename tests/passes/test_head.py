@@ -1,4 +1,4 @@
-"""Softmax and TopK behind a graph's logits."""
+"""Softmax, Sigmoid and TopK behind a graph's logits."""
 
 from __future__ import annotations
 
@@ -51,6 +51,31 @@ def test_the_logits_go_unless_kept() -> None:
     np.testing.assert_allclose(run(graph, {"x": X})[0], softmax(X @ W), atol=2e-7)
 
 
+@pytest.mark.parametrize("opset", [9, 11, 13, 17, 18])
+def test_a_probability_for_each_label_by_itself(opset: int) -> None:
+    graph = model(opset)
+    AddHead(sigmoid="labels", topk=TopK(k=2, values="v", indices="i")).apply(graph)
+    assert operators(graph) == ["MatMul", "Softmax", "Sigmoid", "TopK"]
+    labels, values, _ = run(graph, {"x": X})
+    exact = X.astype(np.float64) @ W.astype(np.float64)
+    # a rounding of the product and one of the sigmoid, both of float32
+    np.testing.assert_allclose(labels, 1 / (1 + np.exp(-exact)), atol=4e-7)
+    assert (np.abs(labels.sum(axis=1) - 1) > 0.1).all()
+    np.testing.assert_allclose(values, -np.sort(-softmax(X @ W), axis=1)[:, :2], atol=2e-7)
+
+
+def test_a_sigmoid_alone_adds_no_softmax() -> None:
+    graph = model()
+    report = AddHead(sigmoid="labels").apply(graph)
+    assert operators(graph) == ["MatMul", "Sigmoid"]
+    assert (report.changed, report.summary) == (1, "gives a probability for each label from 'z'")
+
+
+def test_older_recipes_do_not_know_of_sigmoids() -> None:
+    assert "sigmoid" not in AddHead(probs="probs").params
+    assert AddHead(sigmoid="labels").params["sigmoid"] == "labels"
+
+
 def test_it_survives_the_way_to_opset_9() -> None:
     graph = model(13)
     AddHead(topk=TopK(k=3, values="v", indices="i")).apply(graph)
@@ -74,8 +99,10 @@ def test_what_cannot_be_is_refused(params: dict[str, Any], message: str) -> None
     assert operators(graph) == ["MatMul"]
 
 
-def test_a_second_softmax_is_refused() -> None:
+@pytest.mark.parametrize(("first", "operator"), [("probs", "Softmax"), ("sigmoid", "Sigmoid")])
+@pytest.mark.parametrize("second", ["probs", "sigmoid"])
+def test_a_second_time_is_refused(first: str, operator: str, second: str) -> None:
     graph = model()
-    AddHead(probs="probs").apply(graph)
-    with pytest.raises(PassError, match="comes from a Softmax already; leave out --output"):
-        AddHead(probs="again").apply(graph)
+    AddHead(**{first: "once"}).apply(graph)
+    with pytest.raises(PassError, match=f"comes from a {operator} already; leave out --output"):
+        AddHead(**{second: "again"}).apply(graph)

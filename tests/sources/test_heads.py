@@ -13,7 +13,7 @@ from nfexport.sources import ModelSpec, load
 from nfexport.sources.model.heads import giving, plan_outputs
 from nfexport.sources.timm.torchvision_operators import import_timm
 
-EVERYTHING: tuple[Asked, ...] = ("logits", "probs", "topk", "features", "embedding", "embedding-unpooled")
+EVERYTHING: tuple[Asked, ...] = ("logits", "probs", "sigmoid", "topk", "features", "embedding", "embedding-unpooled")
 
 
 def image_of(size: tuple[int, int]) -> torch.Tensor:
@@ -51,6 +51,7 @@ def test_they_equal_what_timm_returns(name: str) -> None:
         assert torch.equal(module(image), logits)  # and is itself again
     assert torch.equal(given["logits"], logits)
     assert torch.equal(given["probs"], logits.softmax(-1))
+    assert torch.equal(given["sigmoid"], logits.sigmoid())
     assert torch.equal(given["topk_values"], logits.softmax(-1).topk(5).values)
     assert torch.equal(given["embedding_unpooled"], features)
     assert torch.equal(given["embedding"], module.forward_head(features, pre_logits=True))
@@ -97,7 +98,32 @@ def test_what_a_model_cannot_return_is_refused(
     assert message in str(caught.value)
 
 
-def test_a_network_without_a_classifier_has_no_probabilities() -> None:
+@pytest.mark.parametrize("asked", ["logits", "probs", "sigmoid", "topk"])
+def test_a_network_without_a_classifier_has_no_scores(asked: Asked) -> None:
     module = load(ModelSpec(name="test_nfnet", num_classes=0)).module
     with pytest.raises(RecipeError, match="has no classifier; ask for --embedding"):
-        plan_outputs(module, "test_nfnet", ("probs",))
+        plan_outputs(module, "test_nfnet", (asked,))
+
+
+def test_a_network_without_a_classifier_returns_its_embedding() -> None:
+    module = load(ModelSpec(name="test_nfnet", num_classes=0)).module
+    assert [output.kind for output in plan_outputs(module, "test_nfnet", ())] == ["embedding"]
+    assert [output.kind for output in plan_outputs(load(ModelSpec(name="test_vit")).module, "test_vit", ())] == [
+        "logits"
+    ]
+
+
+def test_the_embedding_of_a_network_that_is_not_split_is_what_it_returns() -> None:
+    class Plain(torch.nn.Module):
+        num_classes = 0
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return image.mean((2, 3))
+
+    module = Plain()
+    outputs = plan_outputs(module, "plain", ())
+    assert [(output.kind, output.name) for output in outputs] == [("embedding", "embedding")]
+    with giving(module, outputs):
+        assert module(image_of((4, 4))).shape == (2, 3)
+    with pytest.raises(RecipeError, match="does not separate its features"):
+        plan_outputs(module, "plain", ("embedding-unpooled",))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from nfexport.tracing.traceable_modules import traceable
+from nfexport.tracing.traceable_modules import gather_windows, traceable
 
 FUSED = (torch.std_mean, torch.var_mean, F.batch_norm, F.layer_norm)
 
@@ -173,3 +173,11 @@ def test_it_works_under_torch_export() -> None:
     names = {str(node.target) for node in program.graph.nodes}
     assert not any("batch_norm" in name for name in names)
     torch.testing.assert_close(program.module()(x), conv(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("axis", "size", "step"), [(2, 3, 2), (-1, 4, 1), (1, 5, 5), (0, 2, 1)])
+def test_windows_are_those_of_unfold(axis: int, size: int, step: int) -> None:
+    x = torch.randn(2, 5, 9, 11)
+    assert torch.equal(gather_windows(x, axis, size, step), x.unfold(axis, size, step))
+    with traceable(torch.nn.Identity()):
+        assert torch.equal(x.unfold(axis, size, step), gather_windows(x, axis, size, step))

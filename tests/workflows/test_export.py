@@ -165,7 +165,7 @@ def test_dynamo_has_its_weights_where_the_passes_refuse_torchscripts_graph(
     """Without a verification the first trace takes the weights of the model with it."""
     from nfexport.errors import PassError
     from nfexport.passes.plan import run
-    from nfexport.workflows import export as pipeline
+    from nfexport.workflows import traced_graph
 
     calls = []
 
@@ -175,7 +175,7 @@ def test_dynamo_has_its_weights_where_the_passes_refuse_torchscripts_graph(
             raise PassError("this graph is not to be had", fix="none")
         return run(*args)
 
-    monkeypatch.setattr(pipeline, "run", refuse_once)
+    monkeypatch.setattr(traced_graph, "run", refuse_once)
     result = nfexport.export("test_nfnet", tmp_path / "m.onnx", opset=11, fold_ws=True, image_size=64, verify=False)
     assert result.recipe.exporter == "dynamo"
     assert nfexport.verify(result.path).passed

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nfexport.errors import ExportError, OpsetTooOld, RecipeError, VerificationFailed
+from nfexport.errors import ExportError, RecipeError, VerificationFailed
 from nfexport.graph.atomic_files import check_target
 from nfexport.quantization.int8 import Int8
 from nfexport.recipe.export_options import ExportOptions
@@ -73,8 +73,6 @@ def explained(loaded: LoadedModel) -> Iterator[None]:
     """Add to an error that a module which decides by its own numbers may be the cause, and where it reads them."""
     try:
         yield
-    except OpsetTooOld:  # a newer one is tried
-        raise
     except (ExportError, VerificationFailed) as error:
         reads = () if loaded.call is None else loaded.call.reads
         if not reads:

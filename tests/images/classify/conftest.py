@@ -26,6 +26,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "opset": 18,
         "exporter": "torchscript",
     },
+    "labels": {"outputs": ("sigmoid",)},
     "four": {"batch": 4},
     "features": {"outputs": ("features",)},
 }

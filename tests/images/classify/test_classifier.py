@@ -78,6 +78,16 @@ def test_each_form_agrees_with_timm(
         check(prediction, timms(prediction.image))
 
 
+def test_labels_have_probabilities_of_their_own(
+    exported: Exported, photos: Path, timms: Callable[[Path], np.ndarray]
+) -> None:
+    (prediction,) = classify(exported("labels"), photos / "a.png", top=CLASSES)
+    given = np.array([guess.probability for guess in sorted(prediction.classes, key=lambda guess: guess.index)])
+    odds = given / (1 - given)
+    np.testing.assert_allclose(odds / odds.sum(), timms(photos / "a.png"), rtol=0, atol=TOLERANCE)
+    assert abs(given.sum() - 1) > 0.1
+
+
 def test_that_test_can_fail(exported: Exported, photos: Path, timms: Callable[[Path], np.ndarray]) -> None:
     description = describe(inspect(exported("bgr")))
     wrong = replace(description.preprocessor.preprocessing, channel_order="rgb")

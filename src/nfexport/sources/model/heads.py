@@ -48,6 +48,11 @@ def plan_outputs(
     Raises RecipeError for what the architecture cannot return."""
     has_classifier = bool(getattr(module, "num_classes", 1))
     kinds = tuple(dict.fromkeys(asked)) or (("logits",) if has_classifier else ("embedding",))
+    if {"logits", "probs", "sigmoid", "topk"} & set(kinds) and not has_classifier:
+        raise RecipeError(
+            f"{architecture} has no classifier",
+            fix="ask for --embedding, or pass --num-classes with another number",
+        )
     outputs: list[Output] = []
     for kind in kinds:
         if kind == "features":
@@ -62,11 +67,6 @@ def plan_outputs(
             ]
         else:
             outputs.append(Output(kind=kind, name=kind.replace("-", "_")))
-    if {"logits", "probs", "sigmoid", "topk"} & set(kinds) and not has_classifier:
-        raise RecipeError(
-            f"{architecture} has no classifier",
-            fix="ask for --embedding, or pass --num-classes with another number",
-        )
     if needs_stages(outputs) and (has_classifier or set(kinds) != {"embedding"}):
         _check_stages(module, architecture)
     if len(outputs) == 1:
