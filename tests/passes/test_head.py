@@ -103,6 +103,6 @@ def test_what_cannot_be_is_refused(params: dict[str, Any], message: str) -> None
 @pytest.mark.parametrize("second", ["probs", "sigmoid"])
 def test_a_second_time_is_refused(first: str, operator: str, second: str) -> None:
     graph = model()
-    AddHead(**{first: "once"}).apply(graph)
+    AddHead.from_params({first: "once"}).apply(graph)
     with pytest.raises(PassError, match=f"comes from a {operator} already; leave out --output"):
-        AddHead(**{second: "again"}).apply(graph)
+        AddHead.from_params({second: "again"}).apply(graph)

@@ -98,7 +98,8 @@ def test_a_probability_for_each_label_is_verified(tmp_path: Path) -> None:
 def test_a_surgery_adds_a_probability_for_each_label(tmp_path: Path) -> None:
     plain = nfexport.export("test_vit", tmp_path / "b.onnx", image_size=32, verify=False)
     added = nfexport.surgery(plain.path, tmp_path / "c.onnx", outputs=("sigmoid", "logits"))
+    assert added.facts is not None
     assert [output.name for output in added.facts.outputs] == ["output", "sigmoid"]
     assert added.facts.recipe is not None
     assert [output.kind for output in added.facts.recipe.outputs] == ["logits", "sigmoid"]
-    assert nfexport.verify(added.path).passed
+    assert nfexport.verify(tmp_path / "c.onnx").passed
