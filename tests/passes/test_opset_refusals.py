@@ -27,10 +27,20 @@ REFUSALS = {
         "y = DequantizeLinear(x, s, z)",
         *(13, 10, "DequantizeLinear changed between opset 13 and 10, and no rule carries it over", 13),
     ),
+    "an equation that is no product of matrices": (
+        "(float[N,4] x, float[4,3] w) => (float[a] y)",
+        'y = Einsum<equation="ij,jk->i">(x, w)',
+        *(13, 11, "opset 11 has no operator Einsum, and 'ij,jk->i' is not a product of matrices", 12),
+    ),
+    "an equation of one operand": (
+        "(float[N,4] x) => (float[a] y)",
+        'y = Einsum<equation="ij->i">(x)',
+        *(13, 11, "opset 11 has no operator Einsum, and 'ij->i' has no other form", 12),
+    ),
     "a type unknown there": (
-        "(int64[N,4] x) => (int64[a,b] y)",
-        "y = Max(x, x)",
-        *(13, 11, "Max takes no int64 tensor as its input 'data_0' at opset 11", 12),
+        "(int8[N,4] x) => (int8[a,b] y)",
+        "y = ReduceMax<axes=[1]>(x)",
+        *(13, 11, "ReduceMax takes no int8 tensor as its input 'data' at opset 11", 12),
     ),
     "a type unknown to the operator that would take its place": (
         f"({X}) => (bool[a,b] y)",

@@ -218,6 +218,35 @@ FORMS = {
         f"g ({X4}, float[4,3,2,2] w) => ({Y}) {{ y = ConvTranspose<strides=[2, 2]>(x, w) }}",
         *(11, 9, ["ConvTranspose"]),
     ),
+    "Max of integers": (
+        "g (int64[N,2] x, int64[2] w, int64 v) => (int64[a,b] y) { y = Max(x, w, v) }",
+        *(13, 11, ["Greater", "Where", "Greater", "Where"]),
+    ),
+    "Min of integers": (
+        "g (int64[N,2] x, int64[2] w) => (int64[a,b] y) { y = Min(x, w) }",
+        *(12, 9, ["Less", "Where"]),
+    ),
+    "Max of numbers": (
+        "g (float[N,2] x, float[2] w) => (float[a,b] y) { y = Max(x, w) }",
+        *(13, 11, ["Max"]),
+    ),
+    "Einsum of relative positions": (
+        "g (float[B,2,3,4,5] q, float[3,6,5] r) => (float[a,b,c,d,e] y)"
+        ' { y = Einsum<equation="byhwc,hkc->byhwk">(q, r) }',
+        *(17, 11, ["Transpose", "Unsqueeze", "MatMul"]),
+    ),
+    "Einsum of matrices": (
+        'g (float[N,4] x, float[4,3] w) => (float[a,b] y) { y = Einsum<equation="ij, jk -> ik">(x, w) }',
+        *(17, 11, ["MatMul"]),
+    ),
+    "Einsum of outer axes": (
+        'g (float[N,3,4] x, float[5,6,4] w) => (float[a,b,c,d] y) { y = Einsum<equation="nac,bdc->bnda">(x, w) }',
+        *(12, 9, ["Unsqueeze", "Transpose", "Unsqueeze", "MatMul", "Transpose"]),
+    ),
+    "Einsum of vectors": (
+        'g (float[N,4] x, float[N,4] w) => (float[a] y) { y = Einsum<equation="ni,ni->n">(x, w) }',
+        *(12, 11, ["Unsqueeze", "Unsqueeze", "MatMul", "Squeeze"]),
+    ),
     "LessOrEqual": (
         "g (float[N,2] x, float[2] w) => (bool[a,b] y) { y = LessOrEqual(x, w) }",
         *(16, 11, ["Less", "Equal", "Or"]),

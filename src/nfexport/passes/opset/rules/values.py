@@ -7,6 +7,7 @@ CastLike (15)          Cast to the other input's type
 Cast (19, 24)          saturate and round_mode, which speak of eight-bit floats only
 Pow (12)               an exponent of another type than the base
 Gemm (11)              without C
+Max, Min (12)          integers; before, Where(Greater(a, b), a, b)
 GreaterOrEqual (12), LessOrEqual (12)    Or(Greater, Equal), which is false for NaN, as it should be
 """
 
@@ -113,6 +114,19 @@ def gemm(site: RewriteSite) -> SketchedValues:
     return [site.emit("Gemm", x, site.input(1), zero, **site.node.attributes)]
 
 
+def extremum(site: RewriteSite) -> SketchedValues:
+    """Carry Max and Min, which take integers from opset 12 on."""
+    result: Source = site.x()
+    dtype = site.dtype(site.x())
+    if site.target >= 12 or dtype.is_floating_point() or len(site.node.inputs) == 1:
+        return site.keep()
+    compare = "Greater" if site.node.op_type == "Max" else "Less"
+    for value in site.node.inputs[1:]:
+        result = site.emit("Where", site.emit(compare, result, value), result, value)
+    assert isinstance(result, SketchedValue)
+    return [result]
+
+
 def or_equal(site: RewriteSite) -> SketchedValues:
     """Carry GreaterOrEqual and LessOrEqual."""
     if site.target >= 12:
@@ -131,5 +145,7 @@ RULES: dict[str, Rule] = {
     "Gemm": gemm,
     "GreaterOrEqual": or_equal,
     "LessOrEqual": or_equal,
+    "Max": extremum,
+    "Min": extremum,
     "Pow": power,
 }
