@@ -1,6 +1,6 @@
 """Export and verify one architecture of each of timm's modules, and every weight-standardised one.
 
-    python -m benchmarks.sweep [--again] [--only PATTERN] [--largest MILLIONS] [--prefix COMMAND]
+    python -m benchmarks.sweep [--again] [--only PATTERN] [--kind KIND] [--opset OPSET] [--prefix COMMAND]
     python -m benchmarks.sweep --choose
 
 Each export is a process of its own, `nfexport export … --json`, as a user would run it, with a limit on its CPU time
@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="start over")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="architectures to export")
     parser.add_argument("--kind", choices=("modules", "folded"), help="one of the two tables")
+    parser.add_argument("--opset", choices=("default", "17", "11"), help="one of the opsets")
     parser.add_argument("--largest", type=float, default=110.0, help="of the standardised ones, in millions")
     parser.add_argument("--prefix", default="", metavar="COMMAND", help="put this in front of each export")
     parser.add_argument("--cpu-seconds", type=int, default=3600, help="limit of one export")
@@ -65,12 +66,13 @@ def main() -> int:
         RESULTS.unlink(missing_ok=True)
     records = Records(RESULTS, key=KEY)
     for job in jobs(options.largest):
-        chosen = options.kind in (None, job["kind"]) and fnmatch.fnmatch(job["architecture"], options.only)
-        if not chosen or is_done(records, job):
+        chosen = options.kind in (None, job["kind"]) and options.opset in (None, str(job["opset"] or "default"))
+        if not (chosen and fnmatch.fnmatch(job["architecture"], options.only)) or is_done(records, job):
             continue
         record = same_file(records, job) or export(job, options)
         records.add(record)
         print(describe(record), flush=True)
+    records = Records(RESULTS, key=KEY)
     kept = [record for job in jobs(options.largest) for record in records.select(**{name: job[name] for name in KEY})]
     PAGE.write_text(page(kept, options.largest), encoding="utf-8")
     failures = [record for record in kept if record["status"] in ("failed", "stopped")]

@@ -226,6 +226,10 @@ FORMS = {
         "g (int64[N,2] x, int64[2] w) => (int64[a,b] y) { y = Min(x, w) }",
         *(12, 9, ["Less", "Where"]),
     ),
+    "Max of one": (
+        "g (int64[N,2] x) => (int64[a,b] y) { y = Max(x) }",
+        *(13, 11, ["Identity"]),
+    ),
     "Max of numbers": (
         "g (float[N,2] x, float[2] w) => (float[a,b] y) { y = Max(x, w) }",
         *(13, 11, ["Max"]),

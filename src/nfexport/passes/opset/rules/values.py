@@ -116,10 +116,11 @@ def gemm(site: RewriteSite) -> SketchedValues:
 
 def extremum(site: RewriteSite) -> SketchedValues:
     """Carry Max and Min, which take integers from opset 12 on."""
-    result: Source = site.x()
-    dtype = site.dtype(site.x())
-    if site.target >= 12 or dtype.is_floating_point() or len(site.node.inputs) == 1:
+    if site.target >= 12 or site.dtype(site.x()).is_floating_point():
         return site.keep()
+    if len(site.node.inputs) == 1:
+        return [site.emit("Identity", site.x())]
+    result: Source = site.x()
     compare = "Greater" if site.node.op_type == "Max" else "Less"
     for value in site.node.inputs[1:]:
         result = site.emit("Where", site.emit(compare, result, value), result, value)
