@@ -262,6 +262,17 @@ def test_bad_input_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_parameters_without_effect_are_told(tmp_path: Path) -> None:
+    module = Small().eval()
+    with torch.no_grad():
+        module.classifier.weight.zero_()
+    options: dict[str, Any] = {"inputs": torch.zeros(2, 1, 16, 16), "opset": 17}
+    made = nfexport.export(module, tmp_path / "x.onnx", **options)
+    assert len(made.notes) == 1
+    assert "'classifier.weight' are all 0" in made.notes[0]
+    assert not nfexport.export(Small().eval(), tmp_path / "y.onnx", **options).notes
+
+
 def test_the_module_is_left_as_it_was(tmp_path: Path) -> None:
     module = Small().eval()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

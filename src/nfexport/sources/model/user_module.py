@@ -54,7 +54,7 @@ def describe(
         "labels": None,
         "provenance": provenance,
         "call": call,
-        "notes": _notes(call),
+        "notes": _notes(module, call),
     }
     image = _image(specs)
     if image is None:
@@ -74,10 +74,24 @@ def describe(
     )
 
 
-def _notes(call: ModuleCall) -> tuple[str, ...]:
-    if not call.reads:
-        return ()
-    return (f"the module reads numbers of its tensors ({call.reads[0]}): the graph holds what one run decided",)
+def _notes(module: torch.nn.Module, call: ModuleCall) -> tuple[str, ...]:
+    notes = [
+        f"the module reads numbers of its tensors ({place}): the graph holds what one run decided"
+        for place in call.reads[:1]
+    ]
+    # the gains of fresh Normalizer-Free blocks are 0, and those of a zero-initialised residual branch
+    idle = [
+        name
+        for name, parameter in module.named_parameters()
+        if not name.endswith("bias") and parameter.numel() and not bool(parameter.any())
+    ]
+    if idle:
+        more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
+        notes.append(
+            f"'{idle[0]}'{more} are all 0: what lies behind has no effect, and the verification does not see it; "
+            "export trained weights, or pass --seed 0"
+        )
+    return tuple(notes)
 
 
 def check_state(module: torch.nn.Module, name: str) -> None:
