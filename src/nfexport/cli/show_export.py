@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
 from rich.table import Table
 
 from nfexport.cli.escaping import escape
@@ -26,7 +27,8 @@ def show_export(result: ExportResult, console: Console) -> None:
     table.add_row("file", f"[bold]{escape(str(result.path))}[/]")
     recipe = result.recipe
     table.add_row("model", escape(recipe.model_name) + at_size(recipe.stored_image_size))
-    table.add_row("weights", recipe.weights.describe())
+    own = recipe.provenance is not UNSET  # there is no --pretrained for it
+    table.add_row("weights", recipe.weights.describe().partition(";" if own else "\n")[0])
     for note in result.notes:
         table.add_row("note", escape(note))
     if recipe.options.mean is not None:
