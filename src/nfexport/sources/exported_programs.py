@@ -41,9 +41,8 @@ def load(spec: ModelSpec) -> LoadedModel:
     from nfexport.sources.model.program_file import module_of, program_inputs, program_keywords, read_program
 
     digests = {}
-    if isinstance(spec.instance, object) and spec.instance is not None:
-        program: Any = spec.instance
-    else:
+    program: Any = spec.instance
+    if program is None:
         program, digest = read_program(Path(spec.name))
         digests = {name_of(spec.name): digest}
     name = name_of(spec.model)

@@ -44,7 +44,8 @@ def load(spec: ModelSpec) -> LoadedModel:
 
     import torch
 
-    from nfexport.sources.model import code_origin, user_module
+    from nfexport.sources.model import user_module
+    from nfexport.sources.model.code_origin import code_origin
     from nfexport.sources.model.standard_random import fixed_random_state
 
     factory = _find(spec.name)
@@ -56,7 +57,7 @@ def load(spec: ModelSpec) -> LoadedModel:
             fix="name a function or class that returns a torch.nn.Module",
         )
     name = recorded_name(spec.name)
-    provenance = code_origin.of_factory(factory, source="factories", name=name)
+    provenance = code_origin(factory, source="factories", name=name)
     loaded = user_module.describe(module.eval(), spec, provenance, name=name.rpartition(":")[2])
     return dataclasses.replace(loaded, resolved={"model": name})
 

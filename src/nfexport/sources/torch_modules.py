@@ -29,9 +29,10 @@ def load(spec: ModelSpec) -> LoadedModel:
     Raises RecipeError for a module that cannot be exported, and CheckpointError."""
     import torch
 
-    from nfexport.sources.model import code_origin, user_module
+    from nfexport.sources.model import user_module
+    from nfexport.sources.model.code_origin import code_origin
 
     module = spec.instance
     assert isinstance(module, torch.nn.Module)
-    provenance = code_origin.of_class(type(module), source="torch_modules", name=name_of(module))
+    provenance = code_origin(type(module), source="torch_modules", name=name_of(module))
     return user_module.describe(module, spec, provenance, name=type(module).__name__)

@@ -64,13 +64,21 @@ class RandomRounding(TorchFunctionMode):
         result = long_sum(func, args, kwargs, func(*args, **kwargs))
         if not any(isinstance(x, torch.nn.Parameter) or x in self._follows for x in given):
             return result
-        if isinstance(result, torch.Tensor) and result.dtype is torch.float32:
-            memory = result.untyped_storage().data_ptr()
-            if all(tensor.untyped_storage().data_ptr() != memory for tensor in given):
-                result = self._perturb(result)
+        if isinstance(result, torch.Tensor):
+            result = self._off(result, given)
+        elif isinstance(result, tuple) and type(result) is tuple:  # std_mean, var_mean
+            result = tuple(self._off(part, given) if isinstance(part, torch.Tensor) else part for part in result)
         for tensor in _tensors((result,)):
             self._follows[tensor] = True
         return result
+
+    def _off(self, result: torch.Tensor, given: list[torch.Tensor]) -> torch.Tensor:
+        """Return a result with its random error, unless it shares memory with what the function was given."""
+        if result.dtype is not torch.float32:
+            return result
+        memory = result.untyped_storage().data_ptr()
+        shares = any(tensor.untyped_storage().data_ptr() == memory for tensor in given)
+        return result if shares else self._perturb(result)
 
     def _rounded(self, value: Any) -> Any:
         return self._perturb(value.detach()) if isinstance(value, torch.nn.Parameter) else value

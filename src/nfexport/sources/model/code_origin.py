@@ -12,17 +12,9 @@ from nfexport import extensions
 from nfexport.recipe.recipe import Provenance
 
 
-def of_class(cls: type, *, source: str, name: str) -> Provenance:
-    """Return the package that a class is of, and the digest of the file that defines it, where there are any."""
-    return _of(cls, source, name)
-
-
-def of_factory(factory: Any, *, source: str, name: str) -> Provenance:
-    """Return the same of a function or class."""
-    return _of(factory, source, name)
-
-
-def _of(thing: Any, source: str, name: str) -> Provenance:
+def code_origin(thing: Any, *, source: str, name: str) -> Provenance:
+    """Return the package that a class or function is of, and the digest of the file that defines it, where there are
+    any; source is the kind of source, name what it was given."""
     module = str(getattr(thing, "__module__", ""))
     package, version = extensions.package_of(module)
     return Provenance(source=source, name=name, package=package, version=version, files=_source_file(thing, module))

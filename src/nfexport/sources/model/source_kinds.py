@@ -16,7 +16,11 @@ GROUP: extensions.Group = "nfexport.sources"
 
 
 class SourceKind(Protocol):
-    """A kind of source; a module with these functions is one."""
+    """A kind of source; a module with these functions is one.
+
+    With RUNS_CODE = True in it, a model is loaded only if the user names it, not if a recipe does. A function
+    name_of(model) gives the name that a recipe keeps of an object that is handed over; by default that of its
+    class."""
 
     def matches(self, model: object, /) -> bool:
         """Say whether this is the source for a model that a user names (a str) or hands over (any other object).

@@ -70,7 +70,8 @@ def steps_of(
     on_weights: the file computes its weights."""
     rule = default_tolerance(under_test.precision)
     steps = capture(module, under_test.to_network(arrays), unit=rule.unit, on_weights=on_weights)
-    return Steps(steps, rule, scaled=under_test.factors_moved)
+    batch = len(arrays[0]) if arrays[0].ndim else None
+    return Steps(steps, rule, scaled=under_test.factors_moved, batch=batch)
 
 
 def bisect(

@@ -44,9 +44,12 @@ NOWHERE = Match(how=DIFFERS, step=None, excess=float("inf"), relative=float("inf
 class Steps:
     """The steps of a model, indexed by their size."""
 
-    def __init__(self, steps: Sequence[Step], tolerance: Float32Tolerance, *, scaled: bool) -> None:
+    def __init__(
+        self, steps: Sequence[Step], tolerance: Float32Tolerance, *, scaled: bool, batch: int | None = None
+    ) -> None:
         self._tolerance = tolerance
         self._scaled = scaled
+        self._batch = batch
         self._by_size: dict[int, list[_Candidate]] = {}
         for step in steps:
             self._by_size.setdefault(step.exact.size, []).append(_Candidate(step))
@@ -90,6 +93,10 @@ class Steps:
             expected, runs = expected * factor, tuple(run * factor for run in runs)
         if expected.ndim == 0 or expected.shape[0] == 0:
             return NOWHERE
+        if self._batch is not None and expected.shape[0] != self._batch:
+            # a weight, or what follows from weights: its filters are no entries of a batch with limits of their own
+            expected, tensor = expected.reshape(1, -1), tensor.reshape(1, -1)
+            runs = tuple(run.reshape(1, -1) for run in runs)
         judgement = self._tolerance.judge(tensor, expected, measure(runs, expected))
         excess = float(judgement.excess.max())
         span = float(np.ptp(expected)) or float(np.abs(expected).max()) or 1.0
