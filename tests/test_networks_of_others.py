@@ -46,7 +46,7 @@ def test_it_is_folded_verified_bisected_and_recorded(tmp_path: Path, name: str, 
 
 
 def test_the_readmes_own_module(tmp_path: Path) -> None:
-    factory, path = f"{EXAMPLES / 'two_heads.py'}:make", tmp_path / "two.onnx"
+    factory, path = f"{EXAMPLES / 'two_heads.py'}:build", tmp_path / "two.onnx"
     inputs = ("image=float32[batch,3,160,160]", "metadata=float32[batch,4]")
     made = nfexport.export(factory, path, opset=11, fold_ws=True, inputs=inputs, seed=0)
     assert not made.notes

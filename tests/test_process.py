@@ -6,6 +6,7 @@ import ast
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -49,6 +50,8 @@ def guards(folder: Path) -> dict[str, tuple[Guard, Callable[[], Any], Any]]:
         "logging_disabled": (process.logging_disabled, lambda: logging.root.manager.disable, logging.CRITICAL),
         "warnings_ignored": (process.warnings_ignored, warns, False),
         "standard_output_discarded": (process.standard_output_discarded, lambda: sys.stdout is before, False),
+        "standard_error_discarded": (process.standard_error_discarded, lambda: sys.stderr is before_error, False),
+        "variable_unset": (lambda: process.variable_unset("NFEXPORT_X"), lambda: os.environ.get("NFEXPORT_X"), None),
         "temporary_files_in": (
             lambda: process.temporary_files_in(folder),
             lambda: tempfile.gettempdir() == str(folder),
@@ -62,7 +65,7 @@ def guards(folder: Path) -> dict[str, tuple[Guard, Callable[[], Any], Any]]:
     }
 
 
-before = sys.stdout
+before, before_error = sys.stdout, sys.stderr
 NAMES = tuple(guards(Path()))
 
 
@@ -71,6 +74,8 @@ def guard(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Guard, Callable[[], Any], Any]:
     monkeypatch.setitem(globals(), "before", sys.stdout)
+    monkeypatch.setitem(globals(), "before_error", sys.stderr)
+    monkeypatch.setenv("NFEXPORT_X", "a value")
     return guards(tmp_path)[request.param]
 
 

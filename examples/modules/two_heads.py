@@ -21,6 +21,6 @@ class TwoHeads(nn.Module):
         return {"species": self.species(features), "age": self.age(features).squeeze(1)}
 
 
-def make(species: int = 12) -> nn.Module:
+def build(species: int = 12) -> nn.Module:
     """Return the network; load your weights here, or pass --checkpoint FILE."""
     return TwoHeads(species)

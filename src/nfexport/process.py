@@ -120,6 +120,18 @@ def standard_error_discarded() -> contextlib.AbstractContextManager[None]:
     return attribute(sys, "stderr", io.StringIO())
 
 
+def variable_unset(name: str) -> contextlib.AbstractContextManager[None]:
+    """Let an environment variable have no value until the block ends."""
+
+    def write(value: str | None) -> None:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+    return setting(lambda: os.environ.get(name), write, None, key=("environment", name))
+
+
 def temporary_files_in(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Let `tempfile` make its files in this folder until the block ends."""
     import tempfile

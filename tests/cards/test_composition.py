@@ -82,7 +82,7 @@ def test_each_form_is_told_from_any_file(
     facts = nfexport.inspect(files["original"])
     assert facts.recipe is not None
     steps = front_steps(IMAGENET, opset=18, **front)
-    recipe = replace(facts.recipe, passes=steps, preprocessing=callers_part(IMAGENET, steps))
+    recipe = replace(facts.recipe, passes=steps, stored_preprocessing=callers_part(IMAGENET, steps))
     found, forms = input_forms(recipe, facts.inputs[0])
     assert found == form
     text = render(describe(dataclasses.replace(facts, recipe=recipe)), "omz")

@@ -154,7 +154,7 @@ def test_every_preparation_is_written_out(
 
 def test_a_network_of_grey_images(files: dict[str, Path], tmp_path: Path) -> None:
     recipe = changed(files["original"], (96, 96), mean=(0.1307,), std=(0.3081,))
-    recipe = replace(recipe, in_channels=1)
+    recipe = replace(recipe, stored_in_channels=1)
     (run,), _ = runs_on_images(recipe, "m.onnx")
     write_image(120, 100, tmp_path)
     found: dict[str, np.ndarray] = {}
@@ -167,7 +167,7 @@ def test_a_network_of_grey_images(files: dict[str, Path], tmp_path: Path) -> Non
 
 def test_what_pillow_cannot_feed_has_a_reason(files: dict[str, Path]) -> None:
     recipe = changed(files["original"], (96, 96))
-    four = replace(recipe, in_channels=4)
+    four = replace(recipe, stored_in_channels=4)
     assert runs_on_images(four, "m.onnx") == ((), "images have 1 or 3 channels, and the file has 4")
     _, reason = runs_on_images(changed(files["original"], (96, 96), dtype="uint8"), "m.onnx")
     assert reason is not None
@@ -178,4 +178,4 @@ def changed(file: Path, size: tuple[int, int], **fields: Any) -> Recipe:
     recipe = nfexport.inspect(file).recipe
     assert recipe is not None
     preprocessing = replace(recipe.preprocessing, **fields)
-    return replace(recipe, image_size=size, preprocessing=preprocessing)
+    return replace(recipe, stored_image_size=size, stored_preprocessing=preprocessing)

@@ -31,11 +31,11 @@ def load(spec: ModelSpec, /) -> LoadedModel:
         )
     from nfexport.sources.model.digest import state_digest
 
-    module = _network(spec.seed)
+    module = _network(spec.seed or 0)
     return LoadedModel(
         module=module,
         architecture=NAME,
-        weights=Weights(kind="seeded", digest=state_digest(module), seed=spec.seed),
+        weights=Weights(kind="seeded", digest=state_digest(module), seed=spec.seed or 0),
         input=InputSpec(channels=3, height=16, width=16),
         num_classes=4,
         preprocessing=Preprocessing(

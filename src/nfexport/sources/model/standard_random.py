@@ -9,19 +9,21 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from nfexport import process
+
 SEED = 0
 
 
 @contextlib.contextmanager
 def fixed_random_state() -> Iterator[None]:
     """Start the random generators of Python, numpy and torch at the same state each time; they are restored."""
-    ours, theirs = random.getstate(), np.random.get_state()
-    random.seed(SEED)
-    np.random.seed(SEED)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(theirs)
+    numpy_state, torch_state = (
+        np.random.RandomState(SEED).get_state(),
+        torch.Generator().manual_seed(SEED).get_state(),
+    )
+    with (
+        process.setting(random.getstate, random.setstate, random.Random(SEED).getstate()),
+        process.setting(np.random.get_state, np.random.set_state, numpy_state),
+        process.setting(torch.get_rng_state, torch.set_rng_state, torch_state),
+    ):
+        yield

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import os
 import pathlib
 import pickletools
 import re
@@ -106,15 +105,7 @@ def _read_pickle(path: Path) -> Any:
 
 def _restricted() -> contextlib.AbstractContextManager[None]:
     """Take away the environment variable by which older releases of torch lift the restriction."""
-    name = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-
-    def write(value: str | None) -> None:
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-    return process.setting(lambda: os.environ.get(name), write, None, key=("environment", name))
+    return process.variable_unset("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
 
 
 def _containers() -> list[Any]:
