@@ -146,7 +146,7 @@ def recipe(**changes: object) -> Recipe:
 
 
 def with_steps(pre: Preprocessing, *steps: PassStep) -> Recipe:
-    return recipe(passes=steps, preprocessing=callers_part(pre, steps))
+    return recipe(passes=steps, stored_preprocessing=callers_part(pre, steps))
 
 
 NORMALIZE = PassStep(name="normalize", params={"mean": MEAN, "std": STD, "value_range": 255.0, "fold": False})
