@@ -69,7 +69,12 @@ def looking(function: Function) -> Function:
 def naming(function: Function) -> Function:
     """Add the model of a file without a recipe; the command gets model and what NAMING lists."""
     return together(
-        option("--model", metavar="NAME", help="The timm model that a file with no recipe holds.", section="Source"),
+        option(
+            "--model",
+            metavar="NAME|FILE.py:FACTORY",
+            help="The timm model or own module that a file with no recipe holds, or the module that a recipe names.",
+            section="Source",
+        ),
         option(
             "--pretrained",
             is_flag=True,

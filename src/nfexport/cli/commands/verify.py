@@ -60,7 +60,8 @@ def command(file: Path, as_json: bool, quiet: bool, verbose: bool, **options: An
     """Rebuild the model from the recipe in FILE and compare the two, in ONNX Runtime at its defaults.
 
     FILE without a recipe is compared with the timm model that --model names, seeded, --pretrained or from a
-    --checkpoint. With several --runtime it has to pass in each.
+    --checkpoint, or with a module of your own (--model FILE.py:FACTORY). A recipe of such a module needs --model too,
+    as no file has code run. With several --runtime it has to pass in each.
 
     A file passes if its error against PyTorch in float64 is within a small factor of the error that
     PyTorch's own float32 makes. Exits with 1 if it does not.
