@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--opset", choices=("default", "17", "11"), help="one of the opsets")
     parser.add_argument("--largest", type=float, default=110.0, help="of the standardised ones, in millions")
     parser.add_argument("--prefix", default="", metavar="COMMAND", help="put this in front of each export")
-    parser.add_argument("--cpu-seconds", type=int, default=3600, help="limit of one export")
+    parser.add_argument("--cpu-seconds", type=int, default=4 * 3600, help="limit of one export")
     parser.add_argument("--gibibytes", type=int, default=20, help="limit of one export")
     parser.add_argument("--choose", action="store_true", help="choose the architecture of each module anew")
     options = parser.parse_args()
