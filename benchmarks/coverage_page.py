@@ -37,11 +37,13 @@ convolutions and classifier.
 FOLDED_OPSETS = (11, 17)
 
 
-def page(records: Sequence[Record], largest: float) -> str:
-    """Return the page; records are those of the installed timm's architectures, the smallest first."""
-    modules = _by_architecture(records, "modules")
-    folded = _by_architecture(records, "folded")
-    parts = [INTRODUCTION, *([_modules(modules)] if modules else []), *([_folded(folded, largest)] if folded else [])]
+def page(records: Sequence[Record], *, modules: int, largest: float) -> str:
+    """Return the page; records are those of the installed timm's architectures, the smallest first.
+
+    modules is the number of modules, whether they were exported yet or not; largest that of millions of parameters
+    up to which standardised architectures are exported."""
+    chosen, folded = _by_architecture(records, "modules"), _by_architecture(records, "folded")
+    parts = [INTRODUCTION, _modules(chosen, modules), _folded(folded, largest)]
     versions = sorted({f"{name} {version}" for r in records for name, version in r["versions"].items()})
     parts.append(f"Made with {', '.join(versions)}.\n")
     return "\n".join(parts)
@@ -55,7 +57,7 @@ def _by_architecture(records: Sequence[Record], kind: str) -> dict[str, dict[int
     return found
 
 
-def _modules(found: dict[str, dict[int | None, Record]]) -> str:
+def _modules(found: dict[str, dict[int | None, Record]], modules: int) -> str:
     head = ["module", "architecture", "size", "parameters", "nodes", "largest error", "of what is allowed"]
     lines = _head([*head, "opset 17", "opset 11"])
     rows = sorted(found.values(), key=lambda row: str(next(iter(row.values()))["module"]))
@@ -69,7 +71,7 @@ def _modules(found: dict[str, dict[int | None, Record]]) -> str:
     raised = [r for r in defaults if r["written_opset"] != 17]
     text = MODULES.format(
         exported=sum(r["verify"] for r in defaults),
-        all=len(rows),
+        all=modules,
         raised="".join(f"{r['architecture']} is written at opset {r['written_opset']}.\n" for r in raised),
         columns=f"{_checked(rows, 17)} {_checked(rows, 11)}",
     )

@@ -74,7 +74,8 @@ def main() -> int:
         print(describe(record), flush=True)
     records = Records(RESULTS, key=KEY)
     kept = [record for job in jobs(options.largest) for record in records.select(**{name: job[name] for name in KEY})]
-    PAGE.write_text(page(kept, options.largest), encoding="utf-8")
+    modules = len(json.loads(MODULES.read_text(encoding="utf-8")))
+    PAGE.write_text(page(kept, modules=modules, largest=options.largest), encoding="utf-8")
     failures = [record for record in kept if record["status"] in ("failed", "stopped")]
     print(f"{len(kept)} exports, {len(failures)} failures; wrote {PAGE.name}")
     return 1 if failures else 0

@@ -107,9 +107,10 @@ def test_the_page_names_the_operator_that_an_opset_lacks() -> None:
             record(**volo, opset=17, status="refused", operator="Col2Im", needed=18, reason="…"),
             record(kind="folded", opset=11, folded=25),
         ],
-        110.0,
+        modules=3,
+        largest=110.0,
     )
-    assert "2 of 2 are exported and verified.\nvolo_d1_224 is written at opset 18.\n" in text
+    assert "2 of 3 are exported and verified.\nvolo_d1_224 is written at opset 18.\n" in text
     assert "| resnet | test_resnet | 160×128 | 469,688 | 1,234 | 1.7e-07 | 34% | yes | yes |" in text
     assert "| 1,234 | 1.7e-07 | 34% | Col2Im (opset 18) |  |" in text
     assert "Every file of opset 17 is verified too: 1. Of the 1 files of opset 11, 0 are verified." in text
