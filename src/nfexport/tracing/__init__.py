@@ -16,6 +16,7 @@ from nfexport import __version__, process
 from nfexport.errors import ExportError
 from nfexport.graph.meta_keys import PARAMETERS
 from nfexport.tracing.request import DYNAMO_FROM_OPSET, Exporter, TraceRequest
+from nfexport.tracing.sequences import take_pieces_directly
 from nfexport.tracing.shared_weights import named_tensors
 from nfexport.tracing.traceable_modules import traceable
 
@@ -47,6 +48,7 @@ def trace(module: torch.nn.Module, request: TraceRequest, exporter: Exporter) ->
         raise ExportError(
             f"{exporter}: {_first_line(error)}", fix="try another --exporter, --opset or --image-size"
         ) from error
+    take_pieces_directly(model)
     for value in model.graph.outputs:
         if (shape := request.output_shapes.get(str(value.name))) is not None and len(shape) > 1:
             value.shape = ir.Shape(shape)
