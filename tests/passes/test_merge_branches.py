@@ -21,6 +21,7 @@ from nfexport.passes.folds.branches import kernels, linear_map
 from nfexport.passes.folds.branches.windows import Axis, union
 from nfexport.passes.folds.merge_branches import MergeBranches
 from nfexport.sources import ModelSpec, load
+from nfexport.sources.timm.torchvision_operators import import_timm
 from nfexport.verification.weight_check import check_weights
 from tests.passes.graphs import Array, normal, operators, parse, run, stored
 
@@ -606,6 +607,7 @@ def test_an_export_merges_unless_it_is_told_not_to(tmp_path: Path) -> None:
 )
 def test_no_more_layers_are_left_than_by_timm(tmp_path: Path, name: str, opset: int) -> None:
     """Verified against the network as it was trained, in float64."""
+    import_timm()
     from timm.utils.model import reparameterize_model
 
     nfexport.export(name, tmp_path / "ours.onnx", opset=opset)
