@@ -16,7 +16,7 @@ LAYERS = (
     {"extensions"},
     {"recipe"},
     {"graph"},
-    {"passes", "sources", "runtimes", "presets"},
+    {"passes", "sources", "runtimes", "presets", "interpreter"},
     {"inspection"},
     {"tracing", "verification", "targets", "images", "benchmark", "formats"},
     {"quantization", "cards", "goldens"},
@@ -103,6 +103,7 @@ def modules_loaded_by(code: str) -> set[str]:
         ("import nfexport; nfexport.evaluate", {"onnx", "numpy"}),
         ("from nfexport.recipe.opsets import check_opset; check_opset(11)", {"onnx", "onnxruntime", "numpy"}),
         ("import nfexport.sources, nfexport.verification", set()),
+        ("from nfexport.interpreter import uncovered_operators", set()),
     ],
 )
 def test_start_up_loads_only_what_it_needs(code: str, allowed: set[str]) -> None:

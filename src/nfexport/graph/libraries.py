@@ -15,23 +15,24 @@ import importlib
 import types
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+
+class Library(types.ModuleType):
+    """Stands for a module that is imported at the first use, and keeps the names that were asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(importlib.import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
+
+
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     import onnx_ir as ir
     import onnx_ir.passes.common as common_passes
 else:
-
-    class _Library(types.ModuleType):
-        """Stands for a module that is imported at the first use, and keeps the names that were asked for."""
-
-        def __getattr__(self, name: str) -> Any:
-            value = getattr(importlib.import_module(self.__name__), name)
-            setattr(self, name, value)
-            return value
-
-    np, onnx, ir, common_passes = map(_Library, ("numpy", "onnx", "onnx_ir", "onnx_ir.passes.common"))
+    np, onnx, ir, common_passes = map(Library, ("numpy", "onnx", "onnx_ir", "onnx_ir.passes.common"))
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-__all__ = ["Array", "common_passes", "ir", "np", "onnx"]
+__all__ = ["Array", "Library", "common_passes", "ir", "np", "onnx"]
