@@ -4,6 +4,7 @@
 
 src/nfexport/workflows/keywords.py    types of the keyword arguments of export and surgery
 docs/passes/README.md                 the table of passes (between its two marks)
+docs/evaluator.md                     the table of operators, likewise
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import onnx
 
 from nfexport import formats
+from nfexport.interpreter import coverage_table
 from nfexport.passes import catalogue, keywords, registry
 from nfexport.recipe.export_options import ExportOptions, Source, SurgeryOptions
 from nfexport.recipe.option import Command, Option
@@ -24,6 +27,7 @@ from nfexport.recipe.option import Command, Option
 ROOT = Path(__file__).parents[1]
 KEYWORDS = ROOT / "src" / "nfexport" / "workflows" / "keywords.py"
 TABLE = ROOT / "docs" / "passes" / "README.md"
+EVALUATOR = ROOT / "docs" / "evaluator.md"
 BEGIN, END = "<!-- the table is made by python -m tests.generated --write -->", "<!-- end of the table -->"
 
 HEADER = '''"""Types of the keyword arguments of export and surgery, for type checkers.
@@ -88,11 +92,18 @@ def _keywords(command: Command, *structs: type[msgspec.Struct]) -> dict[str, str
 
 def table() -> str:
     """Return the text of docs/passes/README.md, with the table as it has to be."""
-    text = TABLE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
     built_in = [cls for cls in registry.all_passes() if registry.is_built_in(cls)]
-    return f"{before}{BEGIN}\n\n{catalogue.markdown(built_in)}\n{END}{after}"
+    return _with_table(TABLE, catalogue.markdown(built_in))
+
+
+def operators() -> str:
+    """Return the text of docs/evaluator.md, with the table as it has to be."""
+    return _with_table(EVALUATOR, coverage_table.markdown(int(onnx.defs.onnx_opset_version())))
+
+
+def _with_table(page: Path, made: str) -> str:
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{made}\n{END}{rest.partition(END)[2]}"
 
 
 def _field_type(hint: Any) -> str:
@@ -122,10 +133,11 @@ def _option_type(option: Option) -> str:
 
 def main() -> int:
     """Write the files, or say which are out of date."""
-    wrong = [path for path, text in ((KEYWORDS, keyword_types()), (TABLE, table())) if not _is(path, text)]
+    made = {KEYWORDS: keyword_types(), TABLE: table(), EVALUATOR: operators()}
+    wrong = [path for path, text in made.items() if not _is(path, text)]
     if "--write" in sys.argv[1:]:
-        KEYWORDS.write_text(keyword_types(), encoding="utf-8")
-        TABLE.write_text(table(), encoding="utf-8")
+        for path in wrong:
+            path.write_text(made[path], encoding="utf-8")
         return 0
     for path in wrong:
         print(f"{path.relative_to(ROOT)} is out of date; run: python -m tests.generated --write")

@@ -41,8 +41,8 @@ class GraphModule(torch.nn.Module):
         (logits,) = module(images_nchw)
 
     forward takes the inputs in order, as tensors of the types and shapes that the file states, and returns a tuple of
-    the outputs: tensors, and lists of tensors for sequences. The stored tensors share the memory of the model, mapped
-    files included: those of 16 floats and more are parameters (without gradient), the others buffers. file_names has
+    the outputs: tensors, and lists of tensors for sequences. The stored tensors share the memory of arrays that the
+    model holds, mapped files included (what is inside a protobuf message is copied out of it once): those of 16 floats and more are parameters (without gradient), the others buffers. file_names has
     the name in the file of each. The module is in evaluation mode.
 
     inputs and outputs name the values to start from and to stop at; by default they are those of the graph. What the
