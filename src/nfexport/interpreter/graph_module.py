@@ -42,8 +42,9 @@ class GraphModule(torch.nn.Module):
 
     forward takes the inputs in order, as tensors of the types and shapes that the file states, and returns a tuple of
     the outputs: tensors, and lists of tensors for sequences. The stored tensors share the memory of arrays that the
-    model holds, mapped files included (what is inside a protobuf message is copied out of it once): those of 16 floats and more are parameters (without gradient), the others buffers. file_names has
-    the name in the file of each. The module is in evaluation mode.
+    model holds, mapped files included; what is inside a protobuf message is copied out of it once. Those of 16 floats
+    and more are parameters (without gradient), the others buffers; file_names has the name in the file of each. The
+    module is in evaluation mode.
 
     inputs and outputs name the values to start from and to stop at; by default they are those of the graph. What the
     outputs do not depend on is not computed. A value is released when the last node that reads it is done.
