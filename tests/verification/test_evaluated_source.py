@@ -10,7 +10,7 @@ from nfexport.verification.surgery.evaluated_source import evaluate_source, why_
 from nfexport.verification.surgery.source_comparison import Surgery, compare_with_source
 from nfexport.verification.tolerance import UNIT
 from nfexport.verification.verification_report import VerificationReport
-from tests.passes.graphs import normal, parse
+from tests.passes.graphs import Weight, normal, parse
 
 TEXT = "g (float[{n}, 16] x) => (float[{n}, 16] y) {{ h = MatMul(x, w) s = Sin(h) y = MatMul(s, w) }}"
 QUANTISED = (
@@ -56,7 +56,7 @@ def test_a_weight_that_is_off_by_a_third_of_a_percent_is_noticed(factor: float, 
 
 
 def test_onnx_runtime_stands_in_and_the_report_says_why() -> None:
-    weights = {"w": normal(16, 16), "scale": np.float32(0.1), "zero": np.int8(0)}
+    weights: dict[str, Weight] = {"w": normal(16, 16), "scale": np.float32(0.1), "zero": np.int8(0)}
     model = parse(QUANTISED, opset=13, weights=weights)
     assert why_not_evaluated(network()) is None
     report = compared(model, model)

@@ -1,10 +1,10 @@
 """Compare the result of surgery with the file that it started from, in ONNX Runtime at its defaults.
 
-There is no PyTorch model here, so the file itself is the reference: PyTorch computes its graph in float64, and in
-float32 with and without random rounding, which shows what float32 costs. Where the file has operators that PyTorch does not
-compute here, or rounds to whole steps, ONNX Runtime does it instead: at its defaults, without optimisations, and with
-every weight off by a unit in the last place at random. The limit is that of the verifier: five times the worst of
-these, for each image and output.
+There is no PyTorch model here, so the file itself is the reference. PyTorch computes its graph: in float64, and in
+float32 with and without random rounding, which shows what float32 costs. Where the file has operators that PyTorch
+does not compute here, or rounds to whole steps, ONNX Runtime does it instead: at its defaults, without optimisations,
+and with every weight off by a unit in the last place at random. The limit is that of the verifier: five times the
+worst of these, for each image and output.
 """
 
 from __future__ import annotations
