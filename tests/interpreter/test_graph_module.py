@@ -128,3 +128,13 @@ def test_softmax_of_old_files_is_over_all_later_axes() -> None:
     torch.testing.assert_close(old, torch.softmax(x.reshape(2, 12), 1).reshape(2, 3, 4))
     torch.testing.assert_close(new, torch.softmax(x, 1))
     assert not torch.allclose(old, new)
+
+
+def test_weights_and_inputs_of_half_precision_are_widened_from_what_is_stored() -> None:
+    weight, x = normal(16, 16).astype(np.float16), normal(3, 16, seed=1).astype(np.float16)
+    text = "g (float16[3, 16] x) => (float16[3, 16] y) { y = MatMul(x, w) }"
+    module = GraphModule(parse(text, opset=13, weights={"w": weight}), widen=True)
+    assert [p.dtype for p in module.parameters()] == [torch.float16]
+    with in_float64():
+        (y,) = module(torch.from_numpy(x))
+    np.testing.assert_allclose(y, x.astype(np.float64) @ weight.astype(np.float64), rtol=0, atol=1e-13)
