@@ -2,6 +2,7 @@
 
     nfexport.export("nfnet_f0", opset=11, fold_ws=True)   write nfnet_f0.onnx, verified
     nfexport.verify("nfnet_f0.onnx")                      compare a file with the model that it claims to be
+    nfexport.compare("theirs.onnx", "resnet18")           are these two the same function?
     nfexport.rebuild("nfnet_f0.onnx")                     build it again from the recipe inside, and compare the bytes
     nfexport.surgery("theirs.onnx", "ours.onnx", fold_ws=True)    graph passes on any ONNX file
     nfexport.evaluate("nfnet_f0.onnx", "val")             top-1 and top-5 on a folder of images

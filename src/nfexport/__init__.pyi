@@ -20,6 +20,8 @@ from .recipe.export_options import SurgeryOptions as SurgeryOptions
 from .recipe.recipe import Recipe as Recipe
 from .recipe.request import RecipeRequest as RecipeRequest
 from .recipe.versions import __version__ as __version__
+from .workflows.compare import compare as compare
+from .workflows.compare_result import CompareResult as CompareResult
 from .workflows.export import export as export
 from .workflows.golden import record_golden as record_golden
 from .workflows.preset import export_preset as export_preset
@@ -33,6 +35,7 @@ from .workflows.surgery import surgery as surgery
 from .workflows.verify import verify as verify
 
 __all__ = [
+    "CompareResult",
     "Difference",
     "Evaluation",
     "ExportOptions",
@@ -56,6 +59,7 @@ __all__ = [
     "card",
     "check_golden",
     "classify",
+    "compare",
     "diff",
     "evaluate",
     "export",

@@ -49,3 +49,34 @@ def test_other_functions_and_types_are_left_alone() -> None:
     for function, tensor in ((torch.relu, x), (torch.mean, x.double())):
         result = function(tensor)
         assert long_sum(function, (tensor,), {}, result) is result
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (functional.group_norm, {"num_groups": 2, "weight": torch.rand(4) + 0.5, "bias": torch.randn(4)}),
+        (functional.instance_norm, {"weight": torch.rand(4) + 0.5, "bias": torch.randn(4)}),
+        (functional.layer_norm, {"normalized_shape": [4, 256, 192], "weight": torch.rand(4, 256, 192), "eps": 1e-6}),
+        (functional.layer_norm, {"normalized_shape": [256, 192]}),
+    ],
+)
+def test_the_statistics_of_a_normalisation_are_long_sums(function: Any, arguments: dict[str, Any]) -> None:
+    x = torch.rand(2, 4, 256, 192, generator=torch.Generator().manual_seed(0))
+    plain = function(x, **arguments)
+    looped = long_sum(function, (x,), arguments, plain)
+    widened = {
+        name: value.double() if isinstance(value, torch.Tensor) else value for name, value in arguments.items()
+    }
+    exact = function(x.double(), **widened)
+    error = float((looped.double() - exact).abs().max() / np.ptp(exact.numpy()))
+    assert looped.shape == plain.shape
+    assert error < 1e-3
+    # PyTorch combines the statistics of pieces, and is much closer
+    assert error > 3 * float((plain.double() - exact).abs().max() / np.ptp(exact.numpy()))
+
+
+def test_short_normalisations_are_left_alone() -> None:
+    x = torch.rand(2, 8, 7, 7)
+    for function, arguments in ((functional.group_norm, (2,)), (functional.layer_norm, ([7],))):
+        plain = function(x, *arguments)
+        assert long_sum(function, (x, *arguments), {}, plain) is plain

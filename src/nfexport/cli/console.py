@@ -31,6 +31,8 @@ _STAGES = {
     "evaluate": "evaluating",
     "quantize": "quantising",
     "prove": "comparing the graphs",
+    "compare": "comparing",
+    "bisect": "looking for the node at fault",
     "measure": "measuring the error",
 }
 

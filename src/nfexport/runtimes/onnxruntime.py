@@ -118,5 +118,6 @@ RUNTIME = Runtime(
     open_session=open_session,
     takes_providers=True,
     takes_threads=True,
+    takes_optimise=True,
     concurrent=True,
 )

@@ -186,6 +186,31 @@ class Int8Tolerance:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class NoiseTolerance:
+    """The signal-to-noise ratio of each image, 10 log10(Σ expected² / Σ error²), is at least so many decibels.
+
+    For quantised files, whose error no float run tells."""
+
+    decibels: float
+
+    @property
+    def unit(self) -> float:
+        """See Tolerance."""
+        return UNIT
+
+    def judge(self, actual: Array, expected: Array, yardstick: Yardstick) -> Judgement:
+        """See Tolerance."""
+        wanted = per_image(expected)
+        rms = 10.0 ** (-self.decibels / 20.0) * root_mean_square(wanted)
+        limits = Limits(max_abs=rms * np.sqrt(wanted.shape[1]), rms=rms)
+        return Judgement(excess=excess(actual, expected, limits), limit=limits.max_abs)
+
+    def describe(self) -> str:
+        """See Tolerance."""
+        return f"a signal-to-noise ratio of {self.decibels:g} dB or more"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FixedTolerance:
     """|actual − expected| ≤ atol + rtol · |expected| for every element, as numpy.allclose.
 

@@ -108,6 +108,14 @@ def evaluate(
     return Reference(expected=expected, float32={name: tuple(run[name] for run in runs) for name in names})
 
 
+def run_in_float32(
+    module: torch.nn.Module, arrays: Sequence[NDArray[Any]], names: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Run the module once, in plain float32, and return its outputs by name; arguments as for evaluate."""
+    with in_float32():
+        return _run(module, tensors_of(arrays), names)
+
+
 def tensors_of(arrays: Iterable[NDArray[Any]]) -> tuple[torch.Tensor, ...]:
     """Return arrays as tensors that share their memory."""
     # ascontiguousarray makes a vector of a number

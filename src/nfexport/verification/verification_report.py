@@ -117,7 +117,7 @@ class VerificationReport:
     def _own(self) -> str:
         if "float16" in self.tolerance:
             return "what rounding to float16 costs:"
-        return "PyTorch's own in float32" if self.against == "PyTorch" else "its own"
+        return "PyTorch's own in float32" if self.against == "PyTorch" else "its own in float32"
 
     def _batches(self) -> int:
         return len({(case.name, case.batch) for case in self.cases})

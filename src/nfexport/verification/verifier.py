@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
 from nfexport.runtimes import Model, Session, open_session, source_of
-from nfexport.verification.comparison import Comparison, compare
+from nfexport.verification.comparison import Comparison, compare, compare_exact
 from nfexport.verification.input_cases import InputCase
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import Tolerance
@@ -189,6 +189,8 @@ def _results(
 def _compare_values(
     actual: NDArray[Any], expected: NDArray[Any], float32: Sequence[NDArray[Any]], _: Output, tolerance: Tolerance
 ) -> Comparison:
+    if expected.dtype.kind in "biu":
+        return compare_exact(actual, expected, float32)
     return compare(actual, expected, float32, tolerance)
 
 

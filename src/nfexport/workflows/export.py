@@ -32,7 +32,7 @@ from nfexport.recipe.opsets import DEFAULT_OPSET
 from nfexport.recipe.outputs import traced_outputs
 from nfexport.recipe.recipe import Output, Recipe
 from nfexport.recipe.request import RecipeRequest
-from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
+from nfexport.recipe.tensor_spec import TensorSpec
 from nfexport.recipe.versions import recorded_versions
 from nfexport.sources.model.file_name import default_file_name
 from nfexport.workflows import other_format
@@ -148,20 +148,8 @@ class _Export:
         from nfexport.sources.model import accepted_sizes
         from nfexport.sources.model.spec import ModelSpec
 
-        self.spec = ModelSpec(
-            name=self.source.model,
-            instance=self.instance,
-            named_by_user=self.named,
-            output_names=self.options.output_names,
-            pretrained=self.source.pretrained,
-            checkpoint=None if self.source.checkpoint is None else Path(self.source.checkpoint),
-            ema=self.source.ema,
-            seed=self.source.seed,
-            num_classes=self.source.num_classes,
-            in_chans=self.source.in_chans,
-            model_kwargs=self.source.model_kwargs,
-            inputs=parse_inputs(self.source.inputs),
-            image_size=self.source.image_size,
+        self.spec = ModelSpec.of(
+            self.source, instance=self.instance, named_by_user=self.named, output_names=self.options.output_names
         )
         loaded = sources.load(self.spec)
         self.options = replace(self.options, **loaded.options)

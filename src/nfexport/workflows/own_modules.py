@@ -36,7 +36,7 @@ def load_own(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, TensorsU
     for name in FOR_TIMM:
         if getattr(named, name) not in (None, False):
             raise InputError(f"--{name.replace('_', '-')} is for models of timm", fix="leave it out")
-    specs = _specs(facts)
+    specs = specs_of_file(facts)
     spec = ModelSpec(
         name=named.name,
         checkpoint=named.checkpoint,
@@ -60,7 +60,7 @@ def load_own(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, TensorsU
     return loaded, TensorsUnderTest(outputs=outputs, tensors=specs, other_sizes=others)
 
 
-def _specs(facts: FileFacts) -> tuple[TensorSpec, ...]:
+def specs_of_file(facts: FileFacts) -> tuple[TensorSpec, ...]:
     """Return the inputs of the file; a symbolic first axis that all of them share is the batch."""
     firsts = {entry.shape[0] if entry.shape else None for entry in facts.inputs}
     (shared,) = firsts if len(firsts) == 1 else (None,)

@@ -36,9 +36,10 @@ class Runtime:
 
     name is what `--runtime` calls it, summary a phrase about it, and install says how to get it. load imports its
     packages; it raises ImportError where one is missing or too old. open_session(model) returns a Session; it takes
-    providers, a tuple of names, if takes_providers, and threads, a number or None, if takes_threads. It raises
-    OnnxFileError with the runtime's reason if it refuses the model, and runs after load. concurrent says that several
-    threads may run a session at once, and that takes_threads."""
+    providers, a tuple of names, if takes_providers, threads, a number or None, if takes_threads, and optimise, which
+    is False for a graph that is to run as it stands, if takes_optimise. It raises OnnxFileError with the runtime's
+    reason if it refuses the model, and runs after load. concurrent says that several threads may run a session at
+    once, and that takes_threads."""
 
     name: str
     summary: str
@@ -47,6 +48,7 @@ class Runtime:
     open_session: Callable[..., Session]
     takes_providers: bool = False
     takes_threads: bool = False
+    takes_optimise: bool = False
     concurrent: bool = False
 
 

@@ -65,14 +65,20 @@ def load(name: str) -> Runtime:
 
 
 def open_session(
-    model: Model, *, runtime: str = "onnxruntime", providers: Sequence[str] = (), threads: int | None = None
+    model: Model,
+    *,
+    runtime: str = "onnxruntime",
+    providers: Sequence[str] = (),
+    threads: int | None = None,
+    optimise: bool = True,
 ) -> Session:
     """Load a file into a runtime.
 
     providers are execution providers in order of preference, for the runtimes that take them; others compute where
-    they compute. threads are what one inference may use; None leaves that to the runtime.
-    Raises InputError for a runtime or provider of another name, or for a number of threads that the runtime does
-    not take, MissingPackage if its package is not installed, and OnnxFileError if it refuses the file."""
+    they compute. threads are what one inference may use; None leaves that to the runtime. optimise is False for a
+    graph that is to run as it stands. Raises InputError for a runtime or provider of another name, or for a number of
+    threads, or a graph as it stands, that the runtime does not take, MissingPackage if its package is not installed,
+    and OnnxFileError if it refuses the file."""
     chosen = load(runtime)
     options: dict[str, Any] = {}
     if providers and chosen.takes_providers:
@@ -85,4 +91,11 @@ def open_session(
                 fix=f"leave --threads out, or use one of {others}",
             )
         options["threads"] = threads
+    if not optimise:
+        if not chosen.takes_optimise:
+            raise InputError(
+                f"the runtime '{runtime}' cannot be told to leave the graph as it stands",
+                fix="use onnxruntime for it",
+            )
+        options["optimise"] = False
     return chosen.open_session(model, **options)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from nfexport.recipe.tensor_spec import TensorSpec
+from nfexport.recipe.export_options import Source
+from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
 
 ImageSize = int | tuple[int, int] | Literal["train", "test"]
 """A number of pixels, (height, width), or the size at which timm trained or tests the weights."""
@@ -40,6 +41,27 @@ class ModelSpec:
     named_by_user: bool = False
     image_size: ImageSize | None = None
     is_size_known: bool = False
+
+    @classmethod
+    def of(
+        cls, source: Source, *, instance: object = None, named_by_user: bool = False, output_names: Sequence[str] = ()
+    ) -> ModelSpec:
+        """Return what the source of a recipe, or of a request, asks for."""
+        return cls(
+            name=source.model,
+            instance=instance,
+            named_by_user=named_by_user,
+            output_names=tuple(output_names),
+            pretrained=source.pretrained,
+            checkpoint=None if source.checkpoint is None else Path(source.checkpoint),
+            ema=source.ema,
+            seed=source.seed,
+            num_classes=source.num_classes,
+            in_chans=source.in_chans,
+            model_kwargs=source.model_kwargs,
+            inputs=parse_inputs(source.inputs),
+            image_size=source.image_size,
+        )
 
     @property
     def model(self) -> object:
