@@ -26,6 +26,12 @@ def show_verification(result: VerifyResult, console: Console) -> None:
         add_verification(table, report, verbose=console.verbose)
     for disagreement in result.disagreements:
         table.add_row("[red]disagrees[/]", escape(disagreement))
+    if result.structure is not None:
+        name = "[red]structure[/]" if result.structure.failed else "structure"
+        table.add_row(name, escape(result.structure.summary()))
+        if console.verbose:
+            for difference in result.structure.differences:
+                table.add_row("", escape(difference))
     if result.diagnosis is not None:
         add_diagnosis(table, result.diagnosis, verbose=console.verbose)
     elif not result.report.passed and not result.report.tolerance.startswith("int8"):

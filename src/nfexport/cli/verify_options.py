@@ -45,9 +45,15 @@ def running(function: Function) -> Function:
 
 
 def looking(function: Function) -> Function:
-    """Add a look inside the file; the command gets bisect, self_test, report, plot and junit."""
+    """Add a look inside the file; the command gets strict, bisect, self_test, report, plot and junit."""
     file = click.Path(path_type=Path)
     return together(
+        option(
+            "--strict",
+            is_flag=True,
+            help="Build the graph again from the recipe too, and compare every node and weight.",
+            section="Verification",
+        ),
         option(
             "--bisect",
             is_flag=True,
@@ -184,6 +190,8 @@ def write_junit(target: Path, result: VerifyResult, outcomes: Sequence[Assertion
     from nfexport.verification.junit import to_junit
 
     faults = [("recipe", text) for text in result.disagreements]
+    if result.structure is not None and result.structure.failed:
+        faults.append(("structure", result.structure.summary()))
     weights = result.report.weights
     if weights is not None and not weights.passed:
         faults.append(("weights", weights.summary()))

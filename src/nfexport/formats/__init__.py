@@ -63,6 +63,10 @@ class Format(abc.ABC):
         """Return 'fp32' or 'fp16': what the file stores the weights in that the ONNX file stores in float32."""
         return "fp32"
 
+    def options_of(self, path: Path) -> dict[str, Any]:
+        """Return the options with which a file was converted, as far as it tells, by keyword; see values."""
+        return self.values({})
+
     def targets(self, onnx_file: Path) -> tuple[Path, ...]:
         """Return the paths of the files that belong next to an ONNX file, in the order of suffixes."""
         return tuple(onnx_file.with_suffix(suffix) for suffix in self.suffixes)

@@ -60,6 +60,10 @@ class OpenVino(Format):
 
         return openvino_ir.weights_precision(path)
 
+    def options_of(self, path: Path) -> dict[str, Any]:
+        """Return the precision of the weights; see Format."""
+        return self.values({"ir_precision": self.stored_precision(path)})
+
 
 def check_openvino() -> None:
     """Raise MissingPackage if OpenVINO is not installed, before any long work is done for it."""

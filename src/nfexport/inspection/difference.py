@@ -136,13 +136,9 @@ def _values(name: str, a: ir.TensorProtocol, b: ir.TensorProtocol, atol: float) 
         if x.dtype.kind not in "biufcV" and not np.array_equal(x, y):
             yield Change(part="initializers", name=name, first=_form(a), second=_form(b), detail="other values")
         return
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        error = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
-    # NaN on one side alone is an infinite error
-    error = np.where(np.isnan(error), np.inf, error)
-    count, largest = int((error > atol).sum()), float(error.max())
+    count, largest = differing(x, y, atol)
     if count:
+        x = x.astype(np.float64)
         scale = float(np.nanmax(np.abs(x))) if np.isfinite(x).any() else 0.0
         relative = f", {largest / scale:.1e} of the largest" if scale else ""
         yield Change(
@@ -150,8 +146,19 @@ def _values(name: str, a: ir.TensorProtocol, b: ir.TensorProtocol, atol: float) 
             name=name,
             first=_form(a),
             second=_form(b),
-            detail=f"{count:,} of {error.size:,} numbers differ, by up to {largest:.3g}{relative}",
+            detail=f"{count:,} of {x.size:,} numbers differ, by up to {largest:.3g}{relative}",
         )
+
+
+def differing(x: Array, y: Array, atol: float) -> tuple[int, float]:
+    """Return how many numbers of two arrays of one shape differ by more than atol, and the largest difference.
+
+    Computed in float64; a NaN on one side alone is an infinite difference, on both sides none."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        error = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
+    error = np.where(np.isnan(error), np.inf, error)
+    return int((error > atol).sum()), float(error.max(initial=0.0))
 
 
 def _nodes(left: ir.Model, right: ir.Model) -> Iterator[Change]:

@@ -36,6 +36,7 @@ from nfexport.recipe.tensor_spec import TensorSpec
 from nfexport.recipe.versions import recorded_versions
 from nfexport.sources.model.file_name import default_file_name
 from nfexport.workflows import other_format
+from nfexport.workflows.comparisons import demand, verify_file
 from nfexport.workflows.corrections import corrected
 from nfexport.workflows.export_checks import check_no_image_options, check_request, explained
 from nfexport.workflows.operations import repeat_operations
@@ -43,7 +44,6 @@ from nfexport.workflows.requests import named_request
 from nfexport.workflows.results import ExportResult
 from nfexport.workflows.subjects import subject_of_recipe
 from nfexport.workflows.traced_graph import TracedGraph, Tracer
-from nfexport.workflows.verify import demand, verify_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -95,6 +95,22 @@ def export(
     return made.run()
 
 
+def build(
+    model: Recipe | RecipeRequest, *, named: object = None, progress: Progress | None = None
+) -> tuple[ir.Model, Recipe]:
+    """Return the graph that an export of a recipe writes, and its recipe; nothing is written or compared.
+
+    named is as in export. Operations on the finished file are not repeated. Raises as export does."""
+    subject, request = named_request(model, {}, named)
+    target = Path(default_file_name(request.source.model))
+    options = replace(request.options, to=other_format.ONNX, to_options={})
+    request = replace(request, options=options, operations=())
+    made = _Export(request, target, about=None, quantize=None, verify=False, stages=Stages(progress))
+    made.named, made.instance = subject is not None, None if isinstance(subject, str) else subject
+    graph, recipe, _, _ = made.build()
+    return graph, recipe
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Planned:
     """The opset of the file, its outputs, the outputs that the network itself has to return, and the passes."""
@@ -121,11 +137,20 @@ class _Export:
         self.source: Source = request.source
         self.options: ExportOptions = request.options
         self.target, self.about, self.quantize, self.verify, self.stages = target, about, quantize, verify, stages
+        if quantize is not None and self.options.optimize:
+            # ONNX Runtime computes the gates in int8 only as convolutions; recorded, so that it is repeated
+            passes = {"multiply_gates": False, **self.options.passes}
+            self.options = replace(self.options, passes=passes)
         self.instance: object = None
         self.named = False
         self.notes: list[str] = []
 
     def run(self) -> ExportResult:
+        graph, recipe, loaded, reports = self.build()
+        return self.write(graph, recipe, loaded, reports)
+
+    def build(self) -> tuple[ir.Model, Recipe, LoadedModel, Sequence[PassReport]]:
+        """Return the graph with its recipe inside, and what it was made from."""
         with self.stages.stage("import"), process.garbage_collection_paused():
             from nfexport import tracing  # noqa: F401  (torch and timm are imported here, and timed)
             from nfexport.sources.timm.torchvision_operators import import_timm
@@ -136,12 +161,11 @@ class _Export:
         planned, traced = self.trace_and_pass(loaded)
         graph, reports = traced.model, traced.reports
         recipe = self.recipe(loaded, planned, traced.exporter)
-        del traced
         graph.graph.name = recipe.model_name
         graph.metadata_props.update(write_recipe(recipe))
         if (said := self.about or loaded.about) is not None:
             graph.metadata_props.update(write_about(said))
-        return self.write(graph, recipe, loaded, reports)
+        return graph, recipe, loaded, reports
 
     def load(self) -> LoadedModel:
         """Return the model, with the user's corrections to what its source says."""
@@ -183,13 +207,9 @@ class _Export:
             )
         if not options.outputs and outputs[0].kind == "embedding":
             self.notes.append(f"the file returns the embedding, as {loaded.architecture} has no classifier")
-        values = dict(options.passes)
-        if self.quantize is not None:
-            # ONNX Runtime computes the gates in int8 only as convolutions
-            values.setdefault("multiply_gates", False)
         request = Request(
             command="export",
-            values=values,
+            values=options.passes,
             network=loaded.preprocessing,
             channels=None if loaded.tensors else loaded.in_channels,
             opset=opset or DEFAULT_OPSET,

@@ -12,19 +12,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from nfexport.errors import EXIT_OK, EXIT_VERIFICATION, OnnxFileError, RecipeError
+from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 from nfexport.graph.atomic_files import check_target, temporary_folder
 from nfexport.graph.file_digest import file_digest
 from nfexport.graph.model_reader import read_model
 from nfexport.graph.model_writer import staged_model, write_model
 from nfexport.inspection import FileFacts, inspect
 from nfexport.inspection.difference import diff
-from nfexport.passes import registry
-from nfexport.passes.plan import origin_of
 from nfexport.progress import Progress
 from nfexport.recipe.recipe import Recipe
-from nfexport.recipe.request import RecipeRequest
 from nfexport.workflows.export import export
+from nfexport.workflows.recipe_changes import code_changes, field_changes, recipe_of, request_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,14 +83,8 @@ def rebuild(
     if target is not None:
         check_target(target)
     facts = inspect(path)
-    if facts.recipe_error is not None:
-        raise facts.recipe_error
-    if facts.recipe is None:
-        raise OnnxFileError(
-            f"'{path}' has no recipe, so it cannot be built again", fix="pass a file that nfexport exported"
-        )
-    recipe = facts.recipe
-    request = _request(recipe, checkpoint)
+    recipe = recipe_of(facts)
+    request = request_of(recipe, checkpoint)
     stored_outside = replace(request.options, external_data=bool(facts.external_data))
     request = replace(request, options=stored_outside)
     with _working_folder(target) as folder:
@@ -135,17 +127,6 @@ def _keep(made: Path, target: Path, *, external_data: bool) -> None:
             shutil.copyfile(made, partial)
 
 
-def _request(recipe: Recipe, checkpoint: str | Path | None) -> RecipeRequest:
-    request = RecipeRequest.of(recipe)
-    if checkpoint is None:
-        return request
-    if recipe.weights.kind != "checkpoint":
-        raise RecipeError(
-            f"the file holds {recipe.weights.kind} weights, not those of a checkpoint", fix="leave --checkpoint out"
-        )
-    return replace(request, source=replace(request.source, checkpoint=str(checkpoint), pretrained=False))
-
-
 def _original_name(path: Path, facts: FileFacts) -> str:
     names = [
         name.removesuffix(".data") for name in facts.external_data if "/" not in name and name.endswith(".onnx.data")
@@ -168,30 +149,9 @@ def _digests(path: Path, facts: FileFacts, as_name: str | None = None) -> dict[s
 
 def _differences(path: Path, made: Path, old: Recipe, new: Recipe) -> tuple[str, ...]:
     """Say what differs: the causes that the recipes tell first, then what the graphs show."""
-    found = [
-        f"version of {name}: the file was written with {old.versions.get(name)}, and {version} is installed"
-        for name, version in new.versions.items()
-        if old.versions.get(name) != version
-    ]
-    for step in old.steps:
-        if step.origin is None:
-            continue
-        here = origin_of(registry.get(step.name).from_params(step.params))
-        if here != step.origin:
-            found.append(f"code of the pass '{step.name}': its sha256 or version is not the recorded one")
-    if old.weights.digest != new.weights.digest:
-        found.append(
-            f"weights: the state dict of the recipe is {old.weights.digest[:12]}…, here {new.weights.digest[:12]}…"
-        )
-    found += [
-        f"recipe: '{name}' is {_short(getattr(old, name))}, rebuilt {_short(getattr(new, name))}"
-        for name in old.__struct_fields__
-        if name not in ("versions", "weights") and getattr(old, name) != getattr(new, name)
-    ]
-    found += [f"graph: {change}" for change in diff(path, made).changes]
-    return tuple(found) or ("bytes: the same graph is serialised differently",)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + "…"
+    found = (
+        *code_changes(old, new),
+        *field_changes(old, new),
+        *(f"graph: {one}" for one in diff(path, made).changes),
+    )
+    return found or ("bytes: the same graph is serialised differently",)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nfexport.quantization.quantize_result import QuantizeResult
     from nfexport.verification.diagnosis.diagnosis import Diagnosis
     from nfexport.verification.self_test import SelfTest
+    from nfexport.verification.structure.structure_check import StructureCheck
     from nfexport.verification.verification_report import VerificationReport
 
 
@@ -93,7 +94,8 @@ class VerifyResult:
     """What a verification found: a report on the numbers for each runtime, and where file and recipe disagree.
 
     model_name, weights and image_size, (height, width) in pixels, are those of the model that the file was
-    compared with; recipe is None if a user named it, for a file without a recipe."""
+    compared with; recipe is None if a user named it, for a file without a recipe. structure says whether the graph is
+    the one that the recipe gives, None where nothing is known of it."""
 
     path: Path
     recipe: Recipe | None
@@ -105,6 +107,7 @@ class VerifyResult:
     seconds: dict[str, float]
     diagnosis: Diagnosis | None = None
     self_test: SelfTest | None = None
+    structure: StructureCheck | None = None
 
     @property
     def report(self) -> VerificationReport:
@@ -113,8 +116,10 @@ class VerifyResult:
 
     @property
     def passed(self) -> bool:
-        """True if the numbers agree in every runtime, the file is what its recipe says, and the self-test
-        noticed every fault."""
+        """True if the numbers agree in every runtime, the file is what its recipe says, its graph too where it was
+        compared, and the self-test noticed every fault."""
+        if self.structure is not None and self.structure.failed:
+            return False
         if self.self_test is not None and not self.self_test.passed:
             return False
         return all(report.passed for report in self.reports) and not self.disagreements
@@ -133,6 +138,7 @@ class VerifyResult:
             "model": self.model_name,
             "weights": self.weights.describe(),
             "disagreements": list(self.disagreements),
+            "structure": None if self.structure is None else self.structure.to_dict(),
             "verification": self.report.to_dict(),
             "verifications": [report.to_dict() for report in self.reports],
             "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),

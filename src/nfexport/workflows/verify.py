@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from nfexport import formats
-from nfexport.errors import InputError, OnnxFileError, RecipeError, VerificationFailed
+from nfexport.errors import InputError, OnnxFileError, RecipeError
 from nfexport.graph.external_data import check_digest
 from nfexport.inspection import FileFacts, inspect
 from nfexport.passes.recorded import read_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.identity import disagreements as graph_changes
+from nfexport.verification.structure.structure_check import SAMPLED, StructureCheck
 from nfexport.verification.tolerance import default_tolerance
+from nfexport.workflows.comparisons import verify_file
 from nfexport.workflows.own_modules import is_own, load_own
 from nfexport.workflows.results import VerifyResult, disagreements
+from nfexport.workflows.structural_proof import prove_converted, prove_structure
 from nfexport.workflows.subjects import NamedModel, converted_subject, load_named, subject_of_recipe
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ def verify(
     model: object = None,
     bisect: bool = False,
     self_test: bool = False,
+    strict: bool = False,
     progress: Progress | None = None,
     observe: Observer | None = None,
 ) -> VerifyResult:
@@ -64,8 +68,9 @@ def verify(
     compare a file with that has no recipe, or none that can be read. model is the user's own torch module, its
     factory or its file, where the recipe of the file names one. bisect looks at every tensor of the file
     on the worst batch, to tell where it leaves the model; self_test puts faults into copies of the file, to
-    show that each is noticed; observe is shown each batch with PyTorch's outputs. A mismatch is a report
-    (passed is False), not an exception.
+    show that each is noticed; strict builds the graph again from the recipe, and compares the two, which finds
+    what no image reaches; observe is shown each batch with PyTorch's outputs. A mismatch is a report (passed is
+    False), not an exception.
     Raises OnnxFileError if the file cannot be read, has no recipe, or other external data than it was written
     with, or a runtime refuses it; RecipeError or WeightsUnreachable if the model cannot be rebuilt here;
     InputError or MissingPackage for a runtime or provider that is not there."""
@@ -84,6 +89,8 @@ def verify(
             f"'{path}' is int8: every tensor is off by its rounding, and what changed its graph shows in its digest",
             fix="look inside the float file that it was made from",
         )
+    if strict and claim.recipe is None:
+        raise OnnxFileError(f"'{path}' has no recipe, so its graph cannot be built again", fix="leave --strict out")
     computed: list[Computed] = []
     with stages.stage("verify"):
         reports = verify_file(
@@ -105,8 +112,12 @@ def verify(
         image_size=None if loaded.tensors else loaded.image_size,
         reports=reports,
         disagreements=claim.disagreements(path),
+        structure=SAMPLED,
         seconds=stages.seconds,
     )
+    if strict:
+        with stages.stage("rebuild"):
+            result = dataclasses.replace(result, structure=claim.structure(path, checkpoint, model, stages))
     if bisect:
         with stages.stage("bisect"):
             diagnosis = _diagnose(path, loaded, subject, reports, computed, stages)
@@ -174,6 +185,14 @@ class _Claim:
             return ()
         return (*disagreements(self.facts, self.recipe), *graph_changes(path, self.recipe))
 
+    def structure(self, path: Path, checkpoint: str | Path | None, model: object, stages: Stages) -> StructureCheck:
+        """Build the file again, and compare the two."""
+        assert self.recipe is not None
+        options: dict[str, Any] = {"checkpoint": checkpoint, "model": model, "progress": stages.progress}
+        if self.format is not None:
+            return prove_converted(path, self.format, self.recipe, **options)
+        return prove_structure(path, **options)
+
 
 def _read_onnx(path: Path, named: NamedModel | None) -> _Claim:
     facts = inspect(path)
@@ -204,27 +223,6 @@ def _read_converted(path: Path, converted: Format) -> _Claim:
             fix=f"convert a file that has one: nfexport MODEL --to {converted.name}",
         )
     return _Claim(recipe=recipe, format=converted, stored_precision=converted.stored_precision(path))
-
-
-def verify_file(
-    path: Path, loaded: LoadedModel, subject: ModelUnderTest, *, stages: Stages, **options: Any
-) -> tuple[VerificationReport, ...]:
-    """Compare a file with the model that is loaded; options are those of verify_in_runtimes."""
-    from nfexport.sources.model import heads
-    from nfexport.verification import verify_in_runtimes
-
-    with heads.giving(loaded.module, subject.outputs, loaded.call):
-        return verify_in_runtimes(loaded.module, path, subject, progress=stages.progress.step, **options)
-
-
-def demand(report: VerificationReport, what: str, recipe: Recipe) -> None:
-    """Raise VerificationFailed unless the report has passed."""
-    if not report.passed:
-        raise VerificationFailed(
-            f"{what} does not equal {recipe.model_name}: {report.summary()}",
-            fix="nothing was written; try another --opset or --exporter, and report it",
-            report=report,
-        )
 
 
 def _keeping(computed: list[Computed], observe: Observer | None, tolerance: Tolerance | None) -> Observer:

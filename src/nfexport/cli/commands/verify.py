@@ -109,6 +109,7 @@ def _verify(file: Path, options: Mapping[str, Any], console: Console) -> VerifyR
             named=named,
             bisect=options["bisect"] or options["report"] is not None or options["plot"] is not None,
             self_test=options["self_test"],
+            strict=options["strict"],
             progress=progress,
         )
 
