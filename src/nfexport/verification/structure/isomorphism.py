@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from nfexport.graph.recognisers import is_operator, label
 from nfexport.verification.structure.node_forms import GRAPHS, attributes, operator, output_count, read_inputs
-from nfexport.verification.structure.stored_numbers import constant_of, difference
+from nfexport.verification.structure.stored_numbers import constant_of, difference, form
 from nfexport.verification.structure.structure_check import StructureCheck
 
 LAST = 1 << 60
@@ -194,6 +194,10 @@ class _Comparison:
         found_inputs, wanted_inputs = read_inputs(node), read_inputs(other)
         if len(found_inputs) != len(wanted_inputs) and not replaced:
             self._say(node, f"{_name(node)}: {len(found_inputs)} inputs instead of {len(wanted_inputs)}")
+        kinds = [[_kind(value) for value in read] for read in (found_inputs, wanted_inputs)]
+        if len(found_inputs) == 2 and kinds[0] != kinds[1] and kinds[0] == kinds[1][::-1]:
+            self._say(node, f"{_name(node)}: its two inputs have changed places")
+            wanted_inputs.reverse()
         pairs = list(enumerate(zip(found_inputs, wanted_inputs, strict=False)))
         self.pending += [(value, twin, node, index) for index, (value, twin) in reversed(pairs)]
 
@@ -269,6 +273,14 @@ def _subgraphs(node: ir.Node) -> dict[str, ir.Graph]:
 
 def _name(node: ir.Node | None) -> str:
     return "the outputs" if node is None else f"node '{label(node)}'"
+
+
+def _kind(value: ir.Value | None) -> str:
+    """Return what a value is, without the name of anything."""
+    if value is None:
+        return "left out"
+    tensor, node = constant_of(value), value.producer()
+    return form(tensor) if tensor is not None else "input" if node is None else operator(node)
 
 
 def _origin(value: ir.Value) -> str:
