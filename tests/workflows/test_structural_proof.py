@@ -1,4 +1,4 @@
-"""`verify --strict` builds the graph again from the recipe: right files are proven, others fail whatever they compute."""
+"""`verify --strict` builds the graph again from the recipe: right files are proven, others fail."""
 
 from __future__ import annotations
 

@@ -106,17 +106,6 @@ def staged_files(targets: Sequence[Path]) -> Iterator[Path]:
             (partial / target.name).replace(target)
 
 
-@contextlib.contextmanager
-def side_file(path: Path, content: bytes) -> Iterator[Path]:
-    """Yield a file of this content next to another one, which exists until the block ends."""
-    side = path.with_name(f".{path.name}.{os.getpid()}.side.onnx")
-    try:
-        side.write_bytes(content)
-        yield side
-    finally:
-        side.unlink(missing_ok=True)
-
-
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files, given by their paths within a folder; folders in between are created."""
     for name, content in files.items():

@@ -11,7 +11,6 @@ import msgspec
 
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
 from nfexport.inspection import FileFacts
-from nfexport.recipe.interface import front_steps
 from nfexport.recipe.recipe import Recipe, Weights
 
 if TYPE_CHECKING:
@@ -145,47 +144,3 @@ class VerifyResult:
             "self_test": None if self.self_test is None else self.self_test.to_dict(),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
-
-
-def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
-    """Return where the file's interface does not match its recipe."""
-    claims: list[tuple[str, Any, Any]] = [
-        ("opset", recipe.opset, facts.opset_imports.get("")),
-        ("inputs", list(_input_names(recipe)), [tensor.name for tensor in facts.inputs]),
-        ("outputs", [output.name for output in recipe.outputs], [tensor.name for tensor in facts.outputs]),
-    ]
-    if recipe.tensors:
-        found = {entry.name: entry for entry in facts.inputs}
-        for spec in recipe.tensors:
-            if (stored := found.get(spec.name)) is not None:
-                claims.append((f"type of input '{spec.name}'", spec.dtype, stored.dtype))
-                claims.append((f"shape of input '{spec.name}'", list(spec.shape), list(stored.shape or ())))
-    elif len(facts.inputs) == 1:
-        entry = facts.inputs[0]
-        claims.append(("input type", recipe.preprocessing.dtype, entry.dtype))
-        claims.append(("input shape", input_shape(recipe), list(entry.shape or ())))
-    return tuple(
-        f"{what}: the recipe says {claimed}, the file has {found}"
-        for what, claimed, found in claims
-        if claimed != found
-    )
-
-
-def _input_names(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(spec.name for spec in recipe.tensors) or (recipe.input_name,)
-
-
-def input_shape(recipe: Recipe) -> list[int | str]:
-    """Return the shape of the file's input; symbolic sizes are strings."""
-    batch = "batch" if recipe.batch == "dynamic" else recipe.batch
-    height: int | str
-    width: int | str
-    height, width = recipe.image_size
-    resize = next((step.params for step in front_steps(recipe) if step.name == "resize"), None)
-    if resize is not None and resize["from_size"] is not None:
-        height, width = resize["from_size"]
-    elif resize is not None or recipe.dynamic_size:
-        height, width = "height", "width"
-    if recipe.preprocessing.layout == "nhwc":
-        return [batch, height, width, recipe.in_channels]
-    return [batch, recipe.in_channels, height, width]

@@ -22,8 +22,9 @@ from nfexport.quantization.identity import disagreements as graph_changes
 from nfexport.verification.structure.structure_check import SAMPLED, StructureCheck
 from nfexport.verification.tolerance import default_tolerance
 from nfexport.workflows.comparisons import verify_file
+from nfexport.workflows.file_claims import disagreements
 from nfexport.workflows.own_modules import is_own, load_own
-from nfexport.workflows.results import VerifyResult, disagreements
+from nfexport.workflows.results import VerifyResult
 from nfexport.workflows.structural_proof import prove_converted, prove_structure
 from nfexport.workflows.subjects import NamedModel, converted_subject, load_named, subject_of_recipe
 

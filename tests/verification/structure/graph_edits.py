@@ -13,7 +13,8 @@ Edit = Callable[[onnx.ModelProto], None]
 
 def find(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
     """Return the first node with the operator."""
-    return next(node for node in model.graph.node if node.op_type == op_type)
+    found: onnx.NodeProto = next(node for node in model.graph.node if node.op_type == op_type)
+    return found
 
 
 def add_tensor(model: onnx.ModelProto, name: str, values: object, dtype: type = np.float32) -> str:

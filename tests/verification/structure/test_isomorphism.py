@@ -19,7 +19,8 @@ from tests.verification.structure.graph_edits import Edit
 def network(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
     path = tmp_path_factory.mktemp("structure") / "m.onnx"
     nfexport.export("test_resnet", path, exporter="torchscript", opset=17, verify=False)
-    return onnx.load(path)
+    model: onnx.ModelProto = onnx.load(path)
+    return model
 
 
 def compare(file: onnx.ModelProto, wanted: onnx.ModelProto, **options: float) -> StructureCheck:
@@ -27,7 +28,7 @@ def compare(file: onnx.ModelProto, wanted: onnx.ModelProto, **options: float) ->
 
 
 def edited(network: onnx.ModelProto, *edits: Edit) -> onnx.ModelProto:
-    copy = onnx.ModelProto.FromString(network.SerializeToString())
+    copy: onnx.ModelProto = onnx.ModelProto.FromString(network.SerializeToString())
     for edit in edits:
         edit(copy)
     return copy
@@ -114,7 +115,7 @@ def adding(number: float, branch: str = "Add") -> onnx.ModelProto:
         helper.make_node("Greater", ["m", "c"], ["is_large"]),
         helper.make_node("If", ["is_large"], ["y"], "choice", then_branch=bodies[0], else_branch=bodies[1]),
     ]
-    constant = numpy_helper.from_array(np.float32(number), "c")
+    constant = numpy_helper.from_array(np.asarray(number, np.float32), "c")
     graph = helper.make_graph(nodes, "g", [value], [out], [constant])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
 
