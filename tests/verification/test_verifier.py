@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import helper
 
 from nfexport.errors import OnnxFileError
 from nfexport.recipe.recipe import Output
 from nfexport.verification import FixedTolerance, ImageModelUnderTest, VerificationReport, verify_session_against
-from tests.verification.toy import INTERFACE, mixing, to_onnx, toy, weights
+from tests.verification.toy import INTERFACE, MeanTouchesAll, mixing, to_onnx, toy, weights
 
 
 def verify(model: bytes, module: torch.nn.Module | None = None, **changes: Any) -> VerificationReport:
@@ -38,6 +40,7 @@ def test_a_faithful_file_passes() -> None:
         ("flat+noise, entries reversed", 2),
         ("impulses+checkerboard+night", 3),
         ("impulses+checkerboard+night, entries reversed", 3),
+        ("larger batch", 6),
     ]
     assert report.tolerance == "5 times PyTorch's own float32 error"
     figures = report.to_dict()
@@ -99,7 +102,7 @@ def test_nan_fails() -> None:
 
 def test_a_file_that_is_specialised_to_one_batch_size_fails_on_the_other() -> None:
     report = verify(to_onnx(weights(toy()), rows=3))
-    assert {case.batch: case.comparison.passed for case in report.cases} == {3: True, 1: False, 2: False}
+    assert {case.batch: case.comparison.passed for case in report.cases} == {3: True, 1: False, 2: False, 6: False}
     assert "'day' (batch 1): onnxruntime stopped: " in report.summary()
     assert "/Reshape" in report.summary()
     json.dumps(report.to_dict(), allow_nan=False)
@@ -113,6 +116,59 @@ def test_entries_that_influence_one_another_show_when_the_batch_is_reversed() ->
         "normal+gradient+blocks, entries reversed",
         "flat+noise, entries reversed",
         "impulses+checkerboard+night, entries reversed",
+    ]
+
+
+def with_batch_mean(amount: str) -> bytes:
+    """Return a file that adds a part of the batch's mean to each entry: 'always', or in 'large' batches of more than
+    three."""
+    model = onnx.load_from_string(to_onnx(weights(toy())))
+    scale = helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [1e-3])
+    zero, three = (
+        helper.make_tensor(name, onnx.TensorProto.INT64, [1], [n]) for name, n in (("zero", 0), ("three", 3))
+    )
+    model.graph.initializer.extend([scale, zero, three])
+    before = [
+        helper.make_node("Shape", ["image"], ["image_shape"]),
+        helper.make_node("Gather", ["image_shape", "zero"], ["batch"], axis=0),
+        helper.make_node("Greater", ["batch", "three" if amount == "large" else "zero"], ["many"]),
+        helper.make_node("Cast", ["many"], ["factor"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Mul", ["mean", "scale"], ["little"]),
+        helper.make_node("Mul", ["little", "factor"], ["chosen"]),
+        helper.make_node("Add", ["image", "chosen"], ["mixed"]),
+    ]
+    model.graph.node[0].input[0] = "mixed"
+    nodes = [*before, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
+
+
+def test_a_branch_for_large_batches_shows_in_a_larger_batch() -> None:
+    report = verify(with_batch_mean("large"))
+    assert [case.name for case in report.cases if not case.comparison.passed] == ["larger batch"]
+    assert report.worst.comparison.severity > 100
+
+
+def test_a_network_whose_entries_influence_one_another_is_compared_as_a_whole() -> None:
+    """The mean of a batch is the same in the opposite order."""
+    module = MeanTouchesAll()
+    module.load_state_dict(toy().state_dict())
+    assert verify(with_batch_mean("always"), module.eval()).passed
+    assert not verify(with_batch_mean("always")).passed
+
+
+def test_chance_shows_when_a_batch_runs_twice() -> None:
+    model = onnx.load_from_string(to_onnx(weights(toy())))
+    noise = helper.make_node("RandomNormalLike", ["image"], ["noise"], scale=1e-6)
+    model.graph.node[0].input[0] = "noisy"
+    nodes = [noise, helper.make_node("Add", ["image", "noise"], ["noisy"]), *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    report = verify(model.SerializeToString(), tolerance=FixedTolerance(rtol=0.1, atol=0.1))
+    assert [case.comparison.reason for case in report.cases if not case.comparison.passed] == [
+        "two runs on the same inputs differ: it computes at random"
     ]
 
 
@@ -141,6 +197,7 @@ def test_progress_says_what_is_being_done() -> None:
         "comparing 'day', batch 1",
         "comparing 'flat+noise', batch 2",
         "comparing 'impulses+checkerboard+night', batch 3",
+        "comparing a larger batch",
     ]
 
 

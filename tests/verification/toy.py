@@ -50,6 +50,13 @@ class FirstEntryTouchesTheOthers(Toy):
         return super().forward(image + 1e-3 * image[:1])
 
 
+class MeanTouchesAll(Toy):
+    """A network that adds a little of a batch's mean to each of its entries."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image + 1e-3 * image.mean(0, keepdim=True))
+
+
 def mixing() -> tuple[FirstEntryTouchesTheOthers, bytes]:
     """Return that network, and a file that mixes the entries as it does."""
     module = FirstEntryTouchesTheOthers()

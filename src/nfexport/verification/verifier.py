@@ -13,6 +13,7 @@ from nfexport.recipe.recipe import Output
 from nfexport.runtimes import Model, Session, open_session, source_of
 from nfexport.verification.comparison import Comparison, compare, compare_exact
 from nfexport.verification.input_cases import InputCase
+from nfexport.verification.larger_batch import chosen, joined, joined_reference
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import Tolerance
 from nfexport.verification.verification_report import CaseResult, VerificationReport
@@ -75,8 +76,9 @@ def verify_in_runtimes(
 
     module: float32, on the CPU, in evaluation mode, returning what under_test.outputs lists; it is run and left
     as it was. Runs every batch of `under_test.cases(seed)`; where a batch
-    holds several images, the file also runs them in the opposite order, so that entries which influence one
-    another show. Under the default tolerance the stored weights are compared with the module's too, where
+    holds several images, the file also runs them in the opposite order, and the first batches joined to a larger
+    one, so that entries which influence one another show; the smallest runs twice more, so that chance does. Under
+    the default tolerance the stored weights are compared with the module's too, where
     under_test.weights_kept allows it. progress is called with a few words before each step, observe with each
     batch and its reference.
 
@@ -94,24 +96,35 @@ def verify_in_runtimes(
         say("comparing the weights")
         weights = check_weights(module, model, lambda: _example(under_test, seed))
     results: list[list[CaseResult]] = [[] for _ in sessions]
-    for case in under_test.cases(seed):
+    cases = under_test.cases(seed)
+    together, references = chosen(cases), []
+    for case in cases:
         say(f"comparing '{case.name}', batch {case.batch}")
         reference = reference_for(module, case, under_test, rule)
         if observe is not None:
             observe(under_test, case, reference)
         for session, found in zip(sessions, results, strict=True):
             found += compare_with(reference, session, case, under_test, rule)
-    return tuple(
-        VerificationReport(
-            runtime=session.runtime,
-            runtime_version=session.version,
-            providers=session.providers,
-            seed=seed,
-            tolerance=rule.describe(),
-            cases=tuple(found),
-            weights=weights,
-        )
-        for session, found in zip(sessions, results, strict=True)
+        if any(case is one for one in together) and reference.has_entries(case.batch):
+            references.append(reference)
+    say("comparing a larger batch")
+    smallest = min(cases, key=lambda case: case.batch)
+    known = references if len(references) == len(together) else []
+    for session, found in zip(sessions, results, strict=True):
+        if known:
+            found += _larger(module, session, joined(together), joined_reference(known), under_test, rule)
+        found += repeated(session, smallest, under_test)
+    shared: dict[str, Any] = {"seed": seed, "tolerance": rule.describe(), "weights": weights}
+    return tuple(_report(session, found, **shared) for session, found in zip(sessions, results, strict=True))
+
+
+def _report(session: Session, cases: Sequence[CaseResult], **shared: Any) -> VerificationReport:
+    return VerificationReport(
+        runtime=session.runtime,
+        runtime_version=session.version,
+        providers=session.providers,
+        cases=tuple(cases),
+        **shared,
     )
 
 
@@ -168,6 +181,38 @@ def compare_with(
     if case.batch > 1 and reference.has_entries(case.batch):
         backwards = case.with_arrays([array[::-1] for array in case.arrays], name=f"{case.name}{REVERSED}")
         yield from _results(session, backwards, reference.reversed(), under_test, tolerance)
+
+
+def _larger(
+    module: torch.nn.Module,
+    session: Session,
+    case: InputCase,
+    expected: Reference,
+    under_test: ModelUnderTest,
+    tolerance: Tolerance,
+) -> Sequence[CaseResult]:
+    """Compare a larger batch with what PyTorch computes of its parts; where they differ, of the whole, as the entries
+    of a user's own module may influence one another."""
+    found = list(_results(session, case, expected, under_test, tolerance))
+    if all(result.comparison.passed for result in found):
+        return found
+    reference = reference_for(module, case, under_test, tolerance)
+    return list(_results(session, case, reference, under_test, tolerance))
+
+
+def repeated(session: Session, case: InputCase, under_test: ModelUnderTest) -> Iterator[CaseResult]:
+    """Run one batch twice in ONNX Runtime on the CPU, which is deterministic, and yield each output whose bits
+    differ."""
+    if session.runtime != "onnxruntime" or set(session.providers) - {"CPUExecutionProvider"}:
+        return
+    try:
+        first, second = (session.run(under_test.feeds(case.arrays)) for _ in range(2))
+    except RuntimeError:
+        return  # that it stops is said of this batch already
+    for output in under_test.outputs:
+        if first[output.name].tobytes() != second[output.name].tobytes():
+            differs = Comparison(passed=False, reason="two runs on the same inputs differ: it computes at random")
+            yield CaseResult(name=case.name, batch=case.batch, output=output.name, comparison=differs)
 
 
 def _results(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import onnx
+from msgspec import UNSET
 
 from nfexport.graph.checker import refusal
 from nfexport.graph.header import read_header
@@ -15,6 +16,7 @@ from nfexport.graph.tensors import dtype_name, element_count, is_floating
 from nfexport.inspection import FileFacts
 from nfexport.recipe.interface import front_steps, precision
 from nfexport.recipe.recipe import Output, Recipe
+from nfexport.verification.structure.rare_operators import random_nodes, rare_operators
 
 QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "MatMulInteger"})
 """Operators of int8 files; nfexport writes the first two."""
@@ -24,7 +26,8 @@ HALF = ("float16", "bfloat16")
 
 def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
     """Return where a file does not match its recipe: opsets, IR version, operator domains, inputs and outputs with
-    their element types and shapes, the types that weights are stored in, and what onnx's checker refuses.
+    their element types and shapes, the types that weights are stored in, nodes that compute at random, and what
+    onnx's checker refuses.
 
     Nothing is run, and no weight is read."""
     found = [
@@ -35,6 +38,7 @@ def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
     header = read_header(facts.path)
     found += [f"function: the recipe says none, the file has '{one.domain}::{one.name}'" for one in header.functions]
     found += _stored(header, precision(recipe), timm=not recipe.tensors)
+    found += random_nodes(rare_operators(facts.path), by_batch=recipe.provenance is not UNSET)
     if (reason := refusal(facts.path)) is not None:
         found.append(f"onnx's checker refuses the file ({reason})")
     return tuple(found)

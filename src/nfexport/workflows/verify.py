@@ -19,7 +19,8 @@ from nfexport.inspection import FileFacts, inspect
 from nfexport.passes.recorded import read_recipe
 from nfexport.progress import Progress, Stages
 from nfexport.quantization.identity import disagreements as graph_changes
-from nfexport.verification.structure.structure_check import SAMPLED, StructureCheck
+from nfexport.verification.structure.rare_operators import rare_operators
+from nfexport.verification.structure.structure_check import StructureCheck
 from nfexport.verification.tolerance import default_tolerance
 from nfexport.workflows.comparisons import verify_file
 from nfexport.workflows.file_claims import disagreements
@@ -113,7 +114,7 @@ def verify(
         image_size=None if loaded.tensors else loaded.image_size,
         reports=reports,
         disagreements=claim.disagreements(path),
-        structure=SAMPLED,
+        structure=claim.sampled(path),
         seconds=stages.seconds,
     )
     if strict:
@@ -185,6 +186,10 @@ class _Claim:
         if self.recipe is None or self.facts is None:
             return ()
         return (*disagreements(self.facts, self.recipe), *graph_changes(path, self.recipe))
+
+    def sampled(self, path: Path) -> StructureCheck:
+        """Return what is known of the structure without a proof."""
+        return StructureCheck(proven=None, rare="" if self.facts is None else rare_operators(path).describe())
 
     def structure(self, path: Path, checkpoint: str | Path | None, model: object, stages: Stages) -> StructureCheck:
         """Build the file again, and compare the two."""

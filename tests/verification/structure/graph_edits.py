@@ -61,7 +61,7 @@ def tiny_noise(model: onnx.ModelProto) -> None:
     """Add random numbers that rounding hides."""
     reader = find(model, "Relu")
     nodes = [
-        helper.make_node("RandomNormalLike", [reader.input[0]], ["noise"], "noise", scale=1e-9),
+        helper.make_node("RandomNormalLike", [reader.input[0]], ["noise"], "noise", scale=1e-30),
         helper.make_node("Add", [reader.input[0], "noise"], ["noisy"], "noise_add"),
     ]
     insert_before(model, reader, nodes)

@@ -15,6 +15,7 @@ from nfexport.runtimes.session.declared import load
 from nfexport.verification.diagnosis.bisection import Bisection, bisect, steps_of
 from nfexport.verification.diagnosis.experiments import conclusions
 from nfexport.verification.input_cases import InputCase
+from nfexport.verification.larger_batch import LARGER, chosen, joined
 from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.verification.tolerance import default_tolerance, measure, per_image
 from nfexport.verification.verification_report import VerificationReport
@@ -103,5 +104,7 @@ def _worst_case(cases: list[InputCase], report: VerificationReport) -> InputCase
     if report.cases_passed:
         return min(cases, key=lambda case: case.batch)
     worst = report.worst
+    if worst.name == LARGER:
+        return joined(chosen(cases))
     name = worst.name.removesuffix(REVERSED)
     return next((case for case in cases if (case.name, case.batch) == (name, worst.batch)), cases[0])

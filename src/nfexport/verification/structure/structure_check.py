@@ -16,13 +16,15 @@ class StructureCheck:
     proven is None where the two were not compared. nodes and tensors are how many were found equal, 0 for files of
     another format, which are compared byte by byte; rounded is how many
     of the tensors are equal to a few units in the last place only. differences are sentences, in the order of the
-    file's nodes."""
+    file's nodes. rare names the operators of a graph that was not compared by which it may treat rare values unlike
+    the usual ones, with their number."""
 
     proven: bool | None
     nodes: int = 0
     tensors: int = 0
     rounded: int = 0
     differences: tuple[str, ...] = ()
+    rare: str = ""
 
     @property
     def failed(self) -> bool:
@@ -37,7 +39,8 @@ class StructureCheck:
     def summary(self) -> str:
         """Return the result as one sentence, without a full stop at its end."""
         if self.proven is None:
-            return "sampled, not proven; --strict compares the graph with a rebuilt one"
+            holds = f", and it holds {self.rare}, which may act on rare values alone" if self.rare else ""
+            return f"sampled, not proven{holds}; --strict compares the graph with a rebuilt one"
         if self.proven and not self.nodes:
             return "proven, the files are byte for byte those that the recipe gives"
         if self.proven:
@@ -52,7 +55,3 @@ class StructureCheck:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {**dataclasses.asdict(self), "differences": list(self.differences), "summary": self.summary()}
-
-
-SAMPLED = StructureCheck(proven=None)
-"""Of a file whose graph was not compared with a rebuilt one."""
