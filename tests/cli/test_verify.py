@@ -139,7 +139,7 @@ def test_junit_xml_is_written_whether_the_file_passes_or_not(exported: Path, tmp
     target = tmp_path / "junit.xml"
     assert run(["verify", "-q", str(exported), "--junit", str(target), "--provider", "cpu"]) == EXIT_OK
     root = ElementTree.parse(target).getroot()
-    assert (root.get("tests"), root.get("failures")) == ("7", "0")
+    assert (root.get("tests"), root.get("failures")) == ("8", "0")
     arguments = ["verify", "-q", str(exported), "--junit", str(target), "--atol", "1e-12", "--assert-no-op", "Conv"]
     assert run(arguments) == EXIT_VERIFICATION
     root = ElementTree.parse(target).getroot()

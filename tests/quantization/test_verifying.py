@@ -10,6 +10,7 @@ import onnx
 import pytest
 from msgspec.structs import replace
 from onnx import numpy_helper
+from PIL import Image
 
 import nfexport
 from nfexport.errors import InputError
@@ -129,3 +130,37 @@ def test_the_digest_does_not_hang_on_how_the_file_is_stored(
     reordered.graph.initializer.extend(initializers)
     onnx.save(reordered, tmp_path / "apart.onnx", save_as_external_data=True, size_threshold=64)
     assert graph_digest(onnx.load(tmp_path / "apart.onnx")) == graph_digest(model)
+
+
+def test_calibration_on_black_images_fails_however_wide_its_bound(plain: Path, tmp_path: Path) -> None:
+    black = tmp_path / "black"
+    black.mkdir()
+    for number in range(2):
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(black / f"{number}.png")
+    made = nfexport.quantize(plain, tmp_path / "int8.onnx", calibrate=black)
+    assert made.bound > 0.5
+    result = nfexport.verify(tmp_path / "int8.onnx")
+    assert not result.passed
+    assert "within 0.5 of the output's standard deviation" in result.report.tolerance
+
+
+def test_a_file_that_returns_zeros_fails_whatever_bound_it_claims(
+    quantised: nfexport.QuantizeResult, tmp_path: Path
+) -> None:
+    model = onnx.load(quantised.path)
+    node = model.graph.node[-1]
+    node.output[0] = "exact"
+    zero = numpy_helper.from_array(np.zeros((), np.float32), "nothing")
+    model.graph.initializer.append(zero)
+    name = model.graph.output[0].name
+    model.graph.node.append(onnx.helper.make_node("Mul", ["exact", "nothing"], [name], "zeros"))
+    (operation,) = quantised.recipe.operations
+    (step,) = operation.steps
+    forged = PassStep(name=step.name, params={**step.params, "bound": 10.0, "graph_sha256": graph_digest(model)})
+    onnx.helper.set_model_props(
+        model, write_recipe(replace(quantised.recipe, operations=(replace(operation, steps=(forged,)),)))
+    )
+    onnx.save(model, tmp_path / "bad.onnx")
+    result = nfexport.verify(tmp_path / "bad.onnx")
+    assert result.disagreements == ()
+    assert not result.report.cases_passed

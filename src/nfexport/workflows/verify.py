@@ -24,6 +24,7 @@ from nfexport.verification.structure.structure_check import StructureCheck
 from nfexport.verification.tolerance import default_tolerance
 from nfexport.workflows.comparisons import verify_file
 from nfexport.workflows.file_claims import disagreements
+from nfexport.workflows.metadata_claims import metadata_disagreements
 from nfexport.workflows.own_modules import is_own, load_own
 from nfexport.workflows.results import VerifyResult
 from nfexport.workflows.structural_proof import prove_converted, prove_structure
@@ -113,7 +114,7 @@ def verify(
         weights=loaded.weights,
         image_size=None if loaded.tensors else loaded.image_size,
         reports=reports,
-        disagreements=claim.disagreements(path),
+        disagreements=claim.disagreements(path, loaded, checkpoint),
         structure=claim.sampled(path),
         seconds=stages.seconds,
     )
@@ -181,11 +182,14 @@ class _Claim:
     format: Format | None = None
     stored_precision: str | None = None
 
-    def disagreements(self, path: Path) -> tuple[str, ...]:
-        """Say where the outside of an ONNX file is not what its recipe tells."""
-        if self.recipe is None or self.facts is None:
+    def disagreements(self, path: Path, loaded: LoadedModel, checkpoint: object) -> tuple[str, ...]:
+        """Say where a file is not what its recipe tells, and the recipe not what the model that it names says."""
+        if self.recipe is None:
             return ()
-        return (*disagreements(self.facts, self.recipe), *graph_changes(path, self.recipe))
+        of_model = metadata_disagreements(self.recipe, loaded, checkpoint=checkpoint)
+        if self.facts is None:
+            return of_model
+        return (*disagreements(self.facts, self.recipe), *graph_changes(path, self.recipe), *of_model)
 
     def sampled(self, path: Path) -> StructureCheck:
         """Return what is known of the structure without a proof."""

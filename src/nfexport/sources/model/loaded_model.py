@@ -45,7 +45,7 @@ class LoadedModel:
 
     A model takes one image, which input and preprocessing describe, or what tensors describe; then input is None and
     preprocessing is UNCHANGED. call says how a user's own module is called, and options holds the export options that
-    its inputs determine."""
+    its inputs determine. own_preprocessing is what the source says, where preprocessing is a recipe's instead."""
 
     module: torch.nn.Module
     architecture: str
@@ -62,6 +62,7 @@ class LoadedModel:
     tensors: tuple[TensorSpec, ...] = ()
     call: ModuleCall | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    own_preprocessing: Preprocessing | None = None
 
     @property
     def image(self) -> InputSpec:

@@ -69,7 +69,11 @@ def load_from_recipe(recipe: Recipe, *, checkpoint: Path | None = None, model: o
             f"{loaded.weights.digest[:12]}… instead of {recipe.weights.digest[:12]}…)",
             fix=_fix_of_weights(recipe, checkpoint),
         )
-    return loaded if recipe.tensors else dataclasses.replace(loaded, preprocessing=network_preprocessing(recipe))
+    if recipe.tensors:
+        return loaded
+    return dataclasses.replace(
+        loaded, preprocessing=network_preprocessing(recipe), own_preprocessing=loaded.preprocessing
+    )
 
 
 def _name(recipe: Recipe, checkpoint: Path | None) -> str:
