@@ -143,7 +143,7 @@ def test_junit_xml_is_written_whether_the_file_passes_or_not(exported: Path, tmp
     arguments = ["verify", "-q", str(exported), "--junit", str(target), "--atol", "1e-12", "--assert-no-op", "Conv"]
     assert run(arguments) == EXIT_VERIFICATION
     root = ElementTree.parse(target).getroot()
-    assert (root.get("tests"), root.get("failures")) == ("8", "8")
+    assert (root.get("tests"), root.get("failures")) == ("9", "9")
     assert [path.name for path in tmp_path.iterdir()] == ["junit.xml"]
 
 

@@ -70,7 +70,7 @@ def test_a_surgery_in_front_contradicts_nothing(exported: Path, tmp_path: Path) 
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "mean": ({"mean": (0.5, 0.5, 0.5)}, "preprocessing, mean: the recipe says (0.5, 0.5, 0.5), its options and"),
+    "mean": ({"mean": (0.4, 0.5, 0.6)}, "preprocessing, mean: the recipe says (0.4, 0.5, 0.6), its options and"),
     "std": ({"std": (1.0, 1.0, 1.0)}, "preprocessing, std: "),
     "crop": ({"crop_pct": 0.5}, "preprocessing, crop_pct: "),
     "interpolation": ({"interpolation": "nearest"}, "preprocessing, interpolation: the recipe says nearest"),
@@ -124,7 +124,7 @@ def test_a_forged_mean_fails_although_every_number_agrees(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = recipe_of(exported)
-    forged = replace(recipe, stored_preprocessing=replace(recipe.preprocessing, mean=(0.5, 0.5, 0.5)))
+    forged = replace(recipe, stored_preprocessing=replace(recipe.preprocessing, mean=(0.4, 0.5, 0.6)))
     model = onnx.load(exported)
     onnx.helper.set_model_props(model, write_recipe(forged))
     onnx.save(model, tmp_path / "m.onnx")

@@ -155,9 +155,9 @@ def default_tolerance(precision: str) -> Float32Tolerance:
 
 
 MOST_NOISE = 0.5
-"""Of the standard deviation of an output, the rms error that no int8 file may exceed: 6 dB of signal over noise. Files
-of seven networks that were calibrated on nine seeded images are at 0.03 to 0.20 on their worst image, those of five
-of six that were calibrated on black ones at 0.6 to 1.1, and one that returns zeros at 1 or more."""
+"""Of the standard deviation of an output, the rms error that no int8 file may exceed: 6 dB of signal over noise.
+Files of seven networks that were calibrated on nine seeded images are at 0.03 to 0.20 on their worst image, those of
+six of seven that were calibrated on black ones at 0.6 to 1.1, and one that returns zeros at 1 or more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -39,9 +39,8 @@ def metadata_disagreements(recipe: Recipe, loaded: LoadedModel, *, checkpoint: o
         return tuple(found)
     own = corrected(dataclasses.replace(loaded, preprocessing=loaded.own_preprocessing), recipe.options)
     told, expected = asdict(recipe.preprocessing), asdict(_left_to_caller(recipe, own.preprocessing))
-    for name in told:
-        if told[name] != expected[name]:
-            found.append(_sentence(f"preprocessing, {name}", told[name], expected[name]))
+    differing = [name for name in told if told[name] != expected[name]]
+    found += [_sentence(f"preprocessing, {name}", told[name], expected[name]) for name in differing]
     if recipe.labels != own.labels:
         found.append(_sentence("labels", recipe.labels, own.labels))
     return tuple(found)
