@@ -47,6 +47,8 @@ def add_verification(table: Table, report: VerificationReport, *, verbose: bool)
     table.add_row("verified", escape(report.summary()))
     if (caution := report.caution()) is not None:
         table.add_row("[yellow]caution[/]", escape(caution))
+    if report.weights is not None:
+        table.add_row("numbers", escape(report.weights.summary()))
     facts = report.to_dict()
     figures = {"top-1": facts["top1_agreement"], "top-5": facts["top5_agreement"]}
     agreement = [f"{name} {share:.0%}" for name, share in figures.items() if share is not None]

@@ -18,6 +18,12 @@ def keeps_weights(steps: Iterable[PassStep]) -> bool:
     return not Changes.WEIGHTS & changes_of(steps)
 
 
+def explains_weights(steps: Iterable[PassStep]) -> bool:
+    """Return whether the model explains every stored number: only passes of nfexport itself changed any."""
+    foreign = changes_of(step for step in steps if step.origin is not None)
+    return not (Changes.WEIGHTS | Changes.NUMBERS) & foreign
+
+
 def moves_factors(steps: Iterable[PassStep]) -> bool:
     """Return whether tensors of the file may be constant multiples of the model's, because factors were moved."""
     return bool(Changes.FACTORS & changes_of(steps))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfexport.passes.allowances import keeps_weights, moves_factors
+from nfexport.passes.allowances import explains_weights, keeps_weights, moves_factors
 from nfexport.recipe.interface import front_steps, int8_bound, network_preprocessing, precision
 from nfexport.recipe.recipe import Recipe
 from nfexport.recipe.second_sizes import second_size, second_sizes
@@ -17,6 +17,7 @@ def under_test(recipe: Recipe) -> ModelUnderTest:
         "outputs": recipe.outputs,
         "precision": precision(recipe),
         "weights_kept": keeps_weights(recipe.steps),
+        "weights_explained": explains_weights(recipe.steps),
         "factors_moved": moves_factors(recipe.steps),
         "int8_bound": int8_bound(recipe),
     }

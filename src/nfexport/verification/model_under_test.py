@@ -23,12 +23,14 @@ class ModelUnderTest(abc.ABC):
 
     precision is 'float32', 'fp16', 'fp16-weights' or 'int8'; int8_bound is the rms error, relative to the output's
     range, that an int8 file may have. weights_kept says that no pass changed a weight other than by folding its
-    standardisation or by rounding it; factors_moved says that tensors of the file may be multiples of the network's
-    own, as constant factors were moved."""
+    standardisation or by rounding it; weights_explained that the network accounts for every number that the file
+    stores; factors_moved that tensors of the file may be multiples of the network's own, as constant factors were
+    moved."""
 
     outputs: tuple[Output, ...]
     precision: str = "float32"
     weights_kept: bool = False
+    weights_explained: bool = False
     factors_moved: bool = False
     int8_bound: float | None = None
 

@@ -29,7 +29,7 @@ class VerificationReport:
     """A file against its PyTorch model, or against what `against` names.
 
     tolerance is the rule in words; seed is that of the inputs; providers are what the runtime computed on, if it
-    tells; weights says whether the stored weights are the model's, None where they were not compared. The
+    tells; weights accounts for the stored numbers, None where the model cannot. The
     same file, model, versions and machine give the same report.
     """
 
@@ -87,7 +87,7 @@ class VerificationReport:
             )
         own = self._largest("yardstick_relative") or 0.0
         if own <= FAR or "float16" in self.tolerance:
-            return None
+            return None if self.weights is None else self.weights.caution()
         return (
             f"{self.against} itself is off by {own:.1e} of the output range in float32, so errors up to "
             f"{self._largest('limit_relative') or 0:.1e} pass: the network amplifies rounding errors"
@@ -111,7 +111,7 @@ class VerificationReport:
             "top5_agreement": self._least("top5"),
             "worst": {"name": worst.name, "batch": worst.batch, "output": worst.output},
             "cases": [dataclasses.asdict(case) for case in self.cases],
-            "weights": None if self.weights is None else dataclasses.asdict(self.weights),
+            "weights": None if self.weights is None else self.weights.to_dict(),
         }
 
     def _own(self) -> str:

@@ -1,8 +1,8 @@
 """Whether the numbers in a file are those of the model; the file is not run for it.
 
-Images show only what they reach: a filter in front of a Relu that is silent on all of them may hold anything. So every
-float tensor that a node of the file reads has to be a parameter or buffer of the module, something that the module
-computes from them in float64 (a standardised weight, a table), what a chain of its linear operators adds up to
+Images show only what they reach: a filter in front of a Relu that is silent on all of them may hold anything. So
+every float tensor that a node of the file reads has to be a parameter or buffer of the module, something that the
+module computes from them in float64 (a standardised weight, a table), what a chain of its linear operators adds up to
 (BatchNormalization, scales, parallel branches, the normalisation of the image), or a constant of a formula.
 """
 
@@ -32,9 +32,9 @@ class WeightCheck:
 
     compared counts them, numbers their numbers. as_parameters are stored as the module holds them, as_folds are
     computed from that, constants belong to formulas. differing maps those that differ from what they stand for to
-    their largest difference, relative to the largest number of the tensor, and wrong to the number of numbers that are
-    off. unexplained maps those that nothing in the module resembles to how many numbers they hold: the check
-    does not judge them."""
+    their largest difference, relative to the largest number of the tensor, and wrong maps them to how many of their
+    numbers are off. unexplained maps those that nothing in the module resembles to how many numbers they hold: the
+    check does not judge them."""
 
     compared: int
     differing: Mapping[str, float]
@@ -70,8 +70,8 @@ class WeightCheck:
         ]
         rest = len(self.differing) - len(named)
         more = f" and {rest} more" if rest else ""
-        verb = "is" if len(self.differing) == 1 else "are"
-        return f"{len(self.differing)} of {self.compared} stored tensors {verb} not the model's: {', '.join(named)}{more}"
+        count = f"{len(self.differing)} of {self.compared} stored tensors"
+        return f"{count} {'is' if len(self.differing) == 1 else 'are'} not the model's: {', '.join(named)}{more}"
 
     def caution(self) -> str | None:
         """Return which tensors the check cannot judge, None if it judges all."""

@@ -66,9 +66,9 @@ def subject_of_recipe(recipe: Recipe, loaded: LoadedModel) -> ModelUnderTest:
 def converted_subject(subject: ModelUnderTest, precision: str) -> ModelUnderTest:
     """Return what the form of a file in another format claims, its weights stored in 'fp32' or 'fp16'.
 
-    Its constants have other names, so stored weights are not compared one by one."""
+    Its constants have other names, and its converter moves factors between layers."""
     stored = "fp16-weights" if precision == "fp16" and subject.precision == "float32" else subject.precision
-    return dataclasses.replace(subject, precision=stored, weights_kept=False)
+    return dataclasses.replace(subject, precision=stored, weights_kept=False, factors_moved=True)
 
 
 def load_named(named: NamedModel, facts: FileFacts) -> tuple[LoadedModel, ModelUnderTest]:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from nfexport.verification.accounting.likeness import differs, excess, shared_factors, within_padding
 from nfexport.verification.accounting.linear_chain import (
+    Extent,
     Kernel,
     NoKernel,
     Steps,
-    filters_of,
+    extent_of,
     is_plain,
     kernel_of,
     layer_of,
@@ -73,13 +74,15 @@ class Accountant:
         for vector in vectors:
             self._vectors[vector.size].append((vector, 0.0))
         self._plain: dict[tuple[int, ...], list[Steps]] = defaultdict(list)
-        self._composite: dict[int | None, list[Steps]] = defaultdict(list)
+        self._composite: list[tuple[Extent, Steps]] = []
         for steps in {id(steps): steps for steps in chains}.values():
             if is_plain(steps):
                 self._plain[layer_of(steps).weight.shape].append(steps)
-            else:
-                self._composite[filters_of(steps)].append(steps)
-        self._kernels: dict[int, list[Kernel]] = {}
+            elif (extent := extent_of(steps)) is not None:
+                self._composite.append((extent, steps))
+        self._composite.sort(key=lambda pair: -pair[0].layers)  # whole blocks before their parts
+        self._kernels: dict[int, Kernel | None] = {}
+        self._matched: dict[int, list[tuple[Array, float]]] = defaultdict(list)
         self._offsets: dict[int, list[tuple[Array, float]]] = {}
 
     def account(self, stored: Stored) -> Account:
@@ -128,7 +131,9 @@ class Accountant:
             for steps in self._plain.get(shape, ()):
                 if len(steps) > 1 and self._is_plain_kernel(stored, array, half, steps):
                     return True
-        return any(self._is_regrouped(stored, array, half, kernel) for kernel in self._composites(len(array)))
+        return any(
+            self._is_regrouped(stored, array, half, kernel) for kernel in self._composites(array, stored.groups)
+        )
 
     def _is_plain_kernel(self, stored: Stored, array: Array, half: Array | None, steps: Steps) -> bool:
         rows = list(_probes(len(array)))
@@ -143,7 +148,14 @@ class Accountant:
             kernel = kernel_of(steps)
         except NoKernel:
             return False
-        return self._same(stored, array, half, kernel.weight.reshape(array.shape), kernel.magnitude)
+        return self._matches(stored, array, half, kernel.weight.reshape(array.shape), kernel)
+
+    def _matches(self, stored: Stored, array: Array, half: Array | None, wanted: Array, kernel: Kernel) -> bool:
+        """Say whether a weight is that of a kernel, and remember the offset, which the bias next to it has to be."""
+        if not self._same(stored, array, half, wanted, kernel.magnitude):
+            return False
+        self._matched[kernel.offset.size].append((kernel.offset, kernel.offset_magnitude))
+        return True
 
     def _is_padded(self, stored: Stored) -> bool:
         """Say whether a tensor is a weight or offset with zeros in between, as wider groups need them."""
@@ -186,13 +198,22 @@ class Accountant:
             return False
         if _squeezed(wanted.shape) != _squeezed(array.shape):
             return False
-        return self._same(stored, array, half, wanted.reshape(array.shape), kernel.magnitude)
+        return self._matches(stored, array, half, wanted.reshape(array.shape), kernel)
 
-    def _composites(self, filters: int) -> list[Kernel]:
-        """Return the kernels of several layers, computed once."""
-        if filters not in self._kernels:
-            self._kernels[filters] = list(_evaluated(self._composite.get(filters, ())))
-        return self._kernels[filters]
+    def _composites(self, array: Array, groups: int) -> Iterator[Kernel]:
+        """Yield the kernels of several layers that have the shape of a weight, each computed once."""
+        filters, inner, *taps = array.shape
+        for extent, steps in self._composite:
+            fits = extent.filters == filters and _squeezed(extent.taps) == _squeezed(taps)
+            if fits and extent.channels in (inner, inner * groups):
+                kernel = self._kernel(steps)
+                if kernel is not None:
+                    yield kernel
+
+    def _kernel(self, steps: Steps) -> Kernel | None:
+        if id(steps) not in self._kernels:
+            self._kernels[id(steps)] = next(_evaluated([steps]), None)
+        return self._kernels[id(steps)]
 
     def _is_vector(self, stored: Stored) -> bool:
         """Say whether a tensor with one axis is an offset of a chain, or a factor or offset for each channel."""
@@ -203,6 +224,7 @@ class Accountant:
 
     def _known_vectors(self, size: int) -> Iterator[tuple[Array, float]]:
         """Yield vectors with their magnitudes: factors and offsets for each channel, then what chains offset."""
+        yield from self._matched[size]
         yield from self._vectors[size]
         if size not in self._offsets:
             self._offsets[size] = self._chain_offsets(size)
@@ -212,7 +234,8 @@ class Accountant:
         plain = [
             steps for shape, chains in self._plain.items() if shape[0] == size for steps in chains if len(steps) > 1
         ]
-        kernels = [*_evaluated(plain), *self._composites(size)]
+        composite = (self._kernel(steps) for extent, steps in self._composite if extent.filters == size)
+        kernels = itertools.chain(_evaluated(plain), (kernel for kernel in composite if kernel is not None))
         return [(kernel.offset, kernel.offset_magnitude) for kernel in kernels]
 
     def _is_part(self, stored: Stored) -> bool:
@@ -254,7 +277,7 @@ class Accountant:
                 if _squeezed(shape) == _squeezed(array.shape):
                     for kernel in _evaluated(chains):
                         yield array, half, kernel.weight.reshape(array.shape)
-            for kernel in self._composites(len(array)):
+            for kernel in self._composites(array, stored.groups):
                 if _squeezed(kernel.weight.shape) == _squeezed(array.shape):
                     yield array, half, kernel.weight.reshape(array.shape)
         else:

@@ -1,4 +1,4 @@
-"""What the preprocessing inside a file stores: factors and offsets in the first layer, and the weights of a resize."""
+"""What the preprocessing in a file stores: factors and offsets in the first layer, and the weights of a resize."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ def differs(stored: Stored, array: Array, half_step: Array | None, wanted: Array
 def shared_factors(stored: Stored, array: Array, half_step: Array | None, wanted: Array) -> Array | None:
     """Return the factor between two arrays of rows for each row, or None if too few rows share one.
 
-    Each number of a row allows a range of factors, and so do all of them together; rows that follow one another have to
-    allow the same factor, and each such run has to hold an eighth of the rows: a filter alone never has a factor of its
-    own. array, half_step and wanted are [rows, numbers]; rows of zeros allow any factor."""
+    Each number of a row allows a range of factors, and so do all of them together; rows that follow one another have
+    to allow the same factor, and each such run has to hold an eighth of the rows: a filter alone never has a factor
+    of its own. array, half_step and wanted are [rows, numbers]; rows of zeros allow any factor."""
     low, high = _ranges(stored, array.astype(np.float64), half_step, wanted.astype(np.float64))
     result = np.ones(len(low))
     start = 0

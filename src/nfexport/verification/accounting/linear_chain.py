@@ -12,9 +12,11 @@ that fold such chains in a file.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ Array = NDArray[np.float64]
 Rows = Sequence[int]
 
 
-class NoKernel(Exception):
+class NoKernel(Exception):  # noqa: N818  # not an error: the caller looks at the next chain
     """The chain has no single kernel."""
 
 
@@ -44,8 +46,8 @@ class Reverse:
 class Layer:
     """A convolution or linear layer. weight is [O, I/groups, …] in float32 or float64, bias [O]."""
 
-    weight: NDArray[np.floating]
-    bias: NDArray[np.floating] | None
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
@@ -60,6 +62,15 @@ class Sum:
     second: Steps
     sign: float = 1.0
 
+    @functools.cached_property
+    def extent(self) -> Extent | None:
+        """The shape of the kernel; sums share their parts, so each is looked at once."""
+        one, two = extent_of(self.first), extent_of(self.second)
+        if one is None or two is None or len(one.taps) != len(two.taps):
+            return one or two
+        taps = tuple(map(max, one.taps, two.taps))
+        return Extent(one.filters, one.channels, taps, one.layers + two.layers, one.stride)
+
 
 Step = Diag | Reverse | Layer | Sum
 Steps = tuple[Step, ...]
@@ -69,7 +80,8 @@ Steps = tuple[Step, ...]
 class Kernel:
     """weight is [O, I/groups, *taps], offset [O], begin the displacement of the first tap of each axis.
 
-    magnitude and offset_magnitude are the largest numbers that went into the sums: float32 rounds relative to them."""
+    magnitude and offset_magnitude are the largest numbers that went into the sums: float32 rounds relative to
+    them."""
 
     weight: Array
     offset: Array
@@ -105,14 +117,34 @@ def layer_of(steps: Steps) -> Layer:
     return next(step for step in steps if isinstance(step, Layer))
 
 
-def filters_of(steps: Steps) -> int | None:
-    """Return the number of output channels, None if the chain does not tell."""
-    for step in reversed(steps):
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """The shape of a kernel with all groups merged: filters, channels, and taps along each axis."""
+
+    filters: int
+    channels: int
+    taps: tuple[int, ...]
+    layers: int
+    stride: tuple[int, ...]
+
+
+def extent_of(steps: Steps) -> Extent | None:
+    """Return the shape that kernel_of(steps) will have, without computing it; None if there is no layer."""
+    found: Extent | None = None
+    for step in steps:
+        then: Extent | None = None
         if isinstance(step, Layer):
-            return int(step.weight.shape[0])
-        if isinstance(step, Sum):
-            return filters_of(step.first) or filters_of(step.second)
-    return None
+            filters, inner, *taps = step.weight.shape
+            then = Extent(filters, inner * step.groups, tuple(taps), 1, step.stride or (1,) * len(taps))
+        elif isinstance(step, Sum):
+            then = step.extent
+        if then is None or found is None or len(then.taps) != len(found.taps):
+            found = then or found
+            continue
+        spans = tuple((b - 1) * s + a for a, b, s in zip(found.taps, then.taps, found.stride, strict=True))
+        stride = tuple(a * b for a, b in zip(found.stride, then.stride, strict=True))
+        found = Extent(then.filters, found.channels, spans, found.layers + then.layers, stride)
+    return found
 
 
 def kernel_of(steps: Steps, rows: Rows | None = None) -> Kernel:
@@ -164,7 +196,7 @@ def _before(front: _Front, then: _Front) -> _Front:
         raise NoKernel from None
 
 
-def _picked(vector: Array, rows: NDArray[np.int_] | None) -> Array:
+def _picked(vector: NDArray[Any], rows: NDArray[np.int_] | None) -> NDArray[Any]:
     return vector if rows is None or vector.size == 1 else vector[rows]
 
 
@@ -193,7 +225,7 @@ def _along(vector: Array, axes: int) -> Array:
 def _first(layer: Layer, front: _Front, rows: NDArray[np.int_] | None) -> Kernel:
     weight = layer.weight if rows is None else layer.weight[rows]
     array = weight.astype(np.float64)
-    filters, inner, *taps = array.shape
+    filters, _, *taps = array.shape
     bias = np.zeros(filters) if layer.bias is None else _picked(layer.bias, rows).astype(np.float64)
     plain = Kernel(
         weight=array,
@@ -212,9 +244,8 @@ def _fed(kernel: Kernel, front: _Front, rows: NDArray[np.int_] | None = None, fi
     """Return a kernel behind what happens to its input channels."""
     array, count = kernel.weight, filters or len(kernel.weight)
     channels = array.shape[1] * kernel.groups
-    if front.scale.size == 1 and front.shift.size == 1 and not front.backwards:
-        if front.scale == 1 and front.shift == 0:
-            return kernel
+    if front.scale.size == front.shift.size == 1 and not front.backwards and front.scale == 1 and front.shift == 0:
+        return kernel
     try:
         scale, shift = np.broadcast_to(front.scale, channels), np.broadcast_to(front.shift, channels)
     except ValueError:
@@ -249,12 +280,16 @@ def _compose(second: Kernel, first: Kernel) -> Kernel:
     w1, w2 = first.regrouped(groups), second.regrouped(groups)
     span = [(b - 1) * stride + a for a, b, stride in zip(w1.shape[2:], w2.shape[2:], first.stride, strict=True)]
     filters, middle = len(w2), w2.shape[1]
-    total = np.zeros((groups, filters // groups, w1.shape[1], *span))
+    total: Array = np.zeros((groups, filters // groups, w1.shape[1], *span))
     left = w2.reshape(groups, filters // groups, middle, *w2.shape[2:])
     right = w1.reshape(groups, middle, *w1.shape[1:])
     for tap in itertools.product(*map(range, w2.shape[2:])):
         at = tuple(slice(t * s, t * s + n) for t, s, n in zip(tap, first.stride, w1.shape[2:], strict=True))
-        total[(slice(None),) * 3 + at] += np.einsum("gom,gmi...->goi...", left[(..., *tap)], right, optimize=True)
+        one = np.moveaxis(left.reshape(*left.shape[:3], -1), 3, 0)[
+            np.ravel_multi_index(tap, w2.shape[2:]) if tap else 0
+        ]
+        window: Any = (..., *at)
+        total[window] += np.einsum("gom,gmi...->goi...", one, right)
     offsets = first.offset.reshape(groups, middle)
     sums = np.einsum("gom,gm->go", left.reshape(*left.shape[:3], -1).sum(3), offsets).reshape(-1)
     largest = float(np.abs(total).max(initial=0.0))

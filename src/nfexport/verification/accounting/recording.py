@@ -109,11 +109,10 @@ class Recording(TorchFunctionMode):
         made = list(_tensors([result]))
         if func is torch.Tensor.__setitem__:
             made.append(args[0])
-        forms = self._forms_of(getattr(func, "__name__", "").partition(".")[0], args, kwargs)
+        name = getattr(func, "__name__", "").partition(".")[0]
+        forms = self._forms_of(name, args, kwargs) if len(made) == 1 else []
         for tensor in made:
-            if tensor not in self._flow:
-                self._flow[tensor] = [(object(), ()), *(forms if len(made) == 1 else ())]
-            elif len(made) == 1 and forms:  # in place
+            if tensor not in self._flow or name not in PASSING:  # an operator in place gives its operand a new value
                 self._flow[tensor] = [(object(), ()), *forms]
         return result
 
@@ -133,7 +132,8 @@ class Recording(TorchFunctionMode):
     def _forms_of(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Form]:
         """Return the chains that end in the result of an operator."""
         if name in PASSING:
-            return self._flow.get(_first(args, kwargs), [])[:MOST_FORMS]
+            forms: list[Form] = self._flow.get(_first(args, kwargs), [])
+            return forms[:MOST_FORMS]
         if name in CONVOLUTIONS or name == "linear" or name in TRANSPOSED:
             return self._layer(name, args, kwargs)
         if name in SUMS and len(args) > 1 and all(_is_live(value, self._flow) for value in args[:2]):
@@ -159,8 +159,8 @@ class Recording(TorchFunctionMode):
 
     def _layer(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Form]:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        given = dict(zip(names, args, strict=False)) | kwargs
-        weight, bias = given.get("weight"), given.get("bias")
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
+        weight, bias = given["weight"], given.get("bias")
         if not _is_live(given.get("input"), self._flow) or any(_is_live(one, self._flow) for one in (weight, bias)):
             return []
         array = self._constant(weight)
@@ -232,7 +232,7 @@ class Recording(TorchFunctionMode):
 
     def _batch_norm(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Diag | None:
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-        given = dict(zip(names, args, strict=False)) | kwargs
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
         if given.get("training") or given.get("running_mean") is None:
             return None
         mean, variance = self._vector(given["running_mean"]), self._vector(given["running_var"])

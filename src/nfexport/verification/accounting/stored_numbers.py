@@ -24,10 +24,9 @@ THROUGH = frozenset({"Cast", "Identity", "DequantizeLinear", "Transpose", "Resha
 class Stored:
     """One stored tensor.
 
-    array is in the file's own type, or, where integers stand for floats, the floats; unit is the relative rounding
-    of a number in storage, half_step half a step of the scale of integers. operator and position say which node
-    reads it first, and as which input; transposed says that a layer reads it as [inputs, outputs]; groups are those of
-    a convolution."""
+    array is in the file's own type, or, where integers stand for floats, the floats; half_step is half a step of the
+    scale of integers. operator and position say which node reads it first, and as which input; transposed says that
+    a layer reads it as [inputs, outputs]; groups are those of a convolution."""
 
     name: str
     array: NDArray[Any]

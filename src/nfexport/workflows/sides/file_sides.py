@@ -19,8 +19,8 @@ from nfexport.recipe.tensor_spec import TensorSpec, parse_inputs
 from nfexport.verification.claims import under_test
 from nfexport.verification.model_under_test import ImageModelUnderTest, ModelUnderTest, TensorsUnderTest
 from nfexport.verification.surgery.source_feeds import PLAIN
+from nfexport.workflows.file_claims import disagreements
 from nfexport.workflows.own_modules import specs_of_file
-from nfexport.workflows.results import disagreements
 from nfexport.workflows.sides.side import FileSide
 from nfexport.workflows.sides.side_name import SideName
 from nfexport.workflows.subjects import converted_subject
