@@ -1,84 +1,205 @@
-"""The weights of a file, compared with the model's by name."""
+"""Every number that a file stores is accounted for, and a change to any of them is noticed and named."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import nfexport
+from nfexport.inspection import inspect
 from nfexport.passes.rewrites import multiply_gates
 from nfexport.passes.rewrites.multiply_gates import MultiplyGates
-from nfexport.sources import ModelSpec, load
+from nfexport.sources import ModelSpec, load, load_from_recipe
+from nfexport.sources.model import heads
 from nfexport.verification.faults import inject
 from nfexport.verification.faults.standardisation_faults import refolded
+from nfexport.verification.model_under_test import ImageModelUnderTest
 from nfexport.verification.tolerance import FixedTolerance
-from nfexport.verification.weight_check import check_weights
+from nfexport.verification.verifier import example_of
+from nfexport.verification.weight_check import WeightCheck, check_weights
+from nfexport.workflows.subjects import subject_of_recipe
+
+Array = NDArray[Any]
+GATE = "stages.3.0.attn_last.fc1.weight"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
-    path = tmp_path_factory.mktemp("weights") / "m.onnx"
-    nfexport.export("test_nfnet", path, opset=11, fold_ws=True, image_size=96, verify=False)
-    return onnx.load(path)
+def check(model: onnx.ModelProto, path: Path) -> WeightCheck:
+    """Account for the numbers of a model that was exported to a path, perhaps changed since."""
+    recipe = inspect(path).recipe
+    assert recipe is not None
+    loaded = load_from_recipe(recipe)
+    subject = subject_of_recipe(recipe, loaded)
+    assert isinstance(subject, ImageModelUnderTest)
+    assert subject.weights_explained
+    with heads.giving(loaded.module, subject.outputs, loaded.call):
+        return check_weights(
+            loaded.module,
+            model.SerializeToString(),
+            lambda: example_of(subject, 0),
+            factors_moved=subject.factors_moved,
+            front=subject.form,
+        )
 
 
-@pytest.fixture(scope="module")
-def module() -> torch.nn.Module:
-    return load(ModelSpec(name="test_nfnet", image_size=96)).module
-
-
-def test_every_weight_of_a_folded_file_is_the_models(model: onnx.ModelProto, module: torch.nn.Module) -> None:
-    check = check_weights(module, model.SerializeToString())
-    assert check is not None
-    assert check.passed
-    named = {tensor.name for tensor in model.graph.initializer} & set(module.state_dict())
-    assert check.compared == len(named) > 60
-
-
-def test_a_filter_that_no_image_reaches_is_noticed(model: onnx.ModelProto, module: torch.nn.Module) -> None:
-    """Behind this Relu one filter is silent on all images of the verification: the outputs show nothing."""
+def changed(model: onnx.ModelProto, name: str, change: Callable[[Array], Array]) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    (tensor,) = [t for t in copy.graph.initializer if t.name == "stages.3.0.attn_last.fc1.weight"]
-    array = numpy_helper.to_array(tensor).copy()
-    array[len(array) // 2] *= 0.5
-    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    check = check_weights(module, copy.SerializeToString())
-    assert check is not None
-    assert list(check.differing) == ["stages.3.0.attn_last.fc1.weight"]
-    assert "1 of 68 weights are not the model's: 'stages.3.0.attn_last.fc1.weight'" in check.summary()
-
-
-def test_a_weight_whose_axes_of_one_are_gone_is_compared(
-    model: onnx.ModelProto, module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(multiply_gates, "LARGE", 1)
-    graph = ir.from_proto(model)
-    changed = MultiplyGates().apply(graph).changed
-    written = ir.to_proto(graph)
-    check = check_weights(module, written.SerializeToString())
-    assert changed > 4
-    assert check is not None
-    assert check.passed
-    assert check.compared == 68
-    (tensor,) = [t for t in written.graph.initializer if t.name == "stages.3.0.attn_last.fc1.weight"]
+    (tensor,) = [tensor for tensor in copy.graph.initializer if tensor.name == name]
     array = numpy_helper.to_array(tensor)
-    assert array.ndim == 2
-    tensor.CopyFrom(numpy_helper.from_array(array[::-1].copy(), tensor.name))
-    check = check_weights(module, written.SerializeToString())
-    assert check is not None
-    assert list(check.differing) == ["stages.3.0.attn_last.fc1.weight"]
+    tensor.CopyFrom(numpy_helper.from_array(change(array.copy()).astype(array.dtype), name))
+    return copy
 
 
-def test_every_wrong_formula_of_weight_standardisation_is_noticed(
-    model: onnx.ModelProto, module: torch.nn.Module
-) -> None:
+def layer_weight(model: onnx.ModelProto, operators: tuple[str, ...] = ("Conv", "Gemm")) -> str:
+    """Return the name of the weight of the middle one of these layers."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    names = [node.input[1] for node in model.graph.node if node.op_type in operators and node.input[1] in stored]
+    return str(names[len(names) // 2])
+
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "BatchNormalization folded": ("test_resnet", {}),
+    "weights standardised": ("test_nfnet", {"fold_ws": True}),
+    "not folded": ("test_nfnet", {}),
+    "factors moved": ("test_nfnet", {"fold_ws": True, "fold_scales": True}),
+    "groups merged": ("test_nfnet", {"optimize": True}),
+    "normalised in the first layer": ("test_efficientnet", {"normalize": "fold", "channels": "bgr"}),
+    "float16": ("test_resnet", {"precision": "fp16"}),
+    "float16 and factors": ("test_nfnet", {"optimize": True, "precision": "fp16"}),
+    "float16 weights": ("test_vit", {"precision": "fp16-weights"}),
+    "resized": ("test_resnet", {"resize": "256x300", "opset": 11}),
+    "layer scale": ("test_convnext", {"optimize": True}),
+    "branches": ("test_byobnet", {}),
+}
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    name, options = KINDS[request.param]
+    path = tmp_path_factory.mktemp("kinds") / "m.onnx"
+    nfexport.export(name, path, **{"exporter": "torchscript", "opset": 17, "verify": False} | options)
+    return path
+
+
+def test_a_right_file_is_accounted_for_entirely(exported: Path) -> None:
+    model = onnx.load(exported)
+    found = check(model, exported)
+    assert (found.differing, found.unexplained) == ({}, {})
+    assert found.accounted == found.compared > 20
+    assert found.numbers > 300_000
+
+
+def halve_a_filter(array: Array) -> Array:
+    array[len(array) // 2] *= 0.5
+    return array
+
+
+def move_one_number(array: Array) -> Array:
+    array.flat[array.size // 2] += 1e-4 * np.abs(array).max()
+    return array
+
+
+def move_one_half(array: Array) -> Array:
+    """Move the largest number by two units in the last place of float16."""
+    at = np.abs(array).argmax()
+    array.flat[at] = array.flat[at] * (1 + 2.0**-9)
+    return array
+
+
+def test_a_filter_and_a_single_number_are_noticed(exported: Path) -> None:
+    model = onnx.load(exported)
+    name = layer_weight(model, ("Conv", "Gemm", "MatMul"))
+    (tensor,) = [tensor for tensor in model.graph.initializer if tensor.name == name]
+    half = tensor.data_type == onnx.TensorProto.FLOAT16
+    for change in (halve_a_filter, move_one_half if half else move_one_number):
+        found = check(changed(model, name, change), exported)
+        assert list(found.differing) == [name], change
+        assert not found.passed
+        assert f"'{name}'" in found.summary()
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("resnet") / "m.onnx"
+    nfexport.export("test_resnet", path, exporter="torchscript", opset=17, output="topk", verify=False, image_size=96)
+    return path
+
+
+def test_classes_in_another_order_are_noticed_under_topk(resnet: Path) -> None:
+    """Of 1,000 classes the images show some dozens."""
+    model = onnx.load(resnet)
+    found = check(changed(model, "fc.weight", lambda array: array[[*range(1, len(array)), 0]]), resnet)
+    assert list(found.differing) == ["fc.weight"]
+
+    def swap(array: Array) -> Array:
+        array[[600, 601]] = array[[601, 600]]
+        return array
+
+    found = check(changed(model, "fc.bias", swap), resnet)
+    assert list(found.differing) == ["fc.bias"]
+    assert found.wrong == {"fc.bias": 2}
+
+
+def test_names_do_not_count(resnet: Path) -> None:
+    """A tensor may have any name, but not other numbers."""
+    model = onnx.load(resnet)
+    old = layer_weight(model, ("Conv",))
+    for tensor in model.graph.initializer:
+        if tensor.name == old:
+            tensor.name = "other"
+    for node in model.graph.node:
+        node.input[:] = ["other" if name == old else name for name in node.input]
+    assert check(model, resnet).passed
+    found = check(changed(model, "other", halve_a_filter), resnet)
+    assert list(found.differing) == ["other"]
+    noise = np.random.default_rng(0)
+    found = check(changed(model, "other", lambda array: 0.1 * noise.standard_normal(array.shape)), resnet)
+    assert [*found.differing, *found.unexplained] == ["other"]
+
+
+def test_the_verification_fails_for_a_silent_filter(resnet: Path, tmp_path: Path) -> None:
+    model = onnx.load(resnet)
+    onnx.save(
+        changed(model, "fc.bias", lambda array: np.where(array == array.min(), array - 1, array)), tmp_path / "m.onnx"
+    )
+    result = nfexport.verify(tmp_path / "m.onnx")
+    assert result.report.cases_passed
+    assert not result.passed
+    assert "but 1 of 33 stored tensors is not the model's: 'fc.bias' (1 numbers" in result.report.summary()
+    assert result.report.to_dict()["weights"]["unaccounted"] == ["fc.bias"]
+    assert nfexport.verify(tmp_path / "m.onnx", tolerance=FixedTolerance(rtol=0.0, atol=1e-3)).passed
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "m.onnx"
+    nfexport.export("test_nfnet", path, opset=11, fold_ws=True, image_size=96, verify=False)
+    return path
+
+
+def test_a_weight_whose_axes_of_one_are_gone_is_compared(folded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiply_gates, "LARGE", 1)
+    graph = ir.from_proto(onnx.load(folded))
+    assert MultiplyGates().apply(graph).changed > 4
+    written = ir.to_proto(graph)
+    found = check(written, folded)
+    assert (found.differing, found.unexplained) == ({}, {})
+    found = check(changed(written, GATE, lambda array: array[::-1]), folded)
+    assert list(found.differing) == [GATE]
+
+
+def test_every_wrong_formula_of_weight_standardisation_is_noticed(folded: Path) -> None:
+    model = onnx.load(folded)
+    module: torch.nn.Module = load(ModelSpec(name="test_nfnet", image_size=96)).module
     raw = {
         f"{name}.weight": (layer.weight.detach().numpy(), layer.eps)
         for name, layer in module.named_modules()
@@ -87,30 +208,13 @@ def test_every_wrong_formula_of_weight_standardisation_is_noticed(
     faults = list(refolded(model, raw))
     assert len(faults) == 6 * len(raw)
     for fault in faults[::7]:
-        check = check_weights(module, inject(model, fault).SerializeToString())
-        assert check is not None, fault.kind
-        assert not check.passed, fault.kind
+        assert not check(inject(model, fault), folded).passed, fault.kind
 
 
-def test_the_verification_fails_for_a_weight_alone(
-    tmp_path: Path, module: torch.nn.Module, model: onnx.ModelProto
-) -> None:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    (tensor,) = [t for t in copy.graph.initializer if t.name == "stages.3.0.attn_last.fc1.bias"]
-    array = numpy_helper.to_array(tensor).copy()
-    array[np.argmin(array)] *= 1 + 1e-5
-    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    onnx.save(copy, tmp_path / "m.onnx")
-    result = nfexport.verify(tmp_path / "m.onnx")
-    assert result.report.cases_passed
-    assert not result.passed
-    assert "but 1 of 68 weights are not the model's" in result.report.summary()
-    assert nfexport.verify(tmp_path / "m.onnx", tolerance=FixedTolerance(rtol=0.0, atol=1e-3)).passed
-
-
-def test_a_network_with_batch_normalisation_is_left_alone(tmp_path: Path) -> None:
-    """Folding it changes the weights of the convolutions, rightly."""
-    nfexport.export("test_efficientnet", tmp_path / "m.onnx", verify=False)
-    module = load(ModelSpec(name="test_efficientnet")).module
-    assert check_weights(module, tmp_path / "m.onnx") is None
+def test_the_summary_counts_what_was_found() -> None:
+    found = WeightCheck(compared=41, differing={}, as_parameters=30, as_folds=11, numbers=11_600_000)
+    assert found.summary() == "41 of 41 stored tensors accounted for (11.6 M numbers): 30 as stored, 11 as folds"
+    assert found.caution() is None
+    some = WeightCheck(compared=2, differing={}, as_parameters=1, unexplained={"w": 500}, numbers=1000)
+    assert some.passed
+    assert "1 of 2 stored tensors (500 numbers) are not explained" in str(some.caution())
