@@ -105,7 +105,17 @@ def check_weights(
     moved between layers, so that a tensor, or a part of it, may be a multiple; front is the preprocessing that the
     file does itself."""
     accountant = _accountant(module, example, factors_moved, front)
-    accounts = [(stored.name, stored.array.size, accountant.account(stored)) for stored in _read(model)]
+    accounts: list[tuple[str, int, Account]] = []
+    unexplained: list[tuple[int, Stored]] = []
+    for stored in _read(model):
+        account = accountant.account(stored)
+        if account.kind == "unexplained":
+            unexplained.append((len(accounts), stored))
+        accounts.append((stored.name, stored.array.size, account))
+    for index, stored in unexplained:
+        if accountant.has_spare(stored):
+            name, size, account = accounts[index]
+            accounts[index] = (name, size, dataclasses.replace(account, kind="wrong"))
     return _summed_up(accounts)
 
 

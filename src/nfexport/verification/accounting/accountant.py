@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.verification.accounting.likeness import differs, excess, shared_factors, within_padding
+from nfexport.verification.accounting.likeness import differs, excess, factor_ranges, shared_factors, within_padding
 from nfexport.verification.accounting.linear_chain import (
     Extent,
     Kernel,
@@ -64,12 +64,12 @@ class Accountant:
     ) -> None:
         self.parameters = parameters
         self._factors_moved = factors_moved
-        self._owned = {id(array) for array in parameters.values()}
-        self._named = {id(array): name for name, array in parameters.items()}
+        self._owned = {_place(array) for array in parameters.values()}
+        self._used: set[int] = set()
         self._by_size: dict[int, list[Array]] = defaultdict(list)
-        for array in (*parameters.values(), *constants):
-            if all(array is not other for other in self._by_size[array.size]):
-                self._by_size[array.size].append(array)
+        arrays = (*parameters.values(), *constants)
+        for array in {(_place(array), array.size): array for array in arrays}.values():
+            self._by_size[array.size].append(array)
         self._vectors: dict[int, list[tuple[Array, float]]] = defaultdict(list)
         for vector in vectors:
             self._vectors[vector.size].append((vector, 0.0))
@@ -93,10 +93,10 @@ class Accountant:
             return Account(kind="parameter")
         if not np.isfinite(stored.array.astype(np.float64)).all():
             pass
-        elif self._is(stored, (one for one in self._by_size[stored.array.size] if id(one) in self._owned)):
+        elif self._is(stored, (one for one in self._by_size[stored.array.size] if _place(one) in self._owned)):
             return Account(kind="parameter")
         elif (
-            self._is(stored, (one for one in self._by_size[stored.array.size] if id(one) not in self._owned))
+            self._is(stored, (one for one in self._by_size[stored.array.size] if _place(one) not in self._owned))
             or self._is_kernel(stored)
             or self._is_vector(stored)
             or self._is_part(stored)
@@ -108,14 +108,26 @@ class Accountant:
         return self._nearest(stored, named)
 
     def _is(self, stored: Stored, candidates: Iterable[Array]) -> bool:
+        for candidate in candidates:
+            for view, half, wanted in _layouts(stored, candidate):
+                if self._same(stored, view, half, wanted, 0.0):
+                    self._used.add(_place(candidate))
+                    return True
+        return False
+
+    def has_spare(self, stored: Stored) -> bool:
+        """Say whether a parameter of the shape of a layer's weight is stored nowhere, once all tensors are accounted
+        for: what stands in its place is wrong, as no fold is known that would explain it."""
+        if not stored.is_weight or stored.array.ndim < 2:
+            return False
+        shape = _squeezed(_as_layer(stored)[0].shape)
         return any(
-            self._same(stored, view, half, wanted, 0.0)
-            for candidate in candidates
-            for view, half, wanted in _layouts(stored, candidate)
+            _squeezed(one.shape) == shape and _place(one) in self._owned - self._used
+            for one in self._by_size[stored.array.size]
         )
 
     def _same(self, stored: Stored, array: Array, half: Array | None, wanted: Array, magnitude: float) -> bool:
-        if not _may_be(stored, array, wanted, self._factors_moved):
+        if not _may_be(stored, array, half, wanted, self._factors_moved):
             return False
         if differs(stored, array, half, wanted, magnitude) == 0.0:
             return True
@@ -148,7 +160,10 @@ class Accountant:
             kernel = kernel_of(steps)
         except NoKernel:
             return False
-        return self._matches(stored, array, half, kernel.weight.reshape(array.shape), kernel)
+        if not self._matches(stored, array, half, kernel.weight.reshape(array.shape), kernel):
+            return False
+        self._used.add(_place(layer_of(steps).weight))
+        return True
 
     def _matches(self, stored: Stored, array: Array, half: Array | None, wanted: Array, kernel: Kernel) -> bool:
         """Say whether a weight is that of a kernel, and remember the offset, which the bias next to it has to be."""
@@ -256,16 +271,17 @@ class Accountant:
     def _nearest(self, stored: Stored, named: Array | None) -> Account:
         """Return how far a tensor is off the nearest candidate: wrong if that is near, or has its name."""
         best: tuple[float, float, int] | None = None
+        near = named is not None and named.size == stored.array.size and stored.array.size > 1
         for array, half, wanted in self._comparable(stored, named):
             off = excess(stored, array, half, wanted)
             rows = (off.reshape(len(off), -1) > 0).any(1) if off.ndim > 1 else off.reshape(-1) > 0
             distance = _distance(array, wanted)
-            if distance > CLOSE and rows.mean() > 0.5 and wanted is not named:
+            if distance > CLOSE and rows.mean() > 0.5 and not near:
                 continue
             found = (float(rows.mean()), float(off.max(initial=0.0)), int((off > 0).sum()))
             best = found if best is None else min(best, found)
         if best is None:
-            return Account(kind="unexplained", wrong=stored.array.size)
+            return Account(kind="wrong" if near else "unexplained", error=1.0, wrong=stored.array.size)
         return Account(kind="wrong", error=best[1], wrong=best[2])
 
     def _comparable(self, stored: Stored, named: Array | None) -> Iterator[tuple[Array, Array | None, Array]]:
@@ -284,6 +300,11 @@ class Accountant:
             array, half = stored.array, stored.half_step
             for vector, _ in self._known_vectors(array.size):
                 yield array, half, vector.reshape(array.shape)
+
+
+def _place(array: Array) -> int:
+    """Return where the numbers lie: views of one tensor are the same."""
+    return int(array.__array_interface__["data"][0])
 
 
 def base_name(name: str) -> str:
@@ -335,15 +356,22 @@ def _layouts(stored: Stored, candidate: Array) -> Iterator[tuple[Array, Array | 
         yield array, half, inner.transpose(axes).reshape(array.shape)
 
 
-def _may_be(stored: Stored, array: Array, wanted: Array, factors_moved: bool) -> bool:
+def _may_be(stored: Stored, array: Array, half: Array | None, wanted: Array, factors_moved: bool) -> bool:
     """Say at a glance whether two arrays may be equal: from a few numbers, some of which have to agree."""
-    if factors_moved or array.size < 4096:
+    if array.size < 4096:
         return True
+    if factors_moved:
+        if array.ndim < 2 or array.shape != wanted.shape:
+            return True
+        rows = list(_probes(len(array)))
+        some, steps = array[rows].reshape(len(rows), -1), None if half is None else half[rows].reshape(len(rows), -1)
+        low, high = factor_ranges(stored, some, steps, wanted[rows].reshape(len(rows), -1))
+        return bool((low <= high).any())
     index = np.linspace(0, array.size - 1, 64).astype(np.int64)
     here = np.unravel_index(index, array.shape)
     largest = float(np.abs(wanted[here]).max(initial=0.0))
-    half = None if stored.half_step is None else np.full(64, float(np.max(stored.half_step)))
-    return bool((excess(stored, array[here], half, wanted[here], 4 * largest) <= 0).any())
+    steps = None if half is None else half[here]
+    return bool((excess(stored, array[here], steps, wanted[here], 4 * largest) <= 0).any())
 
 
 def _is_multiple(stored: Stored, array: Array, half: Array | None, wanted: Array, magnitude: float) -> bool:

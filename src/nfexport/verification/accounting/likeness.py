@@ -53,7 +53,7 @@ def shared_factors(stored: Stored, array: Array, half_step: Array | None, wanted
     Each number of a row allows a range of factors, and so do all of them together; rows that follow one another have
     to allow the same factor, and each such run has to hold an eighth of the rows: a filter alone never has a factor
     of its own. array, half_step and wanted are [rows, numbers]; rows of zeros allow any factor."""
-    low, high = _ranges(stored, array.astype(np.float64), half_step, wanted.astype(np.float64))
+    low, high = factor_ranges(stored, array, half_step, wanted)
     result = np.ones(len(low))
     start = 0
     while start < len(low):
@@ -69,8 +69,9 @@ def shared_factors(stored: Stored, array: Array, half_step: Array | None, wanted
     return result
 
 
-def _ranges(stored: Stored, array: Array, half_step: Array | None, wanted: Array) -> tuple[Array, Array]:
-    """Return the least and the largest factor that each row allows."""
+def factor_ranges(stored: Stored, array: Array, half_step: Array | None, wanted: Array) -> tuple[Array, Array]:
+    """Return the least and the largest factor that each row allows; the arrays are [rows, numbers]."""
+    array = array.astype(np.float64)
     slack = FLOOR_MAX * UNIT * np.abs(array).max(initial=0.0) + np.zeros_like(array)
     if stored.unit:
         slack += np.maximum(stored.unit * np.abs(array), SMALLEST_HALF)

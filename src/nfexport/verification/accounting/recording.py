@@ -87,8 +87,7 @@ class Recording(TorchFunctionMode):
         self._known: Any = WeakIdKeyDictionary()  # torch does not type it
         self._flow: Any = WeakIdKeyDictionary()
         for tensor in inputs:
-            source = object()
-            self._flow[tensor] = [(source, ()), *((source, steps) for steps in front)]
+            self._flow[tensor] = [(object(), ()), *((object(), steps) for steps in front)]
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
