@@ -84,14 +84,17 @@ def test_the_weights_are_compared_with_the_model_itself(quantised: nfexport.Quan
 
     from nfexport import sources
 
-    module: torch.nn.Module = sources.load_from_recipe(quantised.recipe).module
+    loaded = sources.load_from_recipe(quantised.recipe)
+    module: torch.nn.Module = loaded.module
     model = onnx.load(quantised.path)
-    right = check_weights(module, model.SerializeToString())
-    assert right is not None
+
+    def example() -> tuple[torch.Tensor]:
+        return (torch.zeros(1, 3, *loaded.image_size),)
+
+    right = check_weights(module, model.SerializeToString(), example)
     assert right.passed
     scaled("stages.1.0.conv2.weight_scale", 1.01)(model)
-    wrong = check_weights(module, model.SerializeToString())
-    assert wrong is not None
+    wrong = check_weights(module, model.SerializeToString(), example)
     assert list(wrong.differing) == ["stages.1.0.conv2.weight_quantized"]
 
 

@@ -133,7 +133,9 @@ def test_a_filter_and_a_single_number_are_noticed(exported: Path) -> None:
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("resnet") / "m.onnx"
-    nfexport.export("test_resnet", path, exporter="torchscript", opset=17, output="topk", verify=False, image_size=96)
+    keywords: dict[str, Any] = {"exporter": "torchscript", "opset": 17, "image_size": 96}
+    keywords |= {"verify": False, "output": "topk"}
+    nfexport.export("test_resnet", path, **keywords)
     return path
 
 

@@ -43,7 +43,7 @@ def broken(right: Path, kind: str, folder: Path, place: int = 0) -> Path:
         ("BGR for RGB", "the file agrees if the channels of its input are reversed"),
         ("0..1 for 0..255", "the file agrees if its input is multiplied by 255"),
         ("height for width", "the file agrees if height and width of its input are swapped"),
-        ("one filter at half its strength", "1 of 68 weights are not the model's: 'stem.conv1.weight'"),
+        ("one filter at half its strength", "1 of 72 stored tensors is not the model's: 'stem.conv1.weight'"),
     ],
 )
 def test_the_cause_is_named(kind: str, finding: str, right: Path, tmp_path: Path) -> None:
