@@ -78,7 +78,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "float16": ("test_resnet", {"precision": "fp16"}),
     "float16 and factors": ("test_nfnet", {"optimize": True, "precision": "fp16"}),
     "float16 weights": ("test_vit", {"precision": "fp16-weights"}),
-    "resized": ("test_resnet", {"resize": "256x300", "opset": 11}),
     "layer scale": ("test_convnext", {"optimize": True}),
     "branches": ("test_byobnet", {}),
 }
@@ -134,7 +133,7 @@ def test_a_filter_and_a_single_number_are_noticed(exported: Path) -> None:
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("resnet") / "m.onnx"
     keywords: dict[str, Any] = {"exporter": "torchscript", "opset": 17, "image_size": 96}
-    keywords |= {"verify": False, "output": "topk"}
+    keywords |= {"verify": False, "outputs": ["topk"]}
     nfexport.export("test_resnet", path, **keywords)
     return path
 
