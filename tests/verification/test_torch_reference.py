@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from nfexport.verification.file_preprocessing import NetworkImages
 from nfexport.verification.input_cases import default_cases
-from nfexport.verification.torch_reference import MOST_RUNS, evaluate
+from nfexport.verification.torch_reference import MORE_RUNS, MOST_RUNS, evaluate, with_more_runs
 from tests.verification.toy import PREPROCESSING, SIZE, toy
 
 
@@ -155,3 +156,14 @@ def test_reversed_turns_the_batch_round() -> None:
     backwards = reference.reversed()
     np.testing.assert_array_equal(backwards.expected["y"], reference.expected["y"][::-1])
     np.testing.assert_array_equal(backwards.float32["y"][1], reference.float32["y"][1][::-1])
+
+
+def test_more_runs_are_added_and_none_is_like_another() -> None:
+    module = toy().eval()
+    images = (NetworkImages(exact=image(), float32=(image(),)),)
+    first = evaluate(module, images, ["y"])
+    surer = with_more_runs(module, images, first)
+    np.testing.assert_array_equal(surer.expected["y"], first.expected["y"])
+    runs = surer.float32["y"]
+    assert len(runs) == len(first.float32["y"]) + MORE_RUNS
+    assert len({run.tobytes() for run in runs}) == len(runs)

@@ -223,3 +223,34 @@ def test_the_summary_counts_what_was_found() -> None:
     some = WeightCheck(compared=2, differing={}, as_parameters=1, unexplained={"w": 500}, numbers=1000)
     assert some.passed
     assert "1 of 2 stored tensors (500 numbers) are not explained" in str(some.caution())
+
+
+class Pooled(torch.nn.Module):
+    """A convolution and an average pooling over one value, added up, as in EfficientFormer's queries."""
+
+    def __init__(self, kernel: int, padding: int) -> None:
+        super().__init__()
+        self.local = torch.nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4)
+        self.pool = torch.nn.AvgPool2d(kernel, 2, padding)
+        self.norm = torch.nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.norm(self.local(x) + self.pool(x))
+        return result
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 1)])
+def test_an_average_pooling_next_to_a_convolution_is_a_convolution(tmp_path: Path, kernel: int, padding: int) -> None:
+    torch.manual_seed(0)
+    result = nfexport.export(
+        Pooled(kernel, padding).eval(),
+        tmp_path / "pooled.onnx",
+        inputs=["x=float32[batch,4,16,16]"],
+        opset=17,
+        exporter="torchscript",
+    )
+    assert result.facts.operator_counts == {"Conv": 1}
+    assert result.verification is not None
+    assert result.verification.weights is not None
+    assert result.verification.weights.as_folds == 2
+    assert not result.verification.weights.unexplained

@@ -19,6 +19,7 @@ QUANTISED = frozenset(
         "MatMulInteger",
     }
 )
+"""Operators of int8 files; nfexport writes the first two."""
 
 
 def stored_precision(model: onnx.ModelProto) -> str:

@@ -51,11 +51,14 @@ def joined_reference(references: Sequence[Reference]) -> Reference:
     from nfexport.verification.torch_reference import Reference
 
     names = list(references[0].expected)
-    runs = min(len(runs) for one in references for runs in one.float32.values())
+    most = max(len(runs) for one in references for runs in one.float32.values())
     return Reference(
         expected={name: np.concatenate([one.expected[name] for one in references]) for name in names},
         float32={
-            name: tuple(np.concatenate([one.float32[name][run] for one in references]) for run in range(runs))
+            name: tuple(
+                np.concatenate([one.float32[name][run % len(one.float32[name])] for one in references])
+                for run in range(most)
+            )
             for name in names
         },
     )

@@ -14,12 +14,10 @@ from nfexport.graph.proto_graphs import graphs, initializers
 from nfexport.graph.recognisers import DEFAULT_DOMAIN
 from nfexport.graph.tensors import dtype_name, element_count, is_floating
 from nfexport.inspection import FileFacts
+from nfexport.inspection.stored_precision import QUANTISED
 from nfexport.recipe.interface import front_steps, precision
 from nfexport.recipe.recipe import Output, Recipe
 from nfexport.verification.structure.rare_operators import random_nodes, rare_operators
-
-QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "MatMulInteger"})
-"""Operators of int8 files; nfexport writes the first two."""
 
 HALF = ("float16", "bfloat16")
 

@@ -33,9 +33,11 @@ def ir_numbers(path: Path | str) -> Iterator[Stored]:
                 break
         operator = LAYERS.get(reader.get_type_name(), "") if position == 1 else ""
         groups = 1
-        if reader.get_type_name() == "GroupConvolution" and array.ndim > 3:
-            groups = array.shape[0]  # [groups, O/groups, I/groups, …]
-            array = array.reshape(-1, *array.shape[2:])
+        if reader.get_type_name() == "GroupConvolution" and position == 1:
+            read_as = reader.input(1).get_partial_shape()  # [groups, O/groups, I/groups, …]
+            groups = int(read_as[0].get_length())
+            if array.ndim == len(read_as):
+                array = array.reshape(-1, *array.shape[2:])
         turned = operator == "MatMul" and not reader.get_attributes().get("transpose_b", False)
         yield Stored(
             name=operation.get_friendly_name(),

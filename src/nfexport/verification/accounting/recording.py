@@ -132,7 +132,9 @@ class Recording(TorchFunctionMode):
         """Return the chains that end in the result of an operator."""
         if name in PASSING:
             forms: list[Form] = self._flow.get(_first(args, kwargs), [])
-            return forms[:MOST_FORMS]
+            pooled = _average(args, kwargs) if name == "avg_pool2d" else None
+            # in a sum the pooling counts as the convolution that it is, so that form comes first
+            return [*([] if pooled is None else self._extended(_first(args, kwargs), pooled)), *forms][:MOST_FORMS]
         if name in CONVOLUTIONS or name == "linear" or name in TRANSPOSED:
             return self._layer(name, args, kwargs)
         if name in SUMS and len(args) > 1 and all(_is_live(value, self._flow) for value in args[:2]):
@@ -283,6 +285,20 @@ def _on_meta(value: Any) -> Any:
     if type(value) is dict:
         return {name: _on_meta(entry) for name, entry in value.items()}
     return value
+
+
+def _average(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Layer | None:
+    """Return an average pooling as the convolution that it is; None if the windows differ in their sizes."""
+    names = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    taps = _each(given["kernel_size"], 2)
+    padding = _each(given.get("padding", 0), 2)
+    if given.get("ceil_mode") or (any(padding) and not given.get("count_include_pad", True)):
+        return None
+    channels = given["input"].shape[-3]
+    weight = np.full((channels, 1, *taps), 1.0 / (given.get("divisor_override") or taps[0] * taps[1]))
+    stride = _each(given.get("stride") or taps, 2)
+    return Layer(weight, None, stride=stride, padding=padding, dilation=(1, 1), groups=channels)
 
 
 def _first(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
