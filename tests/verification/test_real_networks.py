@@ -189,8 +189,8 @@ def test_a_wrong_optimisation_of_the_runtime_is_a_failure() -> None:
 
 @pytest.mark.parametrize("seed", [2, 14])
 def test_scores_of_a_confident_classifier_are_not_refused_for_an_unlucky_yardstick(seed: int, tmp_path: Path) -> None:
-    """Their error lives in a few of 1,000 classes, and one run with random rounding misses it: these files were at 1.1
-    to 2.7 times what is allowed."""
+    """Their error lives in a few of 1,000 classes, and one run with random rounding misses it: these files were at
+    1.1 to 2.7 times what is allowed."""
     file = tmp_path / "scores.onnx"
     options: dict[str, Any] = {"exporter": "torchscript", "opset": 17, "outputs": ("probs",)}
     result = nfexport.export("test_resnet", file, seed=seed, **options)
