@@ -219,7 +219,7 @@ def test_verify_needs_nothing_but_the_file(folded: nfexport.ExportResult) -> Non
     assert result.passed
     assert result.exit_code == 0
     assert result.disagreements == ()
-    assert {case.batch for case in result.report.cases} == {1, 2, 3}
+    assert {case.batch for case in result.report.cases} == {1, 2, 3, 6}
 
 
 FAULTS = {

@@ -8,12 +8,14 @@ one of the same size, which takes no space, stands for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
 import onnx
 
+from nfexport.errors import OutputError
 from nfexport.graph.atomic_files import write_files
 from nfexport.graph.external_data import external_files
 from nfexport.graph.header import read_header
@@ -28,7 +30,7 @@ def refusal(path: Path) -> str | None:
     """Return why onnx's checker refuses a file, in one line; None if it accepts it.
 
     Temporary files are written elsewhere meanwhile, so the folder of the file may be one that cannot be written.
-    Raises OnnxFileError if it is damaged."""
+    Raises OnnxFileError if it is damaged, OutputError if no temporary file can be written."""
     left_out: list[int] = []
 
     def look(index: int, values: memoryview) -> None:
@@ -41,7 +43,15 @@ def refusal(path: Path) -> str | None:
         tensor = model.graph.initializer[index]
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=LARGE)
-    with tempfile.TemporaryDirectory(prefix="nfexport-") as folder:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nfexport-"))
+        except OSError as error:
+            raise OutputError(
+                f"a copy of the graph has to be written to '{tempfile.gettempdir()}' for onnx's checker, which fails "
+                f"({error.strerror or error})",
+                fix="name a folder that can be written in the environment variable TMPDIR",
+            ) from error
         skeleton = Path(folder) / SKELETON
         write_files(skeleton.parent, {SKELETON: model.SerializeToString(), **dict.fromkeys(stand_ins, b"")})
         for name, size in stand_ins.items():

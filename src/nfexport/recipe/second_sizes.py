@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from nfexport.recipe.tensor_spec import BATCH, TensorSpec
 
@@ -15,7 +15,7 @@ def second_size(image_size: tuple[int, int]) -> tuple[int, int]:
     return image_size[0] + STEP, image_size[1] + 2 * STEP
 
 
-def second_sizes(specs: Iterable[TensorSpec]) -> dict[str, int]:
+def second_sizes(specs: Sequence[TensorSpec]) -> dict[str, int]:
     """Return another value for each symbolic size, by name; all different, none as it was traced."""
     result: dict[str, int] = {}
     for spec in specs:
@@ -24,5 +24,6 @@ def second_sizes(specs: Iterable[TensorSpec]) -> dict[str, int]:
             step = STEP if len(spec.shape) == 4 and axis >= 2 else 1
             result.setdefault(name, spec.sizes[name] + step * (len(result) + 1))
     if BATCH in result:
-        result[BATCH] = 3
+        traced = next(spec.sizes[BATCH] for spec in specs if BATCH in spec.sizes)
+        result[BATCH] = 3 if traced != 3 else 2
     return result

@@ -149,6 +149,7 @@ def _account(
         lambda: example_of(under_test, seed),
         factors_moved=under_test.factors_moved,
         front=under_test.form if isinstance(under_test, ImageModelUnderTest) else None,
+        was_half=under_test.precision.startswith("fp16"),
     )
 
 

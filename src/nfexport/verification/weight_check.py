@@ -97,17 +97,20 @@ def check_weights(
     *,
     factors_moved: bool = False,
     front: FilePreprocessing | None = None,
+    was_half: bool = False,
 ) -> WeightCheck:
     """Account for every float tensor that a node of the file reads.
 
     module: float32, on the CPU; it is left as it was. example returns its inputs, of which only shapes count as a
     rule; without it, nothing but the module's own tensors is known. factors_moved says that constant factors were
     moved between layers, so that a tensor, or a part of it, may be a multiple; front is the preprocessing that the
-    file does itself."""
+    file does itself; was_half says that float32 numbers may have been rounded to float16 before, as when a simplifier
+    folds the Cast behind them."""
     accountant = _accountant(module, example, factors_moved, front)
     accounts: list[tuple[str, int, Account]] = []
     unexplained: list[tuple[int, Stored]] = []
     for stored in _read(model):
+        stored = dataclasses.replace(stored, was_half=was_half)
         account = accountant.account(stored)
         if account.kind == "unexplained":
             unexplained.append((len(accounts), stored))

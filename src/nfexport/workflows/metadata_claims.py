@@ -18,10 +18,14 @@ from msgspec.structs import asdict, replace
 from nfexport.recipe.interface import callers_part, steps_in_front
 from nfexport.recipe.recipe import Preprocessing, Recipe
 from nfexport.recipe.statistics import statistics
+from nfexport.sources.model.source_kinds import kind_of
 from nfexport.workflows.corrections import corrected
 
 if TYPE_CHECKING:
     from nfexport.sources import LoadedModel
+
+TIMM = "timm_names"
+"""The source of what timm's registry has; others may use a name of their own without provenance."""
 
 MOST_SHOWN = 120
 
@@ -62,7 +66,8 @@ def _sizes(recipe: Recipe) -> Iterator[str]:
     """Yield where classes, channels or image size are not those that the source asks for, or timm's own."""
     source, asked = recipe.source, recipe.source.image_size
     classes, channels = source.num_classes, source.in_chans
-    if recipe.provenance is UNSET and recipe.weights.kind in ("seeded", "pretrained") and not source.model_kwargs:
+    of_timm = recipe.provenance is UNSET and kind_of(recipe.source.model) == TIMM
+    if of_timm and recipe.weights.kind in ("seeded", "pretrained") and not source.model_kwargs:
         from nfexport.sources.timm.names import resolve_name
 
         own = resolve_name(recipe.model_name, pretrained=False)

@@ -25,7 +25,7 @@ class Stored:
     """One stored tensor.
 
     array is in the file's own type, or, where integers stand for floats, the floats; half_step is half a step of the
-    scale of integers. operator and position say which node reads it first, and as which input; transposed says that
+    scale of integers; was_half says that its numbers may have been rounded to float16 before. operator and position say which node reads it first, and as which input; transposed says that
     a layer reads it as [inputs, outputs]; groups are those of a convolution."""
 
     name: str
@@ -35,11 +35,12 @@ class Stored:
     transposed: bool = False
     groups: int = 1
     half_step: NDArray[np.float64] | None = None
+    was_half: bool = False
 
     @property
     def unit(self) -> float:
         """Half a unit in the last place of float16, relative; 0 for types that the limit covers anyway."""
-        return 2.0**-11 if self.array.dtype == np.float16 else 0.0
+        return 2.0**-11 if self.array.dtype == np.float16 or self.was_half else 0.0
 
     @property
     def is_weight(self) -> bool:
