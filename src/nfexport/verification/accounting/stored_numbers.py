@@ -25,8 +25,9 @@ class Stored:
     """One stored tensor.
 
     array is in the file's own type, or, where integers stand for floats, the floats; half_step is half a step of the
-    scale of integers; was_half says that its numbers may have been rounded to float16 before. operator and position say which node reads it first, and as which input; transposed says that
-    a layer reads it as [inputs, outputs]; groups are those of a convolution."""
+    scale of integers; was_half says that its numbers may have been rounded to float16 before. operator and position
+    say which node reads it first, and as which input; transposed says that a layer reads it as [inputs, outputs];
+    groups are those of a convolution."""
 
     name: str
     array: NDArray[Any]
