@@ -254,3 +254,25 @@ def test_an_average_pooling_next_to_a_convolution_is_a_convolution(tmp_path: Pat
     assert result.verification.weights is not None
     assert result.verification.weights.as_folds == 2
     assert not result.verification.weights.unexplained
+
+
+class Multiplying(torch.nn.Module):
+    """Multiplies by its parameters itself, one of them a batch of tables, rather than through a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.square = torch.nn.Parameter(torch.randn(12, 12))
+        self.tables = torch.nn.Parameter(torch.randn(2, 12, 20))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (torch.relu(x @ self.square)[:, None] @ self.tables).sum(1)
+
+
+def test_parameters_that_a_module_multiplies_by_itself_are_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"inputs": ["x=float32[batch,5,12]"], "opset": 17, "exporter": "torchscript"}
+    result = nfexport.export(Multiplying().eval(), tmp_path / "multiplying.onnx", **options)
+    assert result.verification is not None
+    weights = result.verification.weights
+    assert weights is not None
+    assert weights.as_parameters == weights.compared == 2

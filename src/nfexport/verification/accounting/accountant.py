@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nfexport.verification.accounting.likeness import differs, excess, factor_ranges, shared_factors, within_padding
+from nfexport.verification.accounting.closeness import differs, excess, factor_ranges, shared_factors, within_padding
 from nfexport.verification.accounting.linear_chain import (
     Extent,
     Kernel,
@@ -91,7 +91,7 @@ class Accountant:
         named = self.parameters.get(base_name(name))
         if stored.array.size and named is not None and self._is(stored, [named]):
             return Account(kind="parameter")
-        if not np.isfinite(stored.array.astype(np.float64)).all():
+        if not np.isfinite(stored.array).all():
             pass
         elif self._is(stored, (one for one in self._by_size[stored.array.size] if _place(one) in self._owned)):
             return Account(kind="parameter")
@@ -347,6 +347,9 @@ def _layouts(stored: Stored, candidate: Array) -> Iterator[tuple[Array, Array | 
         array, half = _as_layer(stored)
         if _squeezed(candidate.shape) == _squeezed(array.shape):
             yield array, half, candidate.reshape(array.shape)
+        # a module that multiplies by its parameter itself holds it as the file does
+        if stored.transposed and candidate.shape == stored.array.shape:
+            yield stored.array, stored.half_step, candidate
         return
     inner = candidate.reshape(_squeezed(candidate.shape))
     if inner.ndim <= 1:

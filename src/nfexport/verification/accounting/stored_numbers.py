@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nfexport.graph.edit import nodes_with_subgraphs
+from nfexport.graph.edit import constant_tensor, nodes_with_subgraphs
 from nfexport.runtimes import Model
 
 FLOATS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
@@ -59,23 +59,13 @@ def stored_numbers(model: Model) -> Iterator[Stored]:
     seen: set[ir.Value] = set()
     for node, _ in nodes_with_subgraphs(loaded.graph):
         for value in node.inputs:
-            if value is None or value in seen or (tensor := _tensor(value)) is None:
+            if value is None or value in seen or (tensor := constant_tensor(value)) is None:
                 continue
             seen.add(value)
             if tensor.dtype in FLOATS:
                 yield _described(value, tensor.numpy())
             elif tensor.dtype in QUANTISED and node.op_type == "DequantizeLinear" and value is node.inputs[0]:
                 yield _dequantised(value, tensor.numpy(), node)
-
-
-def _tensor(value: ir.Value) -> ir.TensorProtocol | None:
-    if value.is_initializer():
-        return value.const_value
-    producer = value.producer()
-    if producer is None or producer.op_type != "Constant":
-        return None
-    attribute = producer.attributes.get("value")
-    return attribute.as_tensor() if attribute is not None else None
 
 
 def _described(value: ir.Value, array: NDArray[Any], half_step: NDArray[np.float64] | None = None) -> Stored:
@@ -107,7 +97,7 @@ def _described(value: ir.Value, array: NDArray[Any], half_step: NDArray[np.float
 
 
 def _dequantised(value: ir.Value, array: NDArray[Any], node: ir.Node) -> Stored:
-    scale, zero = (None if one is None else _tensor(one) for one in (*node.inputs[1:3], None, None)[:2])
+    scale, zero = (constant_tensor(one) for one in (*node.inputs[1:3], None, None)[:2])
     if scale is None:
         return _described(value, array.astype(np.float64))
     steps = scale.numpy().astype(np.float64)

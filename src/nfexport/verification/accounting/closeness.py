@@ -30,6 +30,8 @@ def excess(stored: Stored, array: Array, half_step: Array | None, wanted: Array,
     into the sums of wanted, if it is larger."""
     exact = wanted.astype(np.float64, copy=False)
     scale = max(float(np.abs(exact).max(initial=0.0)), magnitude) or 1.0
+    if not np.isfinite(scale):  # such as the reciprocal of a zero, which no file stores
+        return np.full(exact.shape, np.inf)
     off = np.abs(array.astype(np.float64) - exact)
     if stored.unit:
         off -= np.maximum(stored.unit * np.abs(exact), SMALLEST_HALF)
