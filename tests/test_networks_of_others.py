@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_is_folded_verified_bisected_and_recorded(tmp_path: Path, name: str, opset: int) -> None:
     package, options, convolutions = NETWORKS[name]
+    # other people's packages are an extra, which make acceptance and CI install
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"the package {package} is not installed (pip install nfexport[networks])")
     factory, path = f"{EXAMPLES / 'networks.py'}:{name}", tmp_path / f"{name}.onnx"

@@ -15,7 +15,7 @@ from nfexport.errors import MissingPackage
 
 if TYPE_CHECKING:
     from nfexport.cli.console import Console
-    from nfexport.verification.likeness import Likeness
+    from nfexport.verification.output_likeness import Likeness
     from nfexport.workflows.compare_result import CompareResult
 
 TEMPLATE = "comparison.html.j2"

@@ -6,6 +6,10 @@ from nfexport.errors import PassError
 from nfexport.graph import edit
 from nfexport.graph.libraries import Array, ir, np
 
+FEWEST_WEIGHTS = 16
+"""Elements from which a stored tensor of floats counts as weights; smaller ones may be sizes, scales or exponents,
+which stay Constant nodes and are not rounded at random."""
+
 
 def round_once(exact: Array, dtype: ir.DataType, what: str) -> Array:
     """Round float64 numbers to the type, and return them.

@@ -7,6 +7,7 @@ import onnx
 from nfexport.graph.proto_graphs import graphs, initializers
 
 HALF = frozenset({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
+"""Types of 16-bit floats."""
 
 QUANTISED = frozenset(
     {

@@ -10,20 +10,14 @@ Importing this package and asking for uncovered operators loads no torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from nfexport.interpreter.coverage import uncovered_operators as uncovered_operators
     from nfexport.interpreter.graph_module import GraphModule as GraphModule
 
-_WHERE = {"GraphModule": "graph_module", "uncovered_operators": "coverage"}
-
-__all__ = ["GraphModule", "uncovered_operators"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"coverage": ["uncovered_operators"], "graph_module": ["GraphModule"]}
+)

@@ -145,6 +145,7 @@ class GraphModule(torch.nn.Module):
             if rule is None:
                 return self._expand(node, version, given)
             return self._call_rule(rule, node, version, given, scope, opsets)
+        # what torch's functions raise for shapes, types and forms that they do not take; a file decides over them
         except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OnnxFileError(

@@ -11,10 +11,7 @@ import torch
 
 from nfexport import process
 from nfexport.errors import OnnxFileError
-
-FEWEST_WEIGHTS = 16
-"""Elements from which a stored tensor of floats counts as weights; smaller ones may be sizes, scales or exponents,
-which have to stay what they are where weights are rounded at random."""
+from nfexport.graph.constants import FEWEST_WEIGHTS
 
 _SAME_BITS = {
     "bfloat16": (np.int16, torch.bfloat16),

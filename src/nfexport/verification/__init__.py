@@ -7,7 +7,9 @@ a report (verification_report.py). Importing this package costs nothing; torch a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from nfexport.verification.model_under_test import ImageModelUnderTest as ImageModelUnderTest
@@ -20,34 +22,12 @@ if TYPE_CHECKING:
     from nfexport.verification.verifier import verify_in_runtimes as verify_in_runtimes
     from nfexport.verification.verifier import verify_session_against as verify_session_against
 
-_WHERE = {
-    "FixedTolerance": "tolerance",
-    "Float32Tolerance": "tolerance",
-    "ImageModelUnderTest": "model_under_test",
-    "ModelUnderTest": "model_under_test",
-    "TensorsUnderTest": "model_under_test",
-    "Tolerance": "tolerance",
-    "VerificationReport": "verification_report",
-    "verify_in_runtimes": "verifier",
-    "verify_session_against": "verifier",
-}
-
-__all__ = [
-    "verify_session_against",
-    "verify_in_runtimes",
-    "ModelUnderTest",
-    "ImageModelUnderTest",
-    "TensorsUnderTest",
-    "VerificationReport",
-    "Tolerance",
-    "Float32Tolerance",
-    "FixedTolerance",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "model_under_test": ["ImageModelUnderTest", "ModelUnderTest", "TensorsUnderTest"],
+        "tolerance": ["FixedTolerance", "Float32Tolerance", "Tolerance"],
+        "verification_report": ["VerificationReport"],
+        "verifier": ["verify_in_runtimes", "verify_session_against"],
+    },
+)

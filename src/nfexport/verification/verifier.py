@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from nfexport.verification.comparison import Comparison, compare, compare_exact
 from nfexport.verification.input_cases import InputCase
 from nfexport.verification.larger_batch import chosen, joined, joined_reference
 from nfexport.verification.model_under_test import ImageModelUnderTest, ModelUnderTest
-from nfexport.verification.tolerance import Float32Tolerance, Tolerance
+from nfexport.verification.referee import Referee
+from nfexport.verification.tolerance import Tolerance
 from nfexport.verification.verification_report import CaseResult, VerificationReport
 
 if TYPE_CHECKING:
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
 
 REVERSED = ", entries reversed"
 """Ending of the name of a batch that runs in the opposite order."""
-
-MARGINAL = 10.0
-"""Errors, in units of what is allowed, up to which the yardstick is measured again: one run with random rounding is
-0.1 to 1 times what several show at most, and 26 of 160 right files of softmax scores were beyond it, 2.7 times at
-most."""
 
 Progress = Callable[[str], None]
 Observer = Callable[[ModelUnderTest, InputCase, "Reference"], None]
@@ -100,17 +97,16 @@ def verify_in_runtimes(
     together, references = chosen(cases), []
     for case in cases:
         say(f"comparing '{case.name}', batch {case.batch}")
-        reference = reference_for(module, case, under_test, rule)
-        judged = [list(compare_with(reference, session, case, under_test, rule)) for session in sessions]
-        if is_marginal((one for found in judged for one in found), rule):
-            reference = surer_reference(module, case, under_test, rule, reference)
-            judged = [list(compare_with(reference, session, case, under_test, rule)) for session in sessions]
+        referee = _referee(module, case, under_test, rule)
+        for session, found in zip(sessions, results, strict=True):
+            judged = functools.partial(
+                compare_with, session=session, case=case, under_test=under_test, tolerance=rule
+            )
+            found += referee.judge(rule, judged)
         if observe is not None:
-            observe(under_test, case, reference)
-        for found, new in zip(results, judged, strict=True):
-            found += new
-        if any(case is one for one in together) and reference.has_entries(case.batch):
-            references.append(reference)
+            observe(under_test, case, referee.reference)
+        if any(case is one for one in together) and referee.reference.has_entries(case.batch):
+            references.append(referee.reference)
     say("comparing a larger batch")
     smallest = min(cases, key=lambda case: case.batch)
     known = references if len(references) == len(together) else []
@@ -191,26 +187,12 @@ def reference_for(
     module: torch.nn.Module, case: InputCase, under_test: ModelUnderTest, tolerance: Tolerance
 ) -> Reference:
     """Return what PyTorch computes on one batch; it does not depend on a runtime."""
-    from nfexport.verification.torch_reference import evaluate  # torch, which only a comparison needs
+    return _referee(module, case, under_test, tolerance).reference
 
+
+def _referee(module: torch.nn.Module, case: InputCase, under_test: ModelUnderTest, tolerance: Tolerance) -> Referee:
     names = [output.name for output in under_test.outputs]
-    return evaluate(module, under_test.to_network(case.arrays), names, unit=tolerance.unit)
-
-
-def is_marginal(results: Iterable[CaseResult], tolerance: Tolerance) -> bool:
-    """Say whether an output is beyond what is allowed by so little that the yardstick has to be measured better."""
-    return isinstance(tolerance, Float32Tolerance) and any(
-        1.0 < result.comparison.severity <= MARGINAL for result in results
-    )
-
-
-def surer_reference(
-    module: torch.nn.Module, case: InputCase, under_test: ModelUnderTest, tolerance: Tolerance, reference: Reference
-) -> Reference:
-    """Return a reference whose yardstick is the worst of more runs."""
-    from nfexport.verification.torch_reference import with_more_runs
-
-    return with_more_runs(module, under_test.to_network(case.arrays), reference, unit=tolerance.unit)
+    return Referee(module, under_test.to_network(case.arrays), names, unit=tolerance.unit)
 
 
 def compare_with(
@@ -237,12 +219,8 @@ def _larger(
     found = list(_results(session, case, expected, under_test, tolerance))
     if all(result.comparison.passed for result in found):
         return found
-    reference = reference_for(module, case, under_test, tolerance)
-    found = list(_results(session, case, reference, under_test, tolerance))
-    if is_marginal(found, tolerance):
-        reference = surer_reference(module, case, under_test, tolerance, reference)
-        found = list(_results(session, case, reference, under_test, tolerance))
-    return found
+    whole = _referee(module, case, under_test, tolerance)
+    return whole.judge(tolerance, lambda reference: _results(session, case, reference, under_test, tolerance))
 
 
 def repeated(session: Session, case: InputCase, under_test: ModelUnderTest) -> Iterator[CaseResult]:

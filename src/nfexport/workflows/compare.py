@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from nfexport.errors import InputError
 from nfexport.progress import Progress, Stages
-from nfexport.verification.input_cases import InputCase
 from nfexport.verification.tolerance import NoiseTolerance, Tolerance, default_tolerance
 from nfexport.workflows.compare_result import CompareResult, SideResult
 from nfexport.workflows.sides.graph_reference import ReferenceSide, choose_reference
 from nfexport.workflows.sides.input_choice import choose_batches
-from nfexport.workflows.sides.input_forms import check_inputs, converted
+from nfexport.workflows.sides.input_forms import check_inputs
 from nfexport.workflows.sides.kept_outputs import KeptOutputs
 from nfexport.workflows.sides.opened_sides import open_sides
 from nfexport.workflows.sides.paired_outputs import pair_outputs
@@ -28,7 +27,7 @@ from nfexport.workflows.sides.trial import KeptSession, Trial
 
 if TYPE_CHECKING:
     from nfexport.verification.diagnosis.diagnosis import Diagnosis
-    from nfexport.verification.torch_reference import Reference
+    from nfexport.verification.referee import Referee
 
 LABELS = ("A", "B")
 
@@ -118,21 +117,11 @@ def _run(trials: Sequence[Trial], reference: ReferenceSide | None, stages: Stage
             stack.enter_context(trial.side.running())
         for number, case in enumerate(batches.cases, start=1):
             stages.progress.step(f"batch {number} of {len(batches.cases)}: {case.name}")
-            known: dict[float, Reference] = {}
-
-            def referee(case: InputCase, unit: float, known: dict[float, Reference] = known) -> Reference:
-                from nfexport.verification.torch_reference import evaluate
-
-                assert reference is not None
-                if unit not in known:
-                    images = converted(case.arrays, batches.claim, reference.claim)
-                    known[unit] = evaluate(
-                        reference.module, images, [one.name for one in reference.outputs], unit=unit
-                    )
-                return known[unit]
-
+            referees: dict[float, Referee] = {}
             for trial in trials:
-                trial.run(case, referee)
+                if reference is not None and trial.rule.unit not in referees:
+                    referees[trial.rule.unit] = reference.referee(case, batches.claim, trial.rule.unit)
+                trial.run(case, referees.get(trial.rule.unit))
 
 
 def _result(
@@ -215,7 +204,7 @@ def _diagnose(
         )
     trial, side, report = next((one for one in found if not one[2].passed), found[-1])
     with reference.side.running():
-        return diagnose(reference.module, side.path, trial.under_test(), report, progress=stages.progress.step)
+        return diagnose(reference.module, side.path, trial.with_batches(), report, progress=stages.progress.step)
 
 
 def _compare_recordings(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nfexport.errors import EXIT_OK, EXIT_VERIFICATION
-from nfexport.verification.likeness import Likeness
+from nfexport.verification.output_likeness import Likeness
 from nfexport.verification.verification_report import VerificationReport
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ from nfexport.recipe.tensor_spec import TensorSpec
 from nfexport.recipe.versions import recorded_versions
 from nfexport.sources.model.file_name import default_file_name
 from nfexport.workflows import other_format
-from nfexport.workflows.comparisons import demand, verify_file
 from nfexport.workflows.corrections import corrected
 from nfexport.workflows.export_checks import check_no_image_options, check_request, explained
+from nfexport.workflows.file_verification import demand, verify_file
 from nfexport.workflows.operations import repeat_operations
 from nfexport.workflows.requests import named_request
 from nfexport.workflows.results import ExportResult

@@ -12,14 +12,12 @@ from nfexport.graph.checker import refusal
 from nfexport.graph.header import read_header
 from nfexport.graph.proto_graphs import graphs, initializers
 from nfexport.graph.recognisers import DEFAULT_DOMAIN
-from nfexport.graph.tensors import dtype_name, element_count, is_floating
+from nfexport.graph.tensors import element_count, is_floating
 from nfexport.inspection import FileFacts
-from nfexport.inspection.stored_precision import QUANTISED
+from nfexport.inspection.stored_precision import HALF, QUANTISED
 from nfexport.recipe.interface import front_steps, precision
 from nfexport.recipe.recipe import Output, Recipe
 from nfexport.verification.structure.rare_operators import random_nodes, rare_operators
-
-HALF = ("float16", "bfloat16")
 
 
 def disagreements(facts: FileFacts, recipe: Recipe) -> tuple[str, ...]:
@@ -118,7 +116,7 @@ def _stored(header: onnx.ModelProto, claimed: str, *, timm: bool, kept: bool) ->
     for tensor in initializers(header.graph):
         if is_floating(tensor):
             floats += element_count(tensor)
-            halves += element_count(tensor) if dtype_name(tensor.data_type) in HALF else 0
+            halves += element_count(tensor) if tensor.data_type in HALF else 0
     quantised = any(node.op_type in QUANTISED for part in graphs(header.graph) for node in part.node)
     if claimed.startswith("fp16") and kept and 2 * halves < floats:
         yield f"precision: the recipe says {claimed}, and the file stores {halves:,} of {floats:,} numbers in float16"

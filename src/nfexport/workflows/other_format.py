@@ -10,7 +10,7 @@ from nfexport.graph.atomic_files import staged_files
 from nfexport.progress import Stages
 from nfexport.recipe.export_options import ExportOptions
 from nfexport.recipe.recipe import Recipe
-from nfexport.workflows.comparisons import demand, verify_file
+from nfexport.workflows.file_verification import demand, verify_file
 from nfexport.workflows.results import ConvertedResult
 from nfexport.workflows.subjects import converted_subject
 

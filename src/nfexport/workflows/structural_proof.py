@@ -50,7 +50,7 @@ def prove_structure(
     import onnx_ir as ir
 
     from nfexport.verification.structure.isomorphism import compare_graphs
-    from nfexport.verification.structure.stored_numbers import ROUNDING
+    from nfexport.verification.structure.tensor_equality import ROUNDING
 
     recipe = recipe_of(inspect(path))
     if (reason := refusal(path)) is not None:

@@ -22,8 +22,8 @@ from nfexport.quantization.identity import disagreements as graph_changes
 from nfexport.verification.structure.rare_operators import rare_operators
 from nfexport.verification.structure.structure_check import StructureCheck
 from nfexport.verification.tolerance import default_tolerance
-from nfexport.workflows.comparisons import verify_file
 from nfexport.workflows.file_claims import disagreements
+from nfexport.workflows.file_verification import verify_file
 from nfexport.workflows.metadata_claims import metadata_disagreements
 from nfexport.workflows.own_modules import is_own, load_own
 from nfexport.workflows.results import VerifyResult

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nfexport.graph import edit
+from nfexport.graph.constants import FEWEST_WEIGHTS
 from nfexport.graph.libraries import common_passes, ir
 from nfexport.graph.recognisers import is_operator
 from nfexport.graph.shape_inference import infer_shapes
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 SEPARATE_INITIALIZERS = 4
 """The first IR version in which an initializer need not be an input as well."""
-
-FEWEST_WEIGHTS = 16
-"""Number of elements from which a constant counts as weights; smaller ones may be sizes, scales or exponents."""
 
 
 class Tidy(Pass):

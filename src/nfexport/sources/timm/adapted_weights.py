@@ -51,6 +51,7 @@ def adapt_channels(
         words: dict[str, Any] = {} if trained == 3 else {"base_chans": trained}
         try:
             adapted[name] = adapt_input_conv(plan.in_chans, state[name], **words)
+        # what timm's releases raise for channels that they cannot adapt
         except (NotImplementedError, TypeError, AssertionError) as error:
             raise _not_adaptable(plan) from error
     return adapted

@@ -17,8 +17,8 @@ import onnx_ir as ir
 
 from nfexport.graph.recognisers import is_operator, label
 from nfexport.verification.structure.node_forms import GRAPHS, attributes, operator, output_count, read_inputs
-from nfexport.verification.structure.stored_numbers import constant_of, difference, form
 from nfexport.verification.structure.structure_check import StructureCheck
+from nfexport.verification.structure.tensor_equality import constant_of, difference, form
 
 LAST = 1 << 60
 """Place of a difference that belongs to no node of the file."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 
 from nfexport.interpreter import uncovered_operators
-from nfexport.verification.surgery.source_feeds import Array
+from nfexport.verification.surgery.source_reference import Array, Arrays, chunks, joined
 
 if TYPE_CHECKING:
     from nfexport.interpreter import GraphModule
-
-Arrays = dict[str, Array]
 
 STEPS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 """Operators that turn a difference in the last place into one of a whole step, in float64 as anywhere."""
@@ -44,18 +41,11 @@ def evaluate_source(
     size = None if first is None or first.shape is None or not first.shape else first.shape[0]
     results = []
     for given in batches:
-        total = next((array.shape[0] for array in given.values() if array.ndim), 1)
-        step = size if isinstance(size, int) and size and total % size == 0 else total
-        starts = range(0, total, step)
-        parts = [given] if len(starts) <= 1 else [{k: v[i : i + step] for k, v in given.items()} for i in starts]
+        parts = chunks(given, size if isinstance(size, int) else None)
         runs = [_runs(module, part, names, unit) for part in parts]
-        whole = runs[0] if len(runs) == 1 else [_joined(run, names) for run in zip(*runs, strict=True)]
+        whole = [joined(run) for run in zip(*runs, strict=True)]
         results.append((whole[0], whole))
     return results
-
-
-def _joined(parts: Sequence[Arrays], names: Sequence[str]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _runs(module: GraphModule, given: Mapping[str, Array], names: Sequence[str], unit: float) -> list[Arrays]:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from nfexport.errors import OnnxFileError
+from nfexport.graph.constants import FEWEST_WEIGHTS
 from nfexport.runtimes import Session
 from nfexport.runtimes.session.in_memory import open_in_memory
 from nfexport.verification.surgery.source_feeds import shapes
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-
-FEWEST_WEIGHTS = 16
-"""Elements from which an initializer counts as weights; smaller ones may be sizes, scales or exponents."""
 
 
 class FileReference:
@@ -94,8 +92,17 @@ def _shake(tensor: ir.TensorProtocol, grain: float, index: int) -> ir.TensorProt
 def run_in_chunks(session: Session, given: Mapping[str, Array]) -> Arrays:
     """Run a file of a fixed batch as often as needed, and concatenate the outputs."""
     fixed = next((shape[0] for shape in session.inputs.values() if shape and isinstance(shape[0], int)), None)
+    return joined([session.run(part) for part in chunks(given, fixed)])
+
+
+def chunks(given: Mapping[str, Array], fixed: int | None) -> list[Mapping[str, Array]]:
+    """Return feeds in parts of a fixed batch; as they are if there is none, or they do not divide into such parts."""
     total = next((array.shape[0] for array in given.values() if array.ndim), 1)
-    if fixed is None or fixed == total or total % fixed:
-        return session.run(given)
-    parts = [session.run({k: v[i : i + fixed] for k, v in given.items()}) for i in range(0, total, fixed)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not fixed or fixed == total or total % fixed:
+        return [given]
+    return [{name: array[i : i + fixed] for name, array in given.items()} for i in range(0, total, fixed)]
+
+
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """Return the outputs of parts as those of the whole."""
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}

@@ -41,7 +41,7 @@ def file_side(name: SideName) -> FileSide:
     facts = inspect(path)
     claim, recipe = _claim(path, facts)
     runtime = name.where or "onnxruntime"
-    return FileSide(name=name, claim=claim, path=path, runtime=runtime, recipe=recipe, is_onnx=True)
+    return FileSide(name=name, claim=claim, path=path, runtime=runtime, recipe=recipe, facts=facts)
 
 
 def _claim(path: Path, facts: FileFacts) -> tuple[ModelUnderTest, Recipe | None]:
@@ -106,7 +106,7 @@ def _converted(name: SideName, path: Path, converted: Format) -> FileSide:
             precision="fp16-weights" if stored == "fp16" else "float32",
             tensors=_specs(path, converted),
         )
-    return FileSide(name=name, claim=claim, path=path, runtime=converted.runtime, recipe=recipe, is_onnx=False)
+    return FileSide(name=name, claim=claim, path=path, runtime=converted.runtime, recipe=recipe, facts=None)
 
 
 def _outputs(path: Path, converted: Format) -> tuple[Output, ...]:

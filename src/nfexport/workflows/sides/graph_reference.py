@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from nfexport.graph.model_reader import read_model
 from nfexport.interpreter import GraphModule, uncovered_operators
 from nfexport.recipe.recipe import Output
+from nfexport.verification.input_cases import InputCase
 from nfexport.verification.model_under_test import ModelUnderTest
+from nfexport.verification.referee import Referee
+from nfexport.workflows.sides.input_forms import converted
 from nfexport.workflows.sides.side import FileSide, ModuleSide, Side
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ class ReferenceSide:
     def is_module(self) -> bool:
         """False for the graph of a file."""
         return isinstance(self.side, ModuleSide)
+
+    def referee(self, case: InputCase, given_as: ModelUnderTest, unit: float) -> Referee:
+        """Return what it computes on a batch that is in the form of given_as, for a relative rounding."""
+        images = converted(case.arrays, given_as, self.claim)
+        return Referee(self.module, images, [output.name for output in self.outputs], unit=unit)
 
     def is_self(self, side: Side) -> bool:
         """Say whether a side is the module that is the reference; a file still has to run as its graph says."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nfexport.verification.comparison import Comparison, compare, compare_exact
-from nfexport.verification.likeness import Likeness, likeness
+from nfexport.verification.output_likeness import Likeness, likeness
 from nfexport.verification.tolerance import Tolerance
 from nfexport.verification.verification_report import CaseResult, VerificationReport
 

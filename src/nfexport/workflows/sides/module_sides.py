@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from nfexport import sources
 from nfexport.errors import InputError
-from nfexport.inspection import inspect
 from nfexport.recipe.second_sizes import second_sizes
 from nfexport.recipe.tensor_spec import parse_inputs
 from nfexport.sources.model.spec import ModelSpec
@@ -21,6 +20,7 @@ from nfexport.workflows.sides.side_name import TORCH, SideName
 from nfexport.workflows.subjects import NamedModel, load_named
 
 if TYPE_CHECKING:
+    from nfexport.inspection import FileFacts
     from nfexport.sources import LoadedModel
 
 RECIPES = (".json", ".toml")
@@ -42,8 +42,8 @@ def module_side(name: SideName, beside: FileSide | None, inputs: Sequence[str]) 
     import_timm()
     if name.path.suffix in RECIPES and name.path.is_file():
         return _of_recipe(name)
-    if beside is not None and beside.recipe is None and beside.is_onnx:
-        return _for_foreign(name, beside)
+    if beside is not None and beside.recipe is None and beside.facts is not None:
+        return _for_foreign(name, beside.facts)
     loaded = sources.load(_spec(name, beside, inputs))
     if beside is not None:
         return ModuleSide(name=name, claim=_network(beside.claim, loaded), loaded=loaded)
@@ -54,10 +54,9 @@ def _checkpoint(name: SideName) -> Path | None:
     return Path(name.options["checkpoint"]) if "checkpoint" in name.options else None
 
 
-def _for_foreign(name: SideName, beside: FileSide) -> ModuleSide:
+def _for_foreign(name: SideName, facts: FileFacts) -> ModuleSide:
     """Return the module of a file that does not say what it holds: the file's own inputs and outputs count."""
     named = NamedModel(name=name.subject, checkpoint=_checkpoint(name), weights_seed=name.number("seed") or 0)
-    facts = inspect(beside.path)
     loaded, claim = load_own(named, facts) if is_own(named.name) else load_named(named, facts)
     return ModuleSide(name=name, claim=_network(claim, loaded), loaded=loaded)
 

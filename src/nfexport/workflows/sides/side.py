@@ -17,6 +17,7 @@ from nfexport.verification.model_under_test import ModelUnderTest
 from nfexport.workflows.sides.side_name import SideName
 
 if TYPE_CHECKING:
+    from nfexport.inspection import FileFacts
     from nfexport.recipe.recipe import Recipe
     from nfexport.sources import LoadedModel
 
@@ -46,12 +47,17 @@ class Side(abc.ABC):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileSide(Side):
-    """A file in a runtime; recipe is None for one that has none. is_onnx is False for a file of another format."""
+    """A file in a runtime; recipe is None for one that has none, facts for a file of another format than ONNX."""
 
     path: Path
     runtime: str
     recipe: Recipe | None
-    is_onnx: bool
+    facts: FileFacts | None
+
+    @property
+    def is_onnx(self) -> bool:
+        """False for a file of another format."""
+        return self.facts is not None
 
     @property
     def title(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -22,11 +23,10 @@ from nfexport.workflows.sides.side import RecordedSide, Side
 
 if TYPE_CHECKING:
     from nfexport.runtimes import Session
+    from nfexport.verification.referee import Referee
     from nfexport.verification.torch_reference import Reference
 
 Array = NDArray[Any]
-Referee = Callable[[InputCase, float], "Reference"]
-"""Returns what the reference computes on a batch, given in the form of the batches, for a relative rounding."""
 
 
 class KeptSession:
@@ -72,8 +72,9 @@ class Trial:
             return self.side.claim.outputs
         return tuple(Output(kind="tensor", name=name, index=i) for i, name in enumerate(self.session.outputs))
 
+    @functools.cached_property
     def under_test(self) -> PairedUnderTest:
-        """Return the side as the verifier takes it, with the outputs that the reference has too."""
+        """The side as the verifier takes it, with the outputs that the reference has too."""
         assert self.reference is not None
         outputs, known = self.outputs, [output.name for output in self.reference.outputs]
         shared = dict(pair_outputs([output.name for output in outputs], known))
@@ -82,21 +83,27 @@ class Trial:
             reference=self.reference.claim,
             outputs=tuple(output for output in outputs if output.name in shared),
             precision=self.side.claim.precision,
-            given=tuple(self._in_own_form(case) for case in self.batches.cases),
         )
 
-    def run(self, case: InputCase, referee: Referee) -> None:
-        """Run a batch, and judge what comes out."""
+    def with_batches(self) -> PairedUnderTest:
+        """Return it with all batches in the side's own form, for a look inside."""
+        return dataclasses.replace(self.under_test, given=tuple(map(self._in_own_form, self.batches.cases)))
+
+    def run(self, case: InputCase, referee: Referee | None) -> None:
+        """Run a batch, and let the referee judge what comes out, if the side is to be judged."""
         own = self._in_own_form(case)
         self.session.begin()
-        if self.reference is None:
+        if self.reference is None or referee is None:
             # a runtime that stops leaves no outputs, which the comparison tells
             with contextlib.suppress(RuntimeError):
                 self.session.run(self.side.claim.feeds(own.arrays))
             return
-        under_test = self.under_test()
-        expected = named_as(referee(case, self.rule.unit), [output.name for output in under_test.outputs])
-        self.cases += compare_with(expected, self.session, own, under_test, self.rule)
+        under_test = self.under_test
+        names = [output.name for output in under_test.outputs]
+        self.cases += referee.judge(
+            self.rule,
+            lambda reference: compare_with(named_as(reference, names), self.session, own, under_test, self.rule),
+        )
 
     def _in_own_form(self, case: InputCase) -> InputCase:
         if isinstance(self.side, RecordedSide):
