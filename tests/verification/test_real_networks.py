@@ -17,9 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import nfexport
 from nfexport.recipe.recipe import Output
 from nfexport.sources import ModelSpec, load
-from nfexport.sources.model import heads
 from nfexport.verification import ImageModelUnderTest, VerificationReport, verify_session_against
-from nfexport.workflows.subjects import subject_of_recipe
 from tests.verification.toy import PREPROCESSING
 
 SIZE = 96
@@ -187,22 +185,32 @@ def test_a_wrong_optimisation_of_the_runtime_is_a_failure() -> None:
     assert not report.passed
 
 
-@pytest.mark.parametrize("seed", [2, 14])
-def test_scores_of_a_confident_classifier_are_not_refused_for_an_unlucky_yardstick(seed: int, tmp_path: Path) -> None:
-    """Their error lives in a few of 1,000 classes, and one run with random rounding misses it: these files were at
-    1.1 to 2.7 times what is allowed."""
+@pytest.mark.parametrize(("factor", "seed"), [(10.0, 1), (30.0, 3)])
+def test_scores_of_a_confident_classifier_are_not_refused_for_an_unlucky_yardstick(
+    factor: float, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their error lives in a few of 1,000 classes, which one run with random rounding misses: these right files were
+    at 1.3 and 2.0 times what is allowed."""
+    module = confident(factor, seed)
     file = tmp_path / "scores.onnx"
     options: dict[str, Any] = {"exporter": "torchscript", "opset": 17, "outputs": ("probs",)}
-    result = nfexport.export("test_resnet", file, seed=seed, **options)
-    assert result.verification is not None
-    assert result.verification.worst.comparison.severity <= 1
+    nfexport.export(module, file, inputs=["x=float32[batch,3,96,96]"], verify=False, **options)
+    assert nfexport.verify(file, model=module).passed
 
     def scale(model: onnx.ModelProto, convolutions: list[onnx.TensorProto]) -> None:
         tensor = convolutions[len(convolutions) // 2]
         replace(tensor, numpy_helper.to_array(tensor) * np.float32(1.003))
 
-    wrong = changed(file, scale)
-    loaded = load(ModelSpec(name="test_resnet", seed=seed))
-    subject = subject_of_recipe(result.recipe, loaded)
-    with heads.giving(loaded.module, subject.outputs, loaded.call):
-        assert not verify_session_against(loaded.module, wrong, subject).cases_passed
+    (tmp_path / "wrong.onnx").write_bytes(changed(file, scale))
+    assert not nfexport.verify(tmp_path / "wrong.onnx", model=module).report.cases_passed
+    monkeypatch.setattr("nfexport.verification.referee.MARGINAL", 0.0)
+    assert not nfexport.verify(file, model=module).passed
+
+
+def confident(factor: float, seed: int) -> torch.nn.Module:
+    """Return test_resnet with a classifier whose weights are larger by a factor."""
+    module = load(ModelSpec(name="test_resnet", seed=seed)).module
+    with torch.no_grad():
+        for parameter in module.get_submodule("fc").parameters():
+            parameter.mul_(factor)
+    return module
